@@ -1,0 +1,28 @@
+# Two commands are all a newcomer needs: `make sweep` and `make test`.
+PYTHON ?= python3
+BIN := .venv/bin
+
+.PHONY: sweep test lint
+
+sweep: .venv/runs
+	$(BIN)/python -m orchestrator.sweep search_spaces/msr.yaml
+
+test: .venv/develops
+	$(BIN)/pytest -m "not slow and not gpu"
+
+lint: .venv/develops
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/lint-imports
+	$(BIN)/pyright
+
+# Stamps: the environment is made once, and again when pyproject.toml changes.
+.venv/runs: pyproject.toml
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(BIN)/pip install --quiet --upgrade "pip>=25.1"
+	$(BIN)/pip install --quiet --editable .
+	touch $@
+
+.venv/develops: .venv/runs
+	$(BIN)/pip install --quiet --group dev
+	touch $@

@@ -1,0 +1,125 @@
+"""The page to read first: what a method, an add-on and a loss are.
+
+A method declares a `Plan`: the views it wants and the pairs it compares. Add-ons rewrite the plan. `Objective` walks it.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Literal, Protocol
+
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from augment.views import View, ViewSpec
+
+# Share of the training budget done, a 0-d tensor in [0, 1], to a 0-d weight.
+Weight = Callable[[Tensor], Tensor]
+KeySource = Literal["target", "online", "prediction", "labels"]
+
+
+@dataclass(frozen=True)
+class Pair:
+    """One term of the loss: the query view must match the key view.
+
+    Args:
+        query: name of the view that goes through the online network.
+        key: name of the view that gives the key.
+        weight: of this term, a number or a function of progress.
+        key_from: the network that makes the key: `target` the momentum twin (no gradient), `online` the same network (the
+            method decides about the gradient), `prediction` the online predictor's output (always detached), `labels`.
+        negatives: views whose keys are extra negatives of this query.
+    """
+
+    query: str
+    key: str
+    weight: float | Weight = 1.0
+    key_from: KeySource = "online"
+    negatives: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The views a method wants, by name, and the pairs it compares."""
+
+    views: Mapping[str, ViewSpec]
+    pairs: Sequence[Pair]
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """What one pass of a network gives for one view.
+
+    Args:
+        features: the encoder's pooled output, what a user keeps, (B, D).
+        projection: the projector's output, (B, P).
+        prediction: the predictor's output, (B, P); equal to `projection` for methods without a predictor.
+    """
+
+    features: Float[Tensor, "B D"]
+    projection: Float[Tensor, "B P"]
+    prediction: Float[Tensor, "B P"]
+
+
+@dataclass(frozen=True)
+class Losses:
+    """What a step gives.
+
+    Args:
+        total: the scalar to differentiate.
+        parts: detached 0-d tensors to log, by name.
+        keys: detached keys of each key view, for `after_step` (a queue stores them).
+    """
+
+    total: Float[Tensor, ""]
+    parts: Mapping[str, Tensor] = field(default_factory=dict)
+    keys: Mapping[str, Tensor] = field(default_factory=dict)
+
+
+class Method(Protocol):
+    """A self-supervised method; `methods/<name>.py` defines `Config` and `Method(config, encoder)` with these hooks."""
+
+    encoder: nn.Module
+
+    def plan(self) -> Plan:
+        """The views and pairs of the method as published, before any add-on."""
+        ...
+
+    def encode(self, images: Tensor) -> Encoded:
+        """One pass of one view through the online network, with gradient."""
+        ...
+
+    def encode_target(self, images: Tensor) -> Encoded:
+        """One pass through the momentum twin, without gradient; methods without a twin raise."""
+        ...
+
+    def key(self, encoded: Encoded, view: str) -> Tensor:
+        """The key of a view, called once per key view and step; detached where the method says so."""
+        ...
+
+    def pair_loss(self, query: Encoded, key: Tensor, negatives: Sequence[Tensor]) -> Tensor:
+        """The scalar loss of one pair, its weight not yet applied."""
+        ...
+
+    def after_step(self, progress: Tensor, keys: Mapping[str, Tensor]) -> None:
+        """What changes state outside the gradient: momentum twin, queue. `progress` is of the step to come."""
+        ...
+
+    def parameter_groups(self) -> list[dict]:
+        """Parameter groups for the optimiser; a group may fix its own `lr_schedule: constant`."""
+        ...
+
+
+class AddOn(Protocol):
+    """A layer over any method; `methods/addons/<name>.py` defines `Config`, `rewrite`, and `Loss` where it has one."""
+
+    def rewrite(self, plan: Plan, config: object) -> Plan:
+        """The plan with the add-on's views and pairs; raises ValueError where the add-on does not fit the plan."""
+        ...
+
+
+class AddOnLoss(Protocol):
+    """An add-on's own loss module, given every view and what the online network made of it."""
+
+    def __call__(self, views: Mapping[str, View], online: Mapping[str, Encoded]) -> Tensor:
+        """The scalar loss, weighted."""
+        ...
