@@ -1,0 +1,179 @@
+"""The sweep folder, which is the truth about a sweep: everything is on disk when it happens, nothing is kept elsewhere.
+
+<storage>/<name>/  sweep.yaml  id  lock  study.journal  summary.txt
+                   trials/<number>/  config.yaml  reports.jsonl  checkpoint-*.pt  encoder.safetensors  encoder.json  result.json
+"""
+
+import fcntl
+import json
+import os
+import uuid
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from orchestrator.errors import UserError
+
+# What one report or one result holds: numbers, and for results also words.
+Record = dict[str, Any]
+
+
+def write_text(path: Path, text: str) -> None:
+    """Replaces a file whole: after a crash or a power cut it holds the old text or the new one, never a part."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    half_done = path.with_name(path.name + ".tmp")
+    with half_done.open("w", encoding="utf-8") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    half_done.replace(path)
+    _sync_directory(path.parent)
+
+
+def _sync_directory(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+class TrialFolder:
+    """One trial on disk. A trial exists once its `config.yaml` does, and is over once its `result.json` is there.
+
+    Args:
+        path: `<sweep>/trials/<number>`; made when the first file is written.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.number = int(path.name)
+
+    @property
+    def encoder_weights(self) -> Path:
+        """Where the exported encoder's weights lie once the trial has finished."""
+        return self.path / "encoder.safetensors"
+
+    @property
+    def encoder_card(self) -> Path:
+        """Where the exported encoder's card lies once the trial has finished."""
+        return self.path / "encoder.json"
+
+    @property
+    def config_file(self) -> Path:
+        """The resolved trial: a complete study file with an empty search, which `orchestrator.sweep` reruns alone."""
+        return self.path / "config.yaml"
+
+    def write_config(self, config: Mapping[str, Any]) -> None:
+        """Writes the resolved trial, a dict of plain YAML values."""
+        write_text(self.config_file, yaml.safe_dump(dict(config), sort_keys=False))
+
+    def config(self) -> dict[str, Any] | None:
+        """The resolved trial, or None when it was never written."""
+        if not self.config_file.exists():
+            return None
+        return yaml.safe_load(self.config_file.read_text(encoding="utf-8"))
+
+    def append_report(self, metrics: Mapping[str, float]) -> None:
+        """Adds one line to `reports.jsonl` and returns when it is on disk; a torn line left by a crash is cut off first."""
+        line = json.dumps(dict(metrics)) + "\n"
+        file_path = self.path / "reports.jsonl"
+        if not file_path.exists():
+            write_text(file_path, line)
+            return
+        with file_path.open("r+b") as file:
+            content = file.read()
+            file.truncate(content.rfind(b"\n") + 1)
+            file.seek(0, os.SEEK_END)
+            file.write(line.encode())
+            file.flush()
+            os.fsync(file.fileno())
+
+    def reports(self) -> list[Record]:
+        """All reports in the order they were made; a line without its end was torn by a crash and does not count."""
+        file_path = self.path / "reports.jsonl"
+        if not file_path.exists():
+            return []
+        *whole, _torn = file_path.read_text(encoding="utf-8").split("\n")
+        return [json.loads(line) for line in whole]
+
+    def last_epoch(self) -> int:
+        """The newest epoch reported, 0 before the first."""
+        reports = self.reports()
+        return int(reports[-1]["epoch"]) if reports else 0
+
+    def write_result(self, result: Mapping[str, Any]) -> None:
+        """Ends the trial: `state` is finished, stopped (early) or failed, `reason` a sentence or None, `epoch` the last one."""
+        write_text(self.path / "result.json", json.dumps(dict(result), indent=2) + "\n")
+
+    def result(self) -> Record | None:
+        """How the trial ended, or None while it has not."""
+        file_path = self.path / "result.json"
+        return json.loads(file_path.read_text(encoding="utf-8")) if file_path.exists() else None
+
+
+class SweepFolder:
+    """One sweep on disk.
+
+    Args:
+        path: `<storage>/<sweep name>`; made when the first file is written.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path.absolute()
+        self.name = path.name
+        self.file = self.path / "sweep.yaml"
+        self.journal = self.path / "study.journal"
+        self.summary = self.path / "summary.txt"
+
+    def exists(self) -> bool:
+        """Whether a sweep was started here."""
+        return self.file.exists()
+
+    def identity(self) -> str:
+        """A name of this very sweep, unlike that of any other by the same name: MLflow finds its runs by it."""
+        file_path = self.path / "id"
+        if not file_path.exists():
+            write_text(file_path, uuid.uuid4().hex + "\n")
+        return file_path.read_text(encoding="utf-8").strip()
+
+    def trial(self, number: int) -> TrialFolder:
+        """The folder of one trial, which need not exist yet."""
+        return TrialFolder(self.path / "trials" / f"{number:04d}")
+
+    def trials(self) -> list[TrialFolder]:
+        """All trials that exist, by number."""
+        numbers = sorted(int(path.parent.name) for path in self.path.glob("trials/*/config.yaml"))
+        return [self.trial(number) for number in numbers]
+
+    @contextmanager
+    def lock(self) -> Iterator[None]:
+        """Holds the sweep for this process; the kernel lets go when the process dies, however it dies.
+
+        Raises:
+            UserError: another process runs this sweep.
+        """
+        self.path.mkdir(parents=True, exist_ok=True)
+        with (self.path / "lock").open("a+", encoding="utf-8") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                file.seek(0)
+                raise UserError(
+                    f"{self.path}: this sweep is being run by process {file.read().strip()}; "
+                    "wait for it, stop it, or give yours another sweep.name"
+                ) from None
+            file.truncate(0)
+            file.write(f"{os.getpid()}\n")
+            file.flush()
+            yield
+
+    def archive(self) -> Path:
+        """Moves the whole sweep aside, deleting nothing, and returns where it lies now."""
+        aside = self.path.with_name(f"{self.name}.until-{datetime.now():%Y-%m-%dT%H-%M-%S}")
+        self.path.rename(aside)
+        return aside
