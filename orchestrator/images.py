@@ -1,0 +1,81 @@
+"""The nouns of data: a decoded image set, and the card that says what it is."""
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Int64, UInt8
+
+# Every data set answers these, and `test/<variant>` for each variant on its card.
+SPLITS = ("train", "bank", "validation")
+
+
+@dataclass(frozen=True)
+class ImageSet:
+    """One split, decoded, as it lies in memory (and in Ray's object store, from where it may be read-only).
+
+    Args:
+        images: RGB, 0 to 255, (N, H, W, 3).
+        labels: class of each image from 0, (N,), or None where nobody knows it.
+        masks: foreground coverage, 0 to 255, (N, H, W), or None.
+
+    Raises:
+        ValueError: if dtypes or lengths do not fit together.
+    """
+
+    images: UInt8[np.ndarray, "N H W 3"]
+    labels: Int64[np.ndarray, "N"] | None = None
+    masks: UInt8[np.ndarray, "N H W"] | None = None
+
+    def __post_init__(self) -> None:
+        if self.images.dtype != np.uint8 or self.images.ndim != 4 or self.images.shape[3] != 3:
+            raise ValueError(f"images must be uint8 (N, H, W, 3), got {self.images.dtype} {self.images.shape}")
+        if self.labels is not None and (self.labels.dtype != np.int64 or self.labels.shape != self.images.shape[:1]):
+            raise ValueError(f"labels must be int64 ({len(self)},), got {self.labels.dtype} {self.labels.shape}")
+        if self.masks is not None and (self.masks.dtype != np.uint8 or self.masks.shape != self.images.shape[:3]):
+            raise ValueError(f"masks must be uint8 {self.images.shape[:3]}, got {self.masks.dtype} {self.masks.shape}")
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+
+@dataclass(frozen=True)
+class DatasetCard:
+    """What a configured data set is, known without decoding an image.
+
+    Args:
+        num_classes: labels run from 0 to this, or None without labels.
+        mean: of the training images per channel, in [0, 1].
+        std: of the training images per channel, in [0, 1].
+        size: side of the square images in pixels.
+        licence: under which the images may be passed on; it travels with an exported encoder.
+        fingerprint: changes with every setting or file that changes a pixel; numbers compare only where it is equal.
+        variants: of the test split, each loaded as `test/<variant>`.
+    """
+
+    num_classes: int | None
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
+    size: int
+    licence: str
+    fingerprint: str
+    variants: tuple[str, ...]
+
+
+def fingerprint(*parts: object) -> str:
+    """Sixteen hexadecimal digits that stand for plain values (what JSON can hold), the same on every machine."""
+    text = json.dumps(parts, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def require_split(split: str, variants: Sequence[str]) -> None:
+    """Refuse a split that the data set does not have.
+
+    Raises:
+        ValueError: naming the splits there are.
+    """
+    known = (*SPLITS, *(f"test/{variant}" for variant in variants))
+    if split not in known:
+        raise ValueError(f"split must be one of {', '.join(known)}, got {split!r}")
