@@ -1,0 +1,95 @@
+import pytest
+import torch
+from pydantic import ValidationError
+from torchvision.models import resnet18
+
+from methods.parts import encoders
+
+
+def randomised(encoder: torch.nn.Module) -> torch.nn.Module:
+    """Every parameter and buffer off its initial value, so that no residual branch is silently zero."""
+    state = encoder.state_dict()
+    for i, (name, value) in enumerate(state.items()):
+        wave = torch.sin(torch.arange(value.numel(), dtype=torch.float64) * 12.9898 + i).reshape(value.shape)
+        if not name.endswith("num_batches_tracked"):
+            state[name] = (wave * 0.05 + (1.0 if value.ndim == 1 else 0.0)).to(value.dtype)
+    encoder.load_state_dict(state)
+    return encoder
+
+
+def images(batch: int, size: int) -> torch.Tensor:
+    return torch.sin(torch.arange(batch * 3 * size * size, dtype=torch.float32) * 0.37).reshape(batch, 3, size, size)
+
+
+@pytest.mark.parametrize("train", [True, False])
+def test_resnet18_with_imagenet_stem_is_torchvisions(train):
+    ours = randomised(encoders.build(encoders.Config(stem="imagenet"))).train(train)
+    theirs = resnet18(zero_init_residual=True).train(train)
+    missing, unexpected = theirs.load_state_dict(ours.state_dict(), strict=False)
+    assert (missing, unexpected) == (["fc.weight", "fc.bias"], [])
+    theirs.fc = torch.nn.Identity()
+    x = images(2, 64)
+    assert torch.equal(ours(x), theirs(x))
+    assert all(torch.equal(a, b) for a, b in zip(ours.buffers(), theirs.buffers(), strict=True))
+
+
+def test_cifar_stem_is_torchvisions_after_the_usual_surgery():
+    ours = randomised(encoders.build(encoders.Config(stem="cifar")))
+    theirs = resnet18()
+    theirs.conv1 = torch.nn.Conv2d(3, 64, 3, stride=1, padding=1, bias=False)
+    theirs.maxpool = theirs.fc = torch.nn.Identity()
+    theirs.load_state_dict(ours.state_dict())
+    x = images(2, 32)
+    assert torch.equal(ours(x), theirs(x))
+
+
+@pytest.mark.parametrize(
+    ("config", "num_features"),
+    [
+        (encoders.Config(name="resnet8"), 64),
+        (encoders.Config(name="resnet8", stem="strided", width=2), 128),
+        (encoders.Config(name="resnet8", stem="imagenet", width=0.125), 8),
+        (encoders.Config(name="resnet18", width=0.25), 128),
+    ],
+)
+def test_width_and_stem_give_the_announced_features(config, num_features):
+    encoder = encoders.build(config)
+    assert encoder.num_features == num_features
+    assert encoder(images(2, 32)).shape == (2, num_features)
+
+
+@pytest.mark.parametrize(("stem", "side"), [("cifar", 8), ("strided", 4), ("imagenet", 2)])
+def test_stem_sets_the_side_of_the_last_map(stem, side):
+    encoder = encoders.build(encoders.Config(name="resnet8", stem=stem))
+    sides = []
+    encoder.avgpool.register_forward_pre_hook(lambda _, inputs: sides.append(inputs[0].shape[-2:]))
+    encoder(images(2, 32))
+    assert sides == [(side, side)]
+
+
+def test_residual_branches_start_at_zero():
+    encoder = encoders.build(encoders.Config(name="resnet18", width=0.125))
+    last = [m.bn2.weight for m in encoder.modules() if isinstance(m, encoders.BasicBlock)]
+    assert len(last) == 8
+    assert not any(weight.any() for weight in last)
+
+
+def test_channels_last_changes_only_the_layout():
+    encoder = randomised(encoders.build(encoders.Config(name="resnet8"))).eval()
+    x = images(4, 16)
+    expected = encoder(x)
+    got = encoder.to(memory_format=torch.channels_last)(x.to(memory_format=torch.channels_last))
+    torch.testing.assert_close(got, expected)
+
+
+def test_autocast_leaves_norms_in_float32():
+    encoder = encoders.build(encoders.Config(name="resnet8"))
+    with torch.autocast("cpu", torch.bfloat16):
+        encoder(images(4, 16))
+    assert {m.running_mean.dtype for m in encoder.modules() if isinstance(m, torch.nn.BatchNorm2d)} == {torch.float32}
+
+
+@pytest.mark.parametrize("fields", [{"width": 0.0}, {"name": "resnet99"}, {"stem": "vit"}, {"depth": 3}])
+def test_config_refuses_what_cannot_be_built(fields):
+    with pytest.raises(ValidationError):
+        encoders.Config(**fields)
