@@ -11,7 +11,7 @@ class Config(BaseModel):
     Strict: a string is never taken for a number, so `1e-3` (a string to YAML) is reported, not guessed at.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
 
 
 def _ordered(pair: tuple[float, float]) -> tuple[float, float]:

@@ -1,0 +1,55 @@
+"""The folder is the registry: a component is named by its file, and this is the only place that looks one up."""
+
+import importlib
+import pkgutil
+from difflib import get_close_matches
+from types import ModuleType
+
+from augment.config import Config
+from orchestrator.errors import UserError
+
+
+def find(package: str, name: str) -> ModuleType:
+    """The module of a component, which defines its `Config`.
+
+    Args:
+        package: where the house keeps components of this kind, such as `methods` or `augment.ops`.
+        name: a file name in that package, or the dotted name of a module of the user's own (`mylab.methods.vicreg`).
+
+    Raises:
+        UserError: if there is no such module, if it cannot be imported, or if it defines no `Config`.
+    """
+    full = name if "." in name else f"{package}.{name}"
+    try:
+        module = importlib.import_module(full)
+    except ModuleNotFoundError as error:
+        if error.name is None or not f"{full}.".startswith(f"{error.name}."):
+            raise UserError(f"{full} cannot be imported: it needs {error.name}, which is not installed") from error
+        if "." in name:
+            raise UserError(f"there is no module {name}: is its folder on PYTHONPATH?") from error
+        raise UserError(f"{package} has no {name}{suggest(name, names(package))}") from error
+    if not _is_component(module):
+        known = "" if "." in name else suggest(name, names(package))
+        raise UserError(f"{full} is no component: it defines no Config(augment.config.Config){known}")
+    return module
+
+
+def names(package: str) -> list[str]:
+    """The components that the house keeps in a package, sorted: its modules that define a `Config`."""
+    home = importlib.import_module(package)
+    found = sorted(entry.name for entry in pkgutil.iter_modules(home.__path__))
+    return [name for name in found if _is_component(importlib.import_module(f"{package}.{name}"))]
+
+
+def suggest(name: str, known: list[str]) -> str:
+    """The tail of an error message about an unknown name: the nearest valid one, or all of them."""
+    nearest = get_close_matches(name, known, n=1, cutoff=0.5)
+    if nearest:
+        return f"; did you mean {nearest[0]}?"
+    return f"; known are {', '.join(known)}" if known else "; none is known"
+
+
+def _is_component(module: ModuleType) -> bool:
+    config = getattr(module, "Config", None)
+    # A module that only imports the base class (a contract page, a part) configures nothing.
+    return isinstance(config, type) and issubclass(config, Config) and config is not Config
