@@ -1,11 +1,11 @@
 """The page to read first: what a method, an add-on and a loss are.
 
-A method declares a `Plan`: the views it wants and the pairs it compares. Add-ons rewrite the plan. `Objective` walks it.
+A method declares a `Plan`: the views it wants and the pairs it compares. Add-ons rewrite it, and `Objective` walks it.
 """
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Literal, Protocol
+from typing import Literal, Protocol, runtime_checkable
 
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -14,7 +14,7 @@ from augment.views import View, ViewSpec
 
 # Share of the training budget done, a 0-d tensor in [0, 1], to a 0-d weight.
 Weight = Callable[[Tensor], Tensor]
-KeySource = Literal["target", "online", "prediction", "labels"]
+KeySource = Literal["target", "online", "prediction", "codes", "labels"]
 
 
 @dataclass(frozen=True)
@@ -25,9 +25,10 @@ class Pair:
         query: name of the view that goes through the online network.
         key: name of the view that gives the key.
         weight: of this term, a number or a function of progress.
-        key_from: the network that makes the key: `target` the momentum twin (no gradient), `online` the same network (the
-            method decides about the gradient), `prediction` the online predictor's output (always detached), `labels`.
-        negatives: views whose keys are extra negatives of this query.
+        key_from: what makes the key: `target` the momentum twin (no gradient), `online` the same network (the method
+            decides about the gradient), `prediction` the online predictor's output (always detached), `codes` the
+            method's own assignment of what the online network gives (SwAV), `labels` the data set.
+        negatives: views whose keys, made in the same way, are extra negatives of this query: row i for row i.
     """
 
     query: str
@@ -36,13 +37,24 @@ class Pair:
     key_from: KeySource = "online"
     negatives: tuple[str, ...] = ()
 
+    def weight_at(self, progress: Float[Tensor, ""]) -> float | Tensor:
+        """The weight of this term when `progress` of the budget is done."""
+        return self.weight(progress) if callable(self.weight) else self.weight
+
 
 @dataclass(frozen=True)
 class Plan:
-    """The views a method wants, by name, and the pairs it compares."""
+    """The views a method wants, the pairs it compares, and the schedules worth a curve of their own.
+
+    Args:
+        views: by name; every name is also part of the view's random streams.
+        pairs: at most one for each ordered pair of views.
+        schedules: functions of progress to log beside the losses, by metric name.
+    """
 
     views: Mapping[str, ViewSpec]
     pairs: Sequence[Pair]
+    schedules: Mapping[str, Weight] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -67,7 +79,7 @@ class Losses:
     Args:
         total: the scalar to differentiate.
         parts: detached 0-d tensors to log, by name.
-        keys: detached keys of each key view, for `after_step` (a queue stores them).
+        keys: detached keys that the method made of the pairs' key views, for `after_step` (a queue stores them).
     """
 
     total: Float[Tensor, ""]
@@ -75,8 +87,9 @@ class Losses:
     keys: Mapping[str, Tensor] = field(default_factory=dict)
 
 
+@runtime_checkable
 class Method(Protocol):
-    """A self-supervised method; `methods/<name>.py` defines `Config` and `Method(config, encoder)` with these hooks."""
+    """A self-supervised method: `methods/<name>.py` defines `Config` and `Method(config, encoder)` with these hooks."""
 
     encoder: nn.Module
 
@@ -86,10 +99,6 @@ class Method(Protocol):
 
     def encode(self, images: Tensor) -> Encoded:
         """One pass of one view through the online network, with gradient."""
-        ...
-
-    def encode_target(self, images: Tensor) -> Encoded:
-        """One pass through the momentum twin, without gradient; methods without a twin raise."""
         ...
 
     def key(self, encoded: Encoded, view: str) -> Tensor:
@@ -109,16 +118,33 @@ class Method(Protocol):
         ...
 
 
+@runtime_checkable
+class TwinMethod(Method, Protocol):
+    """A method with a momentum twin, which pairs with `key_from="target"` need."""
+
+    def encode_target(self, images: Tensor) -> Encoded:
+        """One pass of one view through the twin, without gradient."""
+        ...
+
+
+@runtime_checkable
 class AddOn(Protocol):
-    """A layer over any method; `methods/addons/<name>.py` defines `Config`, `rewrite`, and `Loss` where it has one."""
+    """A layer over any method: `methods/addons/<name>.py` defines `Config`, `rewrite`, and `Loss` where it has one."""
 
     def rewrite(self, plan: Plan, config: object) -> Plan:
         """The plan with the add-on's views and pairs; raises ValueError where the add-on does not fit the plan."""
         ...
 
 
+@runtime_checkable
 class AddOnLoss(Protocol):
-    """An add-on's own loss module, given every view and what the online network made of it."""
+    """An add-on's own loss module, given every view and what the online network made of it.
+
+    Args:
+        views: the views whose online encoding the loss reads, encoded even if no pair needs them.
+    """
+
+    views: tuple[str, ...]
 
     def __call__(self, views: Mapping[str, View], online: Mapping[str, Encoded]) -> Tensor:
         """The scalar loss, weighted."""

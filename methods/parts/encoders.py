@@ -96,9 +96,9 @@ class ResNet(nn.Sequential):
         super().__init__(layers)
         self.num_features = num_inputs
 
-    def forward(self, images: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B D"]:
+    def forward(self, input: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B D"]:
         """Pooled features of normalised images."""
-        return super().forward(images)
+        return super().forward(input)
 
 
 def build(config: Config) -> ResNet:

@@ -1,0 +1,72 @@
+"""The momentum twin: a slow copy of the online network that makes keys."""
+
+# pyright: reportPrivateImportUsage=false
+# torch has its fused operations on lists of tensors under names with an underscore.
+
+import math
+from copy import deepcopy
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+
+class Twin(nn.Module):
+    """A copy of some networks whose parameters are a moving average of theirs.
+
+    Only parameters are averaged. Batch-norm buffers are the twin's own: it runs in train mode on its own batches, as in
+    BYOL's and MSR's code. The parameters take no gradient, and a state dict holds them like any others.
+
+    Args:
+        online: the networks to follow, applied one after the other.
+    """
+
+    def __init__(self, *online: nn.Module) -> None:
+        super().__init__()
+        self.networks = nn.Sequential(*(deepcopy(network) for network in online)).requires_grad_(False)
+        # A tuple hides them from nn.Module, which would list the online parameters a second time.
+        self._online = online
+
+    @torch.no_grad()
+    def forward(self, images: Float[Tensor, "B 3 H W"]) -> tuple[Float[Tensor, "B _"], ...]:
+        """What each network of the chain gives, without gradient."""
+        outputs: list[Tensor] = [images]
+        for network in self.networks:
+            outputs.append(network(outputs[-1]))
+        return tuple(outputs[1:])
+
+    @torch.no_grad()
+    def reset(self) -> None:
+        """Make every parameter equal to the online one."""
+        torch._foreach_copy_(self._own_parameters(), self._online_parameters())
+
+    @torch.no_grad()
+    def follow(self, momentum: Float[Tensor, ""]) -> None:
+        """Keep `momentum` of every parameter and take the rest from the online one; 1 changes no bit.
+
+        Args:
+            momentum: in [0, 1], 0-d, on the parameters' device.
+        """
+        own = self._own_parameters()
+        # Three fused kernels: lerp has no fused form for a weight that stays on the device.
+        steps = torch._foreach_sub(self._online_parameters(), own)
+        torch._foreach_mul_(steps, (1 - momentum).to(own[0].dtype))
+        torch._foreach_add_(own, steps)
+
+    def _own_parameters(self) -> list[Tensor]:
+        return list(self.networks.parameters())
+
+    def _online_parameters(self) -> list[Tensor]:
+        return [parameter for network in self._online for parameter in network.parameters()]
+
+
+def cosine_momentum(progress: Float[Tensor, ""], base: float) -> Float[Tensor, ""]:
+    """The momentum of a twin that follows ever more slowly: from `base` at the start to exactly 1 at the end.
+
+    Args:
+        progress: share of the budget done, in [0, 1].
+        base: momentum at progress 0.
+
+    Source: BYOL, arXiv 2006.07733, 3.3.
+    """
+    return 1 - (1 - base) * (torch.cos(math.pi * progress) + 1) / 2
