@@ -1,0 +1,136 @@
+"""Colour jitter: brightness, contrast, saturation and hue, in an order drawn for each image."""
+
+from collections.abc import Mapping
+
+import torch
+from jaxtyping import Float, Int64
+from pydantic import Field
+from torch import Tensor
+
+from augment import config as base
+from augment.color import LUMA, rotate_hue
+from augment.views import Batch, Params, Target
+
+SLOTS = 9  # whether, the four amounts, the order
+# The numbers by which `order` names the four adjustments.
+BRIGHTNESS, CONTRAST, SATURATION, HUE = range(4)
+
+
+class Config(base.Config):
+    """How often, and how far each adjustment goes.
+
+    Args:
+        brightness: b draws factors from [max(0, 1 - b), 1 + b].
+        contrast: idem.
+        saturation: idem.
+        hue: h draws from [-h, h], in turns of the colour circle.
+        p: probability that the image is jittered at all.
+    """
+
+    brightness: float = Field(0.4, ge=0)
+    contrast: float = Field(0.4, ge=0)
+    saturation: float = Field(0.4, ge=0)
+    hue: float = Field(0.1, ge=0, le=0.5)
+    p: base.Probability = 0.8
+
+
+def scaled(config: Config, strength: float) -> Config:
+    """The settings at another strength of colour augmentation: every range times `strength`, hue at most half a turn.
+
+    Source: AugSelf's official code (`--color-aug`), after SimCLR (arXiv 2002.05709, appendix A); the probability stays.
+    """
+    return Config(
+        brightness=config.brightness * strength,
+        contrast=config.contrast * strength,
+        saturation=config.saturation * strength,
+        hue=min(0.5, config.hue * strength),
+        p=config.p,
+    )
+
+
+def sample(config: Config, shape: tuple[int, int], uniforms: Float[Tensor, "B slots"]) -> Params:
+    """Draw the four amounts and their order.
+
+    Args:
+        config: how often, and how far each adjustment goes.
+        shape: height and width of the images in pixels; of no influence.
+        uniforms: `SLOTS` numbers per image in [0, 1).
+
+    Returns:
+        `brightness`, `contrast`, `saturation` (B,): factors, 1 is the identity; `hue` (B,) in turns, 0 is the identity;
+        `order` (B, 4) int64: the adjustments in order of application; `intensity` (B, 4): each amount's distance from
+        the identity as a share of its range, what AugSelf predicts.
+    """
+    spreads = (config.brightness, config.contrast, config.saturation)
+    low = uniforms.new_tensor([*(max(0.0, 1 - spread) for spread in spreads), -config.hue])
+    high = uniforms.new_tensor([*(1 + spread for spread in spreads), config.hue])
+    identity = uniforms.new_tensor([1.0, 1.0, 1.0, 0.0])
+    applied = uniforms[:, :1] < config.p
+    amounts = torch.where(applied, low + (high - low) * uniforms[:, 1:5], identity)  # (B, 4)
+    # An empty range leaves the amount at its identity, 0 away, so any divisor will do.
+    intensity = (amounts - identity) / torch.where(high > low, high - low, 1.0)
+    brightness, contrast, saturation, hue = amounts.unbind(1)
+    return {
+        "brightness": brightness,
+        "contrast": contrast,
+        "saturation": saturation,
+        "hue": hue,
+        "order": uniforms[:, 5:].argsort(dim=1, stable=True),
+        "intensity": intensity,
+    }
+
+
+def apply(batch: Batch, params: Params, size: int | None = None) -> Batch:
+    """Adjust each image in its own order; `size` is of no influence.
+
+    Hue is costly, so it is turned once for all images: what comes before it in an image's order is done before, what
+    comes after it after, and the other rounds are identities for that image.
+    """
+    images, order = batch.images, params["order"]
+    factors = torch.stack((params["brightness"], params["contrast"], params["saturation"]), dim=1)
+    factors = torch.cat((factors, torch.ones_like(factors[:, :1])), dim=1)
+    factors = factors.gather(1, order)  # (B, 4), by place in the order
+    hue_place = (order == HUE).int().argmax(1)
+    for place in (0, 1, 2):
+        images = _blend(images, torch.where(hue_place > place, factors[:, place], 1.0), order[:, place])
+    images = rotate_hue(images, params["hue"])
+    for place in (1, 2, 3):
+        images = _blend(images, torch.where(hue_place < place, factors[:, place], 1.0), order[:, place])
+    return Batch(images, batch.masks)
+
+
+def describe(params: Params) -> Float[Tensor, "B 4"]:
+    """Brightness, contrast, saturation and hue as shares of their ranges, in [-1, 1]; the identity is 0."""
+    return params["intensity"]
+
+
+def compare(first: Mapping[str, Params], second: Mapping[str, Params]) -> Target:
+    """Difference of the four intensities.
+
+    Args:
+        first: parameters of all ops of the first view, by op name.
+        second: idem of the second view.
+
+    Returns:
+        Regression of (B, 4), in [-1, 1].
+
+    Source: AugSelf (arXiv 2111.09613), official code; an image that is not jittered counts as one at the identity.
+    """
+    return Target(first["color_jitter"]["intensity"] - second["color_jitter"]["intensity"], "regression")
+
+
+def _blend(
+    images: Float[Tensor, "B 3 H W"], factor: Float[Tensor, "B"], adjustment: Int64[Tensor, "B"]
+) -> Float[Tensor, "B 3 H W"]:
+    """Brightness, contrast or saturation: factor x image + (1 - factor) x (black, mean luma or luma), within [0, 1].
+
+    All three are affine in a pixel's three channels, so that one batched product serves every image of the batch.
+    """
+    pixels = images.flatten(2)
+    weights = images.new_tensor(LUMA)
+    to_luma = (1 - factor) * (adjustment == SATURATION)
+    to_mean = (1 - factor) * (adjustment == CONTRAST)
+    identity = torch.eye(3, dtype=images.dtype, device=images.device)
+    matrix = factor[:, None, None] * identity + to_luma[:, None, None] * weights  # (B, 3, 3)
+    offset = to_mean * (pixels.mean(2) @ weights)
+    return torch.baddbmm(offset[:, None, None], matrix, pixels).clamp_(0, 1).view_as(images)

@@ -1,0 +1,65 @@
+"""Horizontal flip."""
+
+from collections.abc import Mapping
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from augment import config as base
+from augment.views import Batch, Params, Target
+
+SLOTS = 1
+
+
+class Config(base.Config):
+    """How often an image is flipped.
+
+    Args:
+        p: probability.
+    """
+
+    p: base.Probability = 0.5
+
+
+def sample(config: Config, shape: tuple[int, int], uniforms: Float[Tensor, "B slots"]) -> Params:
+    """Draw which images are flipped.
+
+    Args:
+        config: how often.
+        shape: height and width of the images in pixels; of no influence.
+        uniforms: `SLOTS` numbers per image in [0, 1).
+
+    Returns:
+        `flipped` (B,) bool; False is the identity.
+    """
+    return {"flipped": uniforms[:, 0] < config.p}
+
+
+def apply(batch: Batch, params: Params, size: int | None = None) -> Batch:
+    """Mirror the drawn images and their masks left to right; `size` is of no influence."""
+    flipped = params["flipped"][:, None, None, None]
+    images = torch.where(flipped, batch.images.flip(-1), batch.images)
+    masks = None if batch.masks is None else torch.where(flipped, batch.masks.flip(-1), batch.masks)
+    return Batch(images, masks)
+
+
+def describe(params: Params) -> Float[Tensor, "B 1"]:
+    """1 where flipped, 0 where not."""
+    return params["flipped"].float()[:, None]
+
+
+def compare(first: Mapping[str, Params], second: Mapping[str, Params]) -> Target:
+    """Whether both views are flipped alike.
+
+    Args:
+        first: parameters of all ops of the first view, by op name.
+        second: idem of the second view.
+
+    Returns:
+        Binary of (B, 1): 1 where the flips agree.
+
+    Source: AugSelf (arXiv 2111.09613); paper and official code agree.
+    """
+    agree = first["flip"]["flipped"] == second["flip"]["flipped"]
+    return Target(agree.float()[:, None], "binary")
