@@ -1,7 +1,7 @@
 """The sweep folder, which is the truth about a sweep: everything is on disk when it happens, nothing is kept elsewhere.
 
-<storage>/<name>/  sweep.yaml  id  lock  study.journal  summary.txt
-                   trials/<number>/  config.yaml  reports.jsonl  checkpoint-*.pt  encoder.safetensors  encoder.json  result.json
+<storage>/<name>/  sweep.yaml  id  lock  study.journal  baselines.json  summary.txt
+    trials/<number>/  config.yaml  reports.jsonl  result.json  checkpoint-*.pt  encoder.safetensors  encoder.json
 """
 
 import fcntl
@@ -68,18 +68,29 @@ class TrialFolder:
         """The resolved trial: a complete study file with an empty search, which `orchestrator.sweep` reruns alone."""
         return self.path / "config.yaml"
 
+    @property
+    def result_file(self) -> Path:
+        """How the trial ended; when it was written is when the trial ended."""
+        return self.path / "result.json"
+
     def write_config(self, config: Mapping[str, Any]) -> None:
         """Writes the resolved trial, a dict of plain YAML values."""
         write_text(self.config_file, yaml.safe_dump(dict(config), sort_keys=False))
 
-    def config(self) -> dict[str, Any] | None:
-        """The resolved trial, or None when it was never written."""
-        if not self.config_file.exists():
-            return None
+    def exists(self) -> bool:
+        """Whether the trial was ever handed out."""
+        return self.config_file.exists()
+
+    def config(self) -> dict[str, Any]:
+        """The resolved trial.
+
+        Raises:
+            FileNotFoundError: it was never handed out.
+        """
         return yaml.safe_load(self.config_file.read_text(encoding="utf-8"))
 
     def append_report(self, metrics: Mapping[str, float]) -> None:
-        """Adds one line to `reports.jsonl` and returns when it is on disk; a torn line left by a crash is cut off first."""
+        """Adds a line to `reports.jsonl` and returns when it is on disk; a line torn by a crash is cut off first."""
         line = json.dumps(dict(metrics)) + "\n"
         file_path = self.path / "reports.jsonl"
         if not file_path.exists():
@@ -107,13 +118,23 @@ class TrialFolder:
         return int(reports[-1]["epoch"]) if reports else 0
 
     def write_result(self, result: Mapping[str, Any]) -> None:
-        """Ends the trial: `state` is finished, stopped (early) or failed, `reason` a sentence or None, `epoch` the last one."""
-        write_text(self.path / "result.json", json.dumps(dict(result), indent=2) + "\n")
+        """Ends the trial.
+
+        Args:
+            result: `state` finished, stopped (early) or failed, `reason` a sentence or None, `epoch` the last one.
+        """
+        write_text(self.result_file, json.dumps(dict(result), indent=2) + "\n")
 
     def result(self) -> Record | None:
         """How the trial ended, or None while it has not."""
-        file_path = self.path / "result.json"
-        return json.loads(file_path.read_text(encoding="utf-8")) if file_path.exists() else None
+        if not self.result_file.exists():
+            return None
+        return json.loads(self.result_file.read_text(encoding="utf-8"))
+
+    def drop_checkpoints(self) -> None:
+        """Frees the disk of what only an unfinished trial needs."""
+        for path in self.path.glob("checkpoint-*"):
+            path.unlink(missing_ok=True)
 
 
 class SweepFolder:
