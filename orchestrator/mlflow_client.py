@@ -1,0 +1,59 @@
+"""The way into MLflow, and the one importer of it: its settings, and a database made by one process at a time."""
+
+import fcntl
+import os
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+
+# MLflow reads these when it is imported. We retry ourselves: its own minutes of waiting would only hide an outage.
+for _name, _value in {
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0",
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": "30",
+    "MLFLOW_LOGGING_LEVEL": "WARNING",
+}.items():
+    os.environ.setdefault(_name, _value)
+
+from mlflow import MlflowClient  # noqa: E402
+from mlflow.entities import Metric, Param, Run, RunTag  # noqa: E402
+from mlflow.exceptions import MlflowException  # noqa: E402
+
+__all__ = ["Metric", "MlflowClient", "MlflowException", "Param", "Run", "RunTag", "artifacts_beside", "connect"]
+
+_SQLITE = "sqlite:///"
+
+
+def connect(uri: str) -> MlflowClient:
+    """A client of the store at `uri`; a SQLite file is created and migrated here, by one process at a time."""
+    if not uri.startswith(_SQLITE):
+        return MlflowClient(uri)
+    file = _database(uri)
+    file.parent.mkdir(parents=True, exist_ok=True)
+    with _alone(file):
+        # Readers and the writer stop waiting for one another, and a batch costs 8 ms for 20; it stays with the file.
+        # (Not for a network file system, which WAL cannot use: a sweep over several machines wants a server.)
+        with closing(sqlite3.connect(file, timeout=20)) as database:
+            database.execute("PRAGMA journal_mode=WAL")
+        return MlflowClient(uri)
+
+
+def artifacts_beside(uri: str) -> str | None:
+    """Where artifacts of a new experiment go: beside a database file; a server has its own place."""
+    if uri.startswith(("http://", "https://", "databricks")):
+        return None
+    home = _database(uri).parent if uri.startswith(_SQLITE) else Path.cwd()
+    return (home / "mlartifacts").as_uri()
+
+
+def _database(uri: str) -> Path:
+    return Path(uri.removeprefix(_SQLITE)).absolute()
+
+
+@contextmanager
+def _alone(file: Path) -> Iterator[None]:
+    """Two processes that migrate a new database at once break it."""
+    with file.with_name(f"{file.name}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
