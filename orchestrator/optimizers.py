@@ -1,7 +1,10 @@
 """SGD and LARS, and the learning rate of every step: linear warm-up, then half a cosine."""
 
+# pyright: reportPrivateImportUsage=false
+# torch has its fused operations on lists of tensors under names with an underscore.
+
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from typing import Literal
 
 import torch
@@ -72,7 +75,7 @@ class LARS(Optimizer):
             if others:
                 self._descend(others, [param.grad for param in others if param.grad is not None], group)
 
-    def _descend(self, params: Sequence[Tensor], updates: Sequence[Tensor], group: dict) -> None:
+    def _descend(self, params: list[Tensor], updates: list[Tensor], group: dict) -> None:
         for param in params:
             if "momentum_buffer" not in self.state[param]:
                 self.state[param]["momentum_buffer"] = torch.zeros_like(param)
@@ -82,9 +85,9 @@ class LARS(Optimizer):
         torch._foreach_add_(params, buffers, alpha=-group["lr"])
 
 
-def _trusted(params: Sequence[Tensor], weight_decay: float, trust: float) -> Sequence[Tensor]:
+def _trusted(params: list[Tensor], weight_decay: float, trust: float) -> list[Tensor]:
     gradients = [param.grad for param in params if param.grad is not None]
-    updates = torch._foreach_add(gradients, params, alpha=weight_decay)
+    updates = list(torch._foreach_add(gradients, params, alpha=weight_decay))
     param_norms = torch.stack(torch._foreach_norm(params))
     update_norms = torch.stack(torch._foreach_norm(updates))
     # A weight or an update of zero has no direction to scale: it is taken as it is.

@@ -1,0 +1,137 @@
+"""The composition root: from a run's settings to the parts that train. The only file that knows all three packages."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from types import ModuleType
+
+from torch.optim import Optimizer
+
+from augment.pipeline import Pipeline
+from augment.views import Step
+from methods.contract import Method, Plan
+from methods.objective import Objective
+from methods.parts import encoders
+from methods.parts.initial import initialise
+from orchestrator import optimizers
+from orchestrator.components import find
+from orchestrator.config import RunConfig
+from orchestrator.errors import UserError
+from orchestrator.evaluations import Timing
+from orchestrator.features import Encode
+from orchestrator.images import SPLITS, DatasetCard, ImageSet
+
+
+@dataclass(frozen=True)
+class Data:
+    """A configured data set, decoded: made once per node and shared, read-only, by every trial on it.
+
+    Args:
+        card: what it is.
+        splits: `train`, `bank` and `validation`.
+    """
+
+    card: DatasetCard
+    splits: Mapping[str, ImageSet]
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """One evaluation of a run: its module in `orchestrator/evaluations`, and its settings."""
+
+    module: ModuleType
+    config: Timing
+
+    def __call__(self, encode: Encode, splits: Mapping[str, ImageSet]) -> dict[str, float]:
+        """Its metrics, by name."""
+        return self.module.evaluate(encode, splits, self.config)
+
+
+def load_data(run: RunConfig) -> Data:
+    """Decode the splits that a training reads; the test splits are not among them.
+
+    Raises:
+        UserError: if a file is damaged.
+    """
+    module = find("orchestrator.datasets", run.dataset.name)
+    return Data(module.card(run.dataset), {split: module.load(run.dataset, split) for split in SPLITS})
+
+
+def plan_of(run: RunConfig, method: Method) -> Plan:
+    """The method's plan, rewritten by each add-on in turn.
+
+    Raises:
+        UserError: if an add-on does not fit what it is laid over.
+    """
+    plan = method.plan()
+    for name, config in run.addons.items():
+        try:
+            plan = find("methods.addons", name).rewrite(plan, config)
+        except ValueError as error:
+            raise UserError(f"run.addons.{name} does not fit run.method.name = {run.method.name}: {error}") from error
+    return plan
+
+
+def objective(run: RunConfig) -> Objective:
+    """The whole objective with its initial weights, which depend on the seed and on nothing else.
+
+    Raises:
+        UserError: if an add-on does not fit the method.
+    """
+    encoder = encoders.build(run.encoder)
+    method = find("methods", run.method.name).Method(run.method, encoder)
+    plan = plan_of(run, method)
+    losses = {}
+    for name, config in run.addons.items():
+        module = find("methods.addons", name)
+        if hasattr(module, "Loss"):
+            losses[name] = module.Loss(config, encoder.num_features)
+    try:
+        built = Objective(method, plan, losses)
+    except ValueError as error:
+        raise UserError(f"run.method.name = {run.method.name} cannot follow its plan: {error}") from error
+    initialise(built, run.seed)
+    return built
+
+
+def recipes(run: RunConfig) -> dict[str, Sequence[Step]]:
+    """Every recipe's ops in order, those that can be scaled at the run's strength."""
+    steps = {}
+    for recipe, ops in run.augment.recipes.items():
+        steps[recipe] = []
+        for name, config in ops.items():
+            op = find("augment.ops", name)
+            if hasattr(op, "scaled"):
+                config = op.scaled(config, run.augment.strength)
+            steps[recipe].append(Step(name, op, config))
+    return steps
+
+
+def pipeline(run: RunConfig, plan: Plan, card: DatasetCard) -> Pipeline:
+    """What makes a plan's views.
+
+    Raises:
+        UserError: if a view wants a recipe that the run does not have, or one op twice.
+    """
+    try:
+        return Pipeline(plan.views, recipes(run), mean=card.mean, std=card.std, seed=run.seed)
+    except ValueError as error:
+        raise UserError(f"run.augment.recipes do not fit run.method.name = {run.method.name}: {error}") from error
+
+
+def optimizer(run: RunConfig, objective: Objective) -> Optimizer:
+    """The optimiser over the objective's parameter groups."""
+    return optimizers.build(run.optimizer, objective.parameter_groups(), run.training.batch_size)
+
+
+def evaluations(run: RunConfig) -> list[Evaluation]:
+    """The run's evaluations in the order of its file.
+
+    Raises:
+        UserError: if one's `Config` does not say when it is due.
+    """
+    made = []
+    for name, config in run.evaluation.items():
+        if not isinstance(config, Timing):
+            raise UserError(f"run.evaluation.{name}: its Config must extend orchestrator.evaluations.Timing")
+        made.append(Evaluation(find("orchestrator.evaluations", name), config))
+    return made

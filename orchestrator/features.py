@@ -1,0 +1,81 @@
+"""Images in, features out: what every evaluation is handed instead of an encoder."""
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int64, UInt8
+from torch import Tensor, nn
+from torch.nn import functional
+
+from orchestrator.images import ImageSet
+
+# uint8 images (N, H, W, 3) to float32 features (N, D) on CPU; the same array gives the same features.
+Encode = Callable[[np.ndarray], Tensor]
+
+CHUNK = 512  # images per pass: large enough to be quick, small enough for any memory
+
+
+def normalised(
+    images: UInt8[Tensor, "B H W 3"], mean: Sequence[float], std: Sequence[float]
+) -> Float[Tensor, "B 3 H W"]:
+    """Bytes as an encoder wants them: in [0, 1], then less the mean and over the deviation of each channel."""
+    scaled = images.permute(0, 3, 1, 2).float() / 255
+    shape = (1, 3, 1, 1)
+    return (scaled - scaled.new_tensor(mean).view(shape)) / scaled.new_tensor(std).view(shape)
+
+
+def encoder_features(encoder: nn.Module, mean: Sequence[float], std: Sequence[float]) -> Encode:
+    """An encoder's pooled features, in eval mode, without gradient, in float32 on the encoder's own device.
+
+    Results are remembered by the identity of the array, so that several evaluations of one split encode it once: make a
+    new `Encode` whenever the weights have changed.
+
+    Args:
+        encoder: maps normalised (B, 3, H, W) to (B, D); its mode is put back after each call.
+        mean: per channel, in [0, 1].
+        std: per channel, in [0, 1].
+    """
+    remembered: dict[int, tuple[np.ndarray, Tensor]] = {}  # the array is kept too, so that its id stays its own
+    device = next(encoder.parameters()).device
+
+    def encode(images: np.ndarray) -> Tensor:
+        if id(images) not in remembered:
+            training = encoder.training
+            encoder.eval()
+            with torch.no_grad():
+                chunks = [
+                    encoder(normalised(chunk.to(device), mean, std).contiguous(memory_format=torch.channels_last))
+                    for chunk in torch.from_dlpack(images).split(CHUNK)
+                ]
+            encoder.train(training)
+            remembered[id(images)] = images, torch.cat(chunks).float().cpu()
+        return remembered[id(images)][1]
+
+    return encode
+
+
+def pixel_features(mean: Sequence[float], std: Sequence[float]) -> Encode:
+    """The normalised pixels themselves, (N, 3 H W): what any encoder has to beat."""
+    return lambda images: normalised(torch.from_dlpack(images), mean, std).flatten(1)
+
+
+def unit(features: Float[Tensor, "N D"]) -> Float[Tensor, "N D"]:
+    """Features on the unit sphere, where the product of two is their cosine."""
+    return functional.normalize(features, dim=1)
+
+
+def labels_of(images: ImageSet) -> Int64[Tensor, "N"]:
+    """The labels of a split that must have them.
+
+    Raises:
+        ValueError: if it has none.
+    """
+    if images.labels is None:
+        raise ValueError("this evaluation needs labels, and the data set has none; use view_retrieval and collapse")
+    return torch.from_dlpack(images.labels)
+
+
+def standard_error(share: float, count: int) -> float:
+    """Of a share of `count` independent right-or-wrong answers, in percentage points (images as the only chance)."""
+    return 100 * (share * (1 - share) / count) ** 0.5

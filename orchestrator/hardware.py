@@ -1,0 +1,54 @@
+"""What the machine computes with, and how exactly."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Literal
+
+import torch
+from torch.utils import deterministic
+
+_FILL = "fill_uninitialized_memory"  # a property of the module, which type checkers do not see
+
+
+def device() -> torch.device:
+    """The GPU that this process may see, else the CPU."""
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def computes_bf16(device: torch.device) -> bool:
+    """Whether products of bfloat16 numbers are made in hardware; emulated ones are slower than float32."""
+    if device.type == "cuda":
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    capabilities = torch.cpu.get_capabilities()
+    return any(capabilities.get(name, False) for name in ("avx512_bf16", "amx_bf16", "arm_bf16"))
+
+
+def uses_bf16(precision: Literal["auto", "fp32", "bf16"], device: torch.device) -> bool:
+    """Whether a training of this precision runs in bfloat16 here."""
+    return precision == "bf16" or (precision == "auto" and computes_bf16(device))
+
+
+@contextmanager
+def arithmetic(threads: int, device: torch.device) -> Iterator[None]:
+    """Repeatable arithmetic for the block, then the settings found before it.
+
+    On CPU the same threads give the same bits, so torch is held to its deterministic kernels. On a GPU it may take
+    the fastest.
+
+    Args:
+        threads: of the CPU.
+        device: where the work is done.
+    """
+    before = torch.get_num_threads(), torch.are_deterministic_algorithms_enabled(), torch.backends.cudnn.benchmark
+    filled = getattr(deterministic, _FILL)
+    torch.set_num_threads(threads)
+    torch.use_deterministic_algorithms(device.type == "cpu")
+    setattr(deterministic, _FILL, False)  # costs time, and no kernel here reads what it has not written
+    torch.backends.cudnn.benchmark = device.type == "cuda"
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before[0])
+        torch.use_deterministic_algorithms(before[1])
+        torch.backends.cudnn.benchmark = before[2]
+        setattr(deterministic, _FILL, filled)
