@@ -22,8 +22,8 @@ NUM_BACKGROUND_DRAWS = 3 * sum(side * side for side in OCTAVES)
 SHAPES: tuple[Callable[[Tensor, Tensor], Tensor], ...] = (
     lambda x, y: torch.hypot(x, y) - 1,  # disc
     lambda x, y: torch.maximum(x.abs(), y.abs()) - 0.85,  # square
-    lambda x, y: (x.abs() + y.abs() - 1.2) / 2**0.5,  # diamond
-    lambda x, y: torch.maximum(x.abs() * 0.866 - y * 0.5, y) - 0.6,  # triangle
+    lambda x, y: (x.abs() + y.abs() - 1) / 2**0.5,  # diamond
+    lambda x, y: torch.maximum(x.abs() * 0.866 - y * 0.5, y) - 0.5,  # triangle
     lambda x, y: torch.minimum(_bar(x, y), _bar(y, x)),  # cross
     lambda x, y: (torch.hypot(x, y) - 0.75).abs() - 0.25,  # ring
     lambda x, y: _bar(x, y),  # lying bar
@@ -58,7 +58,7 @@ def card(config: Config) -> DatasetCard:
     return DatasetCard(
         num_classes=config.num_classes,
         mean=(0.5, 0.5, 0.5),
-        std=(0.23, 0.23, 0.23),
+        std=(0.17, 0.17, 0.17),
         size=config.size,
         licence="CC0-1.0",
         fingerprint=fingerprint(FORMAT, config.model_dump()),

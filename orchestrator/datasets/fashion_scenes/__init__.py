@@ -1,0 +1,94 @@
+"""fashion_scenes: garments on real photographs, with a known tie between class and background. Always there, offline.
+
+Foregrounds (Fashion-MNIST) and photographs are real; putting one before the other is not, so nothing here speaks for
+natural images. In exchange every factor is known: class, background family, mask, and how strongly the two are tied.
+"""
+
+from pydantic import Field
+
+from augment.config import Config as BaseConfig
+from augment.config import Probability
+from orchestrator.datasets.fashion_scenes import ingredients
+from orchestrator.datasets.fashion_scenes.compose import VARIANTS, compose
+from orchestrator.images import DatasetCard, ImageSet, fingerprint, require_split
+
+FORMAT = "fashion_scenes/1"  # raise it when code changes a pixel
+CLASSES = (
+    "t-shirt",
+    "trouser",
+    "pullover",
+    "dress",
+    "coat",
+    "sandal",
+    "shirt",
+    "sneaker",
+    "bag",
+    "ankle boot",
+)
+LICENCE = (
+    "MIT (foregrounds); CC0, CC-BY-2.0, CC-BY-4.0 and public domain (photographs): see fashion_scenes/ATTRIBUTION.md"
+)
+
+
+class Config(BaseConfig):
+    """Which scenes to compose.
+
+    Args:
+        name: `fashion_scenes`.
+        rho: probability that a training (and `test/original`) image stands before its class's own background family;
+            otherwise the family is any of the ten, so 0 means independent and 1 means always the own.
+        train_size: images of the splits `train` and `bank`.
+        validation_size: images of the split `validation`.
+        test_size: images of each test split.
+        seed: of all draws. A smaller split is the beginning of a larger one.
+    """
+
+    name: str = "fashion_scenes"
+    rho: Probability = 0.5
+    train_size: int = Field(8000, ge=10, le=8000)
+    validation_size: int = Field(2000, ge=10, le=2000)
+    test_size: int = Field(2000, ge=10, le=2000)
+    seed: int = Field(0, ge=0, lt=2**32)
+
+
+def card(config: Config) -> DatasetCard:
+    """What the configured data set is.
+
+    Raises:
+        UserError: if the list of checksums is missing.
+    """
+    return DatasetCard(
+        num_classes=len(CLASSES),
+        mean=(0.42, 0.40, 0.37),
+        std=(0.25, 0.23, 0.25),
+        size=ingredients.SIZE,
+        licence=LICENCE,
+        fingerprint=fingerprint(FORMAT, config.model_dump(exclude={"name"}), ingredients.checksums()),
+        variants=VARIANTS,
+    )
+
+
+def load(config: Config, split: str) -> ImageSet:
+    """Compose one split.
+
+    `train` ties class and background by rho. `bank` shows the same garments, drawn anew, with rho = 0: labels for a kNN
+    or a probe that must not reward the background. `validation` is `mixed_rand` of other garments on other photo
+    strips, and the test splits again have garments and strips of their own.
+
+    Raises:
+        ValueError: if there is no such split.
+        UserError: if an ingredient is missing or damaged.
+    """
+    require_split(split, VARIANTS)
+    part, _, variant = split.partition("/")
+    variant = variant or ("mixed_rand" if split == "validation" else "original")
+    part = "train" if part == "bank" else part
+    size = {"train": config.train_size, "validation": config.validation_size, "test": config.test_size}[part]
+    return compose(
+        ingredients.cutouts(part)[:size],
+        ingredients.windows(part),
+        split=split,
+        variant=variant,
+        rho=0.0 if split == "bank" else config.rho,
+        seed=config.seed,
+    )
