@@ -38,8 +38,10 @@ class Objective(nn.Module):
         self.method = method
         self.plan = plan
         self.addon_losses = nn.ModuleDict(addon_losses)  # pyright: ignore[reportArgumentType]: protocols are no classes
-        keys = [(pair.key_from, view) for pair in plan.pairs for view in (pair.key, *pair.negatives)]
-        self._keys: tuple[tuple[KeySource, str], ...] = tuple(dict.fromkeys(keys))  # in order, each once
+        keys: list[tuple[KeySource, str]] = [
+            (pair.key_from, view) for pair in plan.pairs for view in (pair.key, *pair.negatives)
+        ]
+        self._keys = tuple(dict.fromkeys(keys))  # in order, each once
         online = {pair.query for pair in plan.pairs} | {view for source, view in keys if source in _ONLINE_KEYS}
         online = online.union(*(loss.views for loss in addon_losses.values()))
         target = {view for source, view in keys if source == "target"}

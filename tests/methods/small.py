@@ -1,0 +1,69 @@
+"""Networks and views small enough for float64 on one core."""
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor, nn
+
+from augment import draws
+from augment.views import View
+from methods import byol, simclr
+from methods.contract import Plan
+from methods.objective import Objective
+from methods.parts import encoders, initial
+
+ENCODER = encoders.Config(name="resnet8", stem="strided", width=0.25)
+
+
+def simclr_method(seed: int = 0, **fields) -> simclr.Method:
+    config = simclr.Config(**{"projector_hidden": 12, "projector_outputs": 6, **fields})
+    return initialised(simclr.Method(config, encoders.build(ENCODER)), seed)
+
+
+def byol_method(seed: int = 0, **fields) -> byol.Method:
+    config = byol.Config(**{"hidden": 12, "outputs": 6, **fields})
+    return initialised(byol.Method(config, encoders.build(ENCODER)), seed)
+
+
+def initialised(method: nn.Module, seed: int) -> nn.Module:
+    """In float64, and with no norm at 0, so that every parameter has a gradient to compare."""
+    initial.initialise(method, seed)
+    for module in method.modules():
+        if isinstance(module, encoders.BasicBlock):
+            nn.init.constant_(module.bn2.weight, 0.5)
+    return method.double()
+
+
+def perturbed_twin(method: byol.Method) -> byol.Method:
+    """The twin off its starting point, where it equals the online network and mistakes would cancel."""
+    for name, parameter in method.twin.named_parameters():
+        parameter.data += 0.1 * draws.normal(5, name, parameter.shape)
+    return method
+
+
+def views_of(plan: Plan, batch: int = 6, size: int = 8, seed: int = 0) -> dict[str, View]:
+    return {name: View(draws.normal(seed, f"view {name}", (batch, 3, size, size)).double()) for name in plan.views}
+
+
+def at(progress: float) -> Tensor:
+    return torch.tensor(progress, dtype=torch.float64)
+
+
+def gradients(module: nn.Module) -> dict[str, Tensor | None]:
+    return {name: parameter.grad for name, parameter in module.named_parameters()}
+
+
+def train(objective: Objective, views: Mapping[str, View], *, steps: int, lr: float) -> list[float]:
+    """Plain gradient descent on one batch; the loss before each step."""
+    losses = []
+    for k in range(1, steps + 1):
+        objective.zero_grad()
+        result = objective(views, None, at(k / steps))
+        result.total.backward()
+        losses.append(result.total.item())
+        with torch.no_grad():
+            for group in objective.parameter_groups():
+                for parameter in group["params"]:
+                    parameter -= lr * parameter.grad
+        objective.after_step(at((k + 1) / steps), result.keys)
+    return losses

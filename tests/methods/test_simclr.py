@@ -1,0 +1,97 @@
+import math
+
+import pytest
+import torch
+from lightly.loss import NTXentLoss
+
+from augment import draws
+from methods import simclr
+from methods.objective import Objective
+from tests.methods import small
+
+CASES = [(2, 3, 0.1), (5, 4, 0.2), (9, 16, 0.5), (16, 7, 1.0), (33, 128, 0.07)]
+
+
+def projections(batch: int, dim: int, name: str) -> torch.Tensor:
+    return 3 * draws.normal(1, name, (batch, dim)).double()
+
+
+def cosine(u: list[float], v: list[float]) -> float:
+    return sum(a * b for a, b in zip(u, v, strict=True)) / math.hypot(*u) / math.hypot(*v)
+
+
+def paper(first: torch.Tensor, second: torch.Tensor, temperature: float) -> float:
+    """Algorithm 1 of arXiv 2002.05709, letter by letter: views of one image lie side by side."""
+    z = [row.tolist() for pair in zip(first, second, strict=True) for row in pair]
+
+    def loss(i: int, j: int) -> float:
+        others = sum(math.exp(cosine(z[i], z[k]) / temperature) for k in range(len(z)) if k != i)
+        return -math.log(math.exp(cosine(z[i], z[j]) / temperature) / others)
+
+    return sum(loss(k, k + 1) + loss(k + 1, k) for k in range(0, len(z), 2)) / len(z)
+
+
+@pytest.mark.parametrize(("batch", "dim", "temperature"), CASES)
+def test_mean_of_both_directions_is_the_papers_loss(batch, dim, temperature):
+    a, b = projections(batch, dim, "a"), projections(batch, dim, "b")
+    both = [simclr.nt_xent(a, b, temperature=temperature), simclr.nt_xent(b, a, temperature=temperature)]
+    assert float(sum(both) / 2) == pytest.approx(paper(a, b, temperature), rel=1e-12)
+
+
+@pytest.mark.parametrize(("batch", "dim", "temperature"), CASES)
+def test_mean_of_both_directions_is_lightlys_loss_with_its_gradient(batch, dim, temperature):
+    a, b = projections(batch, dim, "a").requires_grad_(), projections(batch, dim, "b").requires_grad_()
+    ours = (simclr.nt_xent(a, b, temperature=temperature) + simclr.nt_xent(b, a, temperature=temperature)) / 2
+    theirs = NTXentLoss(temperature=temperature)(a, b)
+    torch.testing.assert_close(ours, theirs, rtol=1e-12, atol=1e-12)
+    for x, y in zip(torch.autograd.grad(ours, (a, b)), torch.autograd.grad(theirs, (a, b)), strict=True):
+        torch.testing.assert_close(x, y, rtol=1e-10, atol=1e-14)
+
+
+def test_matched_negatives_are_one_more_logit_for_their_own_query():
+    q, k, first, second = (projections(5, 4, name) for name in ("q", "k", "m", "n"))
+    rows = [[row.tolist() for row in part] for part in (q, k, first, second)]
+    total = 0.0
+    for i in range(5):
+        others = [*rows[1], *(row for j, row in enumerate(rows[0]) if j != i), rows[2][i], rows[3][i]]
+        scores = [math.exp(cosine(rows[0][i], other) / 0.3) for other in others]
+        total -= math.log(scores[i] / sum(scores)) / 5
+    assert float(simclr.nt_xent(q, k, temperature=0.3, matched=[first, second])) == pytest.approx(total, rel=1e-12)
+
+
+def test_no_query_competes_with_itself():
+    """Were it a candidate, one identical pair among orthogonal rows would cost log(2) and more."""
+    eye = torch.eye(4, dtype=torch.float64)
+    assert float(simclr.nt_xent(eye, eye, temperature=0.01)) < 1e-12
+
+
+@pytest.mark.parametrize("temperature", [0.0, -0.1, math.nan])
+def test_temperature_that_is_not_positive_is_refused(temperature):
+    with pytest.raises(ValueError, match=f"temperature > 0 must hold, got temperature={temperature}"):
+        simclr.nt_xent(torch.ones(2, 2), torch.ones(2, 2), temperature=temperature)
+
+
+def test_objective_equals_lightly_on_the_projections():
+    method = small.simclr_method(temperature=0.3)
+    objective = Objective(method, method.plan(), {})
+    views = small.views_of(method.plan())
+    a, b = (method.encode(views[name].images).projection for name in ("first", "second"))
+    theirs = NTXentLoss(temperature=0.3)(a, b)
+    torch.testing.assert_close(objective(views, None, small.at(0.1)).total, theirs, rtol=1e-12, atol=0)
+
+
+def test_gradient_comes_through_queries_and_keys():
+    method = small.simclr_method()
+    views = small.views_of(method.plan())
+    a, b = (method.encode(views[name].images) for name in ("first", "second"))
+    query_gradient, key_gradient = torch.autograd.grad(
+        method.pair_loss(a, method.key(b, "second"), []), (a.projection, b.projection)
+    )
+    assert query_gradient.abs().min() > 0
+    assert key_gradient.abs().min() > 0
+
+
+def test_three_steps_give_the_known_curve():
+    method = small.simclr_method()
+    losses = small.train(Objective(method, method.plan(), {}), small.views_of(method.plan()), steps=3, lr=0.1)
+    assert losses == pytest.approx([5.4033969, 3.9273658, 2.6573408], rel=1e-6)
