@@ -38,7 +38,7 @@ class AugmentConfig(Config):
         recipes: by recipe, the ops in the order they are applied, each with its own `Config`.
     """
 
-    strength: float = Field(1.0, ge=0, le=2.5)
+    strength: float = Field(default=1.0, ge=0, le=2.5)
     recipes: dict[str, dict[str, InstanceOf[Config]]]
 
 
@@ -57,7 +57,7 @@ class RunConfig(Config):
         evaluation: by name, `orchestrator.evaluations.<name>.Config`.
     """
 
-    seed: int = Field(0, ge=0, lt=2**63)
+    seed: int = Field(default=0, ge=0, lt=2**63)
     dataset: InstanceOf[Named]
     augment: AugmentConfig
     method: InstanceOf[Named]
@@ -69,7 +69,7 @@ class RunConfig(Config):
 
     def dump(self) -> Json:
         """Every field with its value, defaults included, in YAML's own types; `resolve` takes it back unchanged."""
-        return self.model_dump(mode="json")
+        return self.model_dump(mode="json", serialize_as_any=True)
 
 
 class SamplerConfig(Config):
@@ -88,8 +88,8 @@ class SchedulerConfig(Config):
     """
 
     name: Literal["asha", "none"] = "asha"
-    grace: float = Field(1 / 3, gt=0, le=1)
-    reduction: int = Field(2, ge=2)
+    grace: float = Field(default=1 / 3, gt=0, le=1)
+    reduction: int = Field(default=2, ge=2)
 
 
 class SweepConfig(Config):
@@ -114,18 +114,18 @@ class SweepConfig(Config):
 
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
     trials: int = Field(ge=1)
-    time_limit: float | None = Field(None, gt=0)
+    time_limit: float | None = Field(default=None, gt=0)
     metric: str
     mode: Literal["max", "min"] = "max"
     sampler: SamplerConfig = Field(default_factory=SamplerConfig)
     scheduler: SchedulerConfig = Field(default_factory=SchedulerConfig)
-    concurrency: int = Field(1, ge=1)
-    workers: int = Field(1, ge=1)
-    cpus_per_worker: int = Field(1, ge=1)
-    gpus_per_worker: float = Field(0.0, ge=0)
-    max_failures: int = Field(2, ge=0)
+    concurrency: int = Field(default=1, ge=1)
+    workers: int = Field(default=1, ge=1)
+    cpus_per_worker: int = Field(default=1, ge=1)
+    gpus_per_worker: float = Field(default=0.0, ge=0)
+    max_failures: int = Field(default=2, ge=0)
     enqueue: list[dict[str, Any]] = Field(default_factory=list)
-    seed: int = Field(0, ge=0, lt=2**63)
+    seed: int = Field(default=0, ge=0, lt=2**63)
 
 
 def resolve(run: Mapping[str, Any]) -> RunConfig:

@@ -31,7 +31,7 @@ class Mistake:
     """One thing to mend.
 
     Args:
-        path: dotted, from the root of the file, such as `run.training.epochs`.
+        path: dotted, from the root of the file, such as `run.training.epochs`; empty where the law names it.
         law: what must hold, and the remedy.
         value: what was given, as the message shows it; empty where nothing was.
     """
@@ -41,7 +41,8 @@ class Mistake:
     value: str = ""
 
     def __str__(self) -> str:
-        return f"{self.path} = {self.value}: {self.law}" if self.value else f"{self.path}: {self.law}"
+        place = f"{self.path} = {self.value}" if self.value else self.path
+        return f"{place}: {self.law}" if place else self.law
 
 
 class ConfigError(UserError):
