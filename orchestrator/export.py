@@ -16,6 +16,7 @@ from orchestrator.config import RunConfig, identity
 from orchestrator.errors import UserError
 from orchestrator.folder import write_text
 from orchestrator.images import DatasetCard
+from orchestrator.training import Report
 
 FORMAT = "augsweep-encoder/1"
 WEIGHTS = "encoder.safetensors"
@@ -35,7 +36,7 @@ class Exported:
     card: dict[str, Any]
 
 
-def describe(run: RunConfig, card: DatasetCard, metrics: Mapping[str, float]) -> dict[str, Any]:
+def describe(run: RunConfig, card: DatasetCard, metrics: Report) -> dict[str, Any]:
     """The card of a finished run's encoder, in JSON's types.
 
     Args:
@@ -77,14 +78,15 @@ def read(folder: Path) -> Exported:
     Raises:
         UserError: if a file is missing, damaged, or of another format.
     """
+    for name in (WEIGHTS, CARD):
+        if not (folder / name).exists():
+            raise UserError(f"{folder / name} does not exist: only a finished trial has an encoder")
     try:
         card = json.loads((folder / CARD).read_text(encoding="utf-8"))
         if card["format"] != FORMAT:
             raise UserError(f"{folder / CARD}: format = {card['format']}: {FORMAT} must hold; export it anew")
         encoder = encoders.build(encoders.Config.model_validate(card["encoder"]))
         encoder.load_state_dict(load_file(folder / WEIGHTS))
-    except FileNotFoundError as error:
-        raise UserError(f"{error.filename} does not exist: only a finished trial has an encoder") from error
     except (SafetensorError, ValueError, KeyError, RuntimeError) as error:
         raise UserError(f"{folder}: the exported encoder is damaged ({type(error).__name__}): {error}") from error
     return Exported(encoder.eval().requires_grad_(False), card)

@@ -14,7 +14,7 @@ from orchestrator.config import RunConfig, identity
 from orchestrator.errors import UserError
 from orchestrator.features import encoder_features
 from orchestrator.stopwatch import Stopwatch
-from orchestrator.training import Context, Diverged, TrainingConfig
+from orchestrator.training import Context, Diverged, Report, TrainingConfig
 
 __all__ = ["Context", "Diverged", "Training", "TrainingConfig", "train"]
 
@@ -66,7 +66,7 @@ class Training:
     def __init__(self, run: RunConfig, data: Data, device: torch.device) -> None:
         self.run, self.data, self.device = run, data, device
         self.step = 0
-        self.history: list[dict[str, float]] = []
+        self.history: list[Report] = []
         self.objective = build.objective(run).to(device, memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
         self.optimizer = build.optimizer(run, self.objective)
         self._pipeline = build.pipeline(run, self.objective.plan, data.card)
@@ -127,7 +127,7 @@ class Training:
             self._accumulate(losses)
         self._lap_images += len(rows)
 
-    def deliver(self, report: dict[str, float], context: Context) -> None:
+    def deliver(self, report: Report, context: Context) -> None:
         """Hand out a report; the encoder goes first, so that whoever hears of the end finds it there."""
         if report["finished"]:
             state = self.objective.encoder.state_dict()
@@ -174,7 +174,7 @@ class Training:
             self._part_sums = torch.zeros_like(values)
         self._part_sums += values
 
-    def _report(self, epoch: int) -> dict[str, float]:
+    def _report(self, epoch: int) -> Report:
         self._require_finite_losses(epoch)
         means = (self._part_sums / self.epoch_steps).tolist()
         metrics = dict(zip(self._part_names, means, strict=True))

@@ -1,10 +1,13 @@
 """What a training is told and given: its settings, its surroundings, and the way it may fail."""
 
-from typing import Literal, Protocol
+from typing import Literal, Protocol, runtime_checkable
 
 from pydantic import Field
 
 from augment.config import Config
+
+# One epoch's numbers, by metric.
+Report = dict[str, float | int]
 
 
 class TrainingConfig(Config):
@@ -25,13 +28,14 @@ class TrainingConfig(Config):
     checkpoint_steps: int | None = Field(None, ge=1)
 
 
+@runtime_checkable
 class Context(Protocol):
     """The surroundings of a training: where its numbers, checkpoints and encoder go. The loop knows no more of them."""
 
     rank: int
     world_size: int
 
-    def report(self, metrics: dict[str, float]) -> None:
+    def report(self, metrics: Report) -> None:
         """Take one epoch's numbers.
 
         `epoch` (from 1) and `finished` (0 or 1) are always there; only keys below `time/` differ between equal runs.
