@@ -3,6 +3,7 @@
 import copy
 import hashlib
 import json
+import math
 from collections.abc import Mapping
 from typing import Any, Literal, Protocol, runtime_checkable
 
@@ -91,6 +92,15 @@ class SchedulerConfig(Config):
     grace: float = Field(default=1 / 3, gt=0, le=1)
     reduction: int = Field(default=2, ge=2)
 
+    def rungs(self, epochs: int) -> list[int]:
+        """The epochs after which a trial of so many may be stopped, the first after the grace."""
+        if self.name == "none":
+            return []
+        rungs = [max(1, math.ceil(self.grace * epochs))]
+        while rungs[-1] * self.reduction < epochs:
+            rungs.append(rungs[-1] * self.reduction)
+        return [rung for rung in rungs if rung < epochs]
+
 
 class SweepConfig(Config):
     """How a search is run; nothing here changes the numbers of a trial.
@@ -168,7 +178,7 @@ def with_values(run: Mapping[str, Any], values: Mapping[str, Any]) -> Json:
     """A copy of a dumped run with other values at some dotted paths, set in the order given.
 
     Raises:
-        ConfigError: if a path names nothing in the run; the nearest path is offered.
+        ConfigError: if a path names nothing in the run (the nearest is offered), or a whole section is not legal.
     """
     changed = copy.deepcopy(dict(run))
     for path, value in values.items():
@@ -177,6 +187,8 @@ def with_values(run: Mapping[str, Any], values: Mapping[str, Any]) -> Json:
         for key in way:
             place = place[key]
         place[last] = copy.deepcopy(value)
+        if isinstance(value, Mapping):
+            changed = resolve(changed).dump()  # a whole section brings fields of its own, which later paths may name
     return changed
 
 
