@@ -14,6 +14,7 @@ from typing import Any
 for _name, _value in {
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_AIR_NEW_OUTPUT": "0",  # with verbose=0 the older output engine is silent, the newer is not
+    "RAY_worker_niceness": "0",  # else trials starve on a machine that does anything besides
     "RAY_CHDIR_TO_TRIAL_DIR": "0",
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
@@ -90,6 +91,9 @@ class Interruption(tune.Stopper):
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, self._handle)
 
+    def __getstate__(self) -> dict[str, Any]:
+        return {}  # Tune puts it into snapshots, which nobody reads
+
     def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
         """No trial is stopped alone."""
         return False
@@ -142,25 +146,22 @@ def execute(
     )
     interruption.install()
     with tempfile.TemporaryDirectory(prefix="augsweep-") as scratch:
-        tuner = tune.Tuner(
+        # `tune.run` and not `Tuner`, which wants to pickle searcher and callbacks for a restore that we never ask for.
+        tune.run(
             trainable,
-            tune_config=tune.TuneConfig(
-                search_alg=LedgerSearcher(ledger),
-                scheduler=LedgerScheduler(ledger),
-                num_samples=-1,  # the searcher says when it is over
-                max_concurrent_trials=sweep.concurrency,
-                reuse_actors=True,
-            ),
-            run_config=tune.RunConfig(
-                name="trials",
-                storage_path=scratch,
-                stop=interruption,
-                callbacks=[_Events(ledger)],
-                failure_config=tune.FailureConfig(max_failures=sweep.max_failures),
-                verbose=0,
-            ),
+            name="trials",
+            storage_path=scratch,
+            search_alg=LedgerSearcher(ledger),
+            scheduler=LedgerScheduler(ledger),
+            stop=interruption,
+            callbacks=[_Events(ledger)],
+            num_samples=-1,  # the searcher says when it is over
+            max_concurrent_trials=sweep.concurrency,
+            max_failures=sweep.max_failures,
+            raise_on_failed_trial=False,
+            reuse_actors=True,
+            verbose=0,
         )
-        tuner.fit()
 
 
 def _reason(trial: Trial) -> str:

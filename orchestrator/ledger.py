@@ -64,11 +64,11 @@ class Ledger:
         folder: locked by the caller.
         store: the Optuna study.
         sweep: number of trials and metric.
-        resolved: makes the complete file of a trial from its searched values.
+        resolved: makes the complete file of a trial from its number and its searched values.
     """
 
     def __init__(
-        self, folder: SweepFolder, store: StoredStudy, *, sweep: SweepConfig, resolved: Callable[[Values], Record]
+        self, folder: SweepFolder, store: StoredStudy, *, sweep: SweepConfig, resolved: Callable[[int, Values], Record]
     ) -> None:
         self.folder, self.sweep = folder, sweep
         self.trials: dict[int, Trial] = {}
@@ -180,7 +180,7 @@ class Ledger:
         reason = None
         if not folder.exists():
             try:
-                folder.write_config(self._resolved(self._store.values(number)))
+                folder.write_config(self._resolved(number, self._store.values(number)))
             except UserError as error:
                 folder.write_config({"search": {}, "refused": self._store.values(number)})
                 reason = str(error)

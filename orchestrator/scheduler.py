@@ -22,6 +22,9 @@ class LedgerScheduler(FIFOScheduler):
         super().__init__()
         self._ledger = ledger
 
+    def __getstate__(self) -> dict[str, Any]:
+        return {}  # Tune puts it into snapshots, which nobody reads
+
     def on_trial_result(self, tune_controller: Any, trial: Trial, result: dict[str, Any]) -> str:
         """Stores one report and says whether the trial goes on."""
         number = trial.config["number"]

@@ -55,7 +55,8 @@ class Lines:
 
     def note(self, sentence: str) -> None:
         """Writes the sentence."""
-        self._console.print(sentence, markup=False, highlight=False, soft_wrap=True)
+        if sentence:
+            self._console.print(sentence, markup=False, highlight=False, soft_wrap=True)
 
 
 class LiveTable:

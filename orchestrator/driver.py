@@ -1,0 +1,129 @@
+"""One start of a sweep, from its folder's lock to its closing summary."""
+
+import json
+import sys
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from orchestrator import continuation
+from orchestrator.baselines import baselines
+from orchestrator.build import Data, load_data
+from orchestrator.config import RunConfig
+from orchestrator.execution import Interruption, cluster, execute
+from orchestrator.folder import SweepFolder, write_text
+from orchestrator.ledger import Ledger
+from orchestrator.study import StoredStudy
+from orchestrator.study_file import Study
+from orchestrator.summary import Scores, summary
+from orchestrator.table import Display, display
+from orchestrator.tracking import Tracker, tracking_uri
+from orchestrator.trial import run_trial
+
+# Seconds that MLflow gets at the end; what it has not taken by then, the same command sends later.
+_TRACKING_PATIENCE = 60.0
+
+
+@dataclass(frozen=True)
+class Options:
+    """What the command line says beside the study.
+
+    Args:
+        storage: folder of sweep folders.
+        tracking_uri: of MLflow, or None for the default.
+        fresh: put an old sweep of this name aside and begin anew.
+        quiet: show only the closing summary.
+        command: arguments of the command that continues this sweep.
+    """
+
+    storage: Path
+    tracking_uri: str | None
+    fresh: bool
+    quiet: bool
+    command: tuple[str, ...]
+
+
+def drive(study: Study, options: Options) -> int:
+    """Begins or continues a sweep and returns the exit code.
+
+    Raises:
+        UserError: the folder is in use or holds another sweep, MLflow's address is none, or a data file is damaged.
+    """
+    uri = tracking_uri(options.tracking_uri)
+    with _locked(SweepFolder(options.storage / study.sweep.name), fresh=options.fresh) as folder:
+        warnings = continuation.enter(folder, study)
+        store = StoredStudy(folder.journal, study.sweep, space=study.space, epochs=study.run.training.epochs)
+        ledger = Ledger(folder, store, sweep=study.sweep, resolved=study.trial)
+        tracker = Tracker(folder, uri)
+        ledger.watch(tracker.changed)
+        with display(ledger, quiet=options.quiet) as shown:
+            ledger.watch(shown.changed)
+            for warning in warnings:
+                shown.note(f"warning: {warning}")
+            interruption = Interruption(ledger, study.sweep.time_limit, shown.note)
+            measured = _search(study, ledger, shown, interruption)
+        text = summary(ledger, measured, command=options.command, tracking_uri=uri)
+        write_text(folder.summary, text)
+        sys.stdout.write(f"\n{text}")
+        for problem in tracker.close(_TRACKING_PATIENCE):
+            sys.stderr.write(f"warning: {problem}\n")
+    return _exit_code(ledger, interruption)
+
+
+@contextmanager
+def _locked(folder: SweepFolder, *, fresh: bool) -> Iterator[SweepFolder]:
+    if fresh and folder.exists():
+        with folder.lock():
+            folder.archive()
+    with folder.lock():
+        yield folder
+
+
+def _search(study: Study, ledger: Ledger, shown: Display, interruption: Interruption) -> Scores | str:
+    """Runs what is left to run, and measures the baselines meanwhile."""
+    file = ledger.folder.path / "baselines.json"
+    if ledger.is_complete and file.exists():
+        return json.loads(file.read_text(encoding="utf-8"))
+    interruption.install()
+    shown.note("decoding the data")
+    data = load_data(study.run)
+    with ThreadPoolExecutor(1, thread_name_prefix="baselines") as pool:
+        measuring = pool.submit(_measure, study.run, data, file)
+        if not ledger.is_complete and interruption.signal is None:
+            shown.note("starting Ray")
+            _run_trials(study, ledger, data, shown, interruption)
+        return _measured(measuring, interruption)
+
+
+def _run_trials(study: Study, ledger: Ledger, data: Data, shown: Display, interruption: Interruption) -> None:
+    size = sum(split.images.nbytes for split in data.splits.values())
+    with cluster(study.sweep, size):
+        shown.note("starting the first trials")
+        shared = {"data": data, "dataset": study.run.dump()["dataset"]}
+        execute(ledger, run_trial, shared=shared, interruption=interruption)
+        shown.note("")
+
+
+def _measure(run: RunConfig, data: Data, file: Path) -> Scores:
+    """The baselines, from the folder where an earlier start measured them: they depend on nothing but the run."""
+    if not file.exists():
+        write_text(file, json.dumps(baselines(run, data), indent=2) + "\n")
+    return json.loads(file.read_text(encoding="utf-8"))
+
+
+def _measured(measuring: "Future[Scores]", interruption: Interruption) -> Scores | str:
+    if interruption.signal is not None and not measuring.done():
+        return "the sweep was stopped before"
+    try:
+        return measuring.result()
+    except ValueError as error:
+        return str(error)
+
+
+def _exit_code(ledger: Ledger, interruption: Interruption) -> int:
+    if interruption.signal is not None and not ledger.is_complete:
+        return 128 + interruption.signal
+    states = {trial.state for trial in ledger.trials.values()}
+    return 1 if ledger.is_complete and "finished" not in states else 0

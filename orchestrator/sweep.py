@@ -1,0 +1,67 @@
+"""What a user runs: `python -m orchestrator.sweep FILE` searches, and the same line again continues.
+
+Exit codes: 0 done, 1 no trial finished, 2 a mistake of the user's, 130 and 143 stopped by Ctrl-C and SIGTERM.
+"""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from orchestrator.checks import check_storage
+from orchestrator.errors import UserError
+from orchestrator.study_file import load_study
+
+# Ray, Optuna and MLflow take seconds to import: `driver` brings them, once the file is known to be right.
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs the command and returns its exit code."""
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    options = _parser().parse_args(given)
+    try:
+        study = load_study(options.file, options.set, trials=options.trials)
+        check_storage(options.storage)
+        if options.dry_run:
+            from orchestrator.plan import dry_run
+
+            sys.stdout.write(dry_run(study))
+            return 0
+        from orchestrator.driver import Options, drive
+
+        return drive(
+            study,
+            Options(
+                storage=options.storage,
+                tracking_uri=options.tracking_uri,
+                fresh=options.fresh,
+                quiet=options.quiet,
+                command=tuple(argument for argument in given if argument != "--fresh"),
+            ),
+        )
+    except UserError as error:
+        sys.stderr.write(
+            "".join(f"error: {line}\n" if line[:1] != " " else f"{line}\n" for line in str(error).split("\n"))
+        )
+        return 2
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m orchestrator.sweep", description="Search as a file says; the same command again continues."
+    )
+    parser.add_argument("file", type=Path, help="a YAML file with the sections sweep, run and search")
+    parser.add_argument("--set", action="append", default=[], metavar="PATH=VALUE", help="change a field of the file")
+    parser.add_argument("--trials", type=int, help="how many trials there shall be in the end")
+    parser.add_argument("--dry-run", action="store_true", help="say what would be done, and stop")
+    parser.add_argument("--fresh", action="store_true", help="begin anew; an old sweep of this name is kept aside")
+    parser.add_argument(
+        "--storage", type=Path, default=Path("sweeps"), help="where sweep folders lie (default: sweeps)"
+    )
+    parser.add_argument("--tracking-uri", help="of MLflow (default: MLFLOW_TRACKING_URI, else sqlite:///mlflow.db)")
+    parser.add_argument("--quiet", action="store_true", help="only the closing summary")
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())
