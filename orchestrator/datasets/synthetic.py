@@ -94,9 +94,9 @@ def load(config: Config, split: str) -> ImageSet:
 
 
 def _masks(labels: Tensor, u: Float[Tensor, "N 3"], size: int) -> Float[Tensor, "N S S"]:
-    """Coverage of each shape: radius 0.2 to 0.35 of the side, wholly inside, edges one pixel soft."""
+    """Coverage of each shape: radius 0.2 to 0.35 of the side, a pixel or more from the border, edges one pixel soft."""
     radius = ((0.2 + 0.15 * u[:, 0]) * size)[:, None, None]
-    centre = radius + (size - 2 * radius) * u[:, 1:, None, None].transpose(0, 1)  # (2, N, 1, 1)
+    centre = radius + 1 + (size - 2 * radius - 2) * u[:, 1:, None, None].transpose(0, 1)  # (2, N, 1, 1)
     pixels = torch.arange(size) + 0.5
     x = (pixels[None, None, :] - centre[0]) / radius
     y = (pixels[None, :, None] - centre[1]) / radius

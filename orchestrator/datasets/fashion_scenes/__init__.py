@@ -9,7 +9,7 @@ from pydantic import Field
 from augment.config import Config as BaseConfig
 from augment.config import Probability
 from orchestrator.datasets.fashion_scenes import ingredients
-from orchestrator.datasets.fashion_scenes.compose import VARIANTS, compose
+from orchestrator.datasets.fashion_scenes.composition import VARIANTS, compose
 from orchestrator.images import DatasetCard, ImageSet, fingerprint, require_split
 
 FORMAT = "fashion_scenes/1"  # raise it when code changes a pixel

@@ -1,0 +1,120 @@
+"""Every file in orchestrator/datasets is a data set: `Config`, `load(config, split)`, `card(config)`."""
+
+import importlib
+import pkgutil
+from types import ModuleType
+
+import numpy as np
+import pytest
+
+import orchestrator.datasets
+from augment.config import Config
+from orchestrator.images import SPLITS, DatasetCard, ImageSet
+
+NAMES = sorted(module.name for module in pkgutil.iter_modules(orchestrator.datasets.__path__))
+# Settings that keep the suite quick; a data set that cannot do without settings gets its entry here as well.
+SETTINGS = {
+    "fashion_scenes": {"train_size": 60, "validation_size": 40, "test_size": 40},
+    "synthetic": {"train_size": 60, "validation_size": 40, "test_size": 40},
+}
+
+
+def check_dataset(module: ModuleType, **settings: object) -> None:
+    """Fails unless the module keeps the contract."""
+    assert issubclass(module.Config, Config), "Config must be a subclass of augment.config.Config"
+    assert next(iter(module.Config.model_fields)) == "name", "the first field of Config must be `name`"
+    config = module.Config(**settings)
+    card = module.card(config)
+    assert isinstance(card, DatasetCard), "card must return a DatasetCard"
+    assert card == module.card(config), "card must be repeatable"
+    assert card.licence
+    assert card.fingerprint
+    splits = {split: module.load(config, split) for split in (*SPLITS, *(f"test/{name}" for name in card.variants))}
+    for split, images in splits.items():
+        _check_images(images, card)
+        np.testing.assert_array_equal(images.images, module.load(config, split).images)
+    seen = [{image.tobytes() for image in splits[split].images} for split in ("train", "validation")]
+    for split in (f"test/{name}" for name in card.variants):
+        seen.append({image.tobytes() for image in splits[split].images})
+    for place, images in enumerate(seen):
+        assert not any(images & others for others in seen[place + 1 :]), "splits must be disjoint"
+    with pytest.raises(ValueError, match="split must be one of"):
+        module.load(config, "test/nonsense")
+
+
+def _check_images(images: ImageSet, card: DatasetCard) -> None:
+    assert isinstance(images, ImageSet), "load must return an ImageSet"
+    assert len(images) > 0
+    assert images.images.shape[1:] == (card.size, card.size, 3)
+    assert (images.labels is None) == (card.num_classes is None)
+    if images.labels is not None and card.num_classes is not None:
+        assert set(images.labels) <= set(range(card.num_classes))
+    if images.masks is not None:
+        assert 0 < images.masks.mean() < 255
+
+
+def test_data_sets_are_all_walked():
+    assert len(NAMES) >= 2
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_data_set_keeps_the_contract(name):
+    module = importlib.import_module(f"orchestrator.datasets.{name}")
+    check_dataset(module, **SETTINGS.get(name, {}))
+    assert module.Config.model_fields["name"].default == name
+
+
+GOOD = "from orchestrator.datasets.synthetic import Config, card, load\n"
+MALFORMED = {
+    "no_card": (GOOD + "del card\n", AttributeError),
+    "no_load": (GOOD + "del load\n", AttributeError),
+    "loose_config": (GOOD + "class Config: model_fields = {'name': None}\n", AssertionError),
+    "unnamed": (
+        GOOD + "from augment.config import Config as Base\nclass Config(Base): size: int = 8\n",
+        AssertionError,
+    ),
+    "leaky": (
+        GOOD + "from orchestrator.datasets import synthetic\n"
+        "def load(config, split): return synthetic.load(config, 'train' if split == 'validation' else split)\n",
+        AssertionError,
+    ),
+    "lenient": (
+        GOOD + "from orchestrator.datasets import synthetic\n"
+        "def load(config, split): return synthetic.load(config, split.replace('nonsense', 'original'))\n",
+        pytest.fail.Exception,
+    ),
+    "wrong_size": (
+        GOOD + "from dataclasses import replace\nfrom orchestrator.datasets import synthetic\n"
+        "def card(config): return replace(synthetic.card(config), size=7)\n",
+        AssertionError,
+    ),
+}
+
+
+@pytest.fixture
+def plant(tmp_path, monkeypatch):
+    """Writes a module into a temporary package and imports it."""
+    package = tmp_path / "planted_datasets"
+    package.mkdir()
+    (package / "__init__.py").touch()
+    monkeypatch.syspath_prepend(tmp_path)
+
+    def planted(name: str, source: str) -> ModuleType:
+        (package / f"{name}.py").write_text(source)
+        importlib.invalidate_caches()
+        return importlib.import_module(f"planted_datasets.{name}")
+
+    yield planted
+    for name in [name for name in importlib.sys.modules if name.startswith("planted_datasets")]:
+        del importlib.sys.modules[name]
+
+
+def test_well_formed_module_is_accepted(plant):
+    check_dataset(plant("good", GOOD))
+
+
+@pytest.mark.parametrize("name", MALFORMED)
+def test_malformed_module_is_rejected(plant, name):
+    source, error = MALFORMED[name]
+    with pytest.raises(error):
+        check_dataset(plant(name, source))
