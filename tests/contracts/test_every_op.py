@@ -1,0 +1,218 @@
+"""What every op must keep to, so that a new file in `augment/ops` is tested on the day it appears."""
+
+import importlib
+import inspect
+import pkgutil
+from types import ModuleType, SimpleNamespace
+
+import pytest
+import torch
+from torch import Tensor
+
+import augment.ops
+from augment.config import Config
+from augment.views import Batch, Params, Target
+
+NAMES = sorted(module.name for module in pkgutil.iter_modules(augment.ops.__path__))
+ROWS, SIDE = 64, 24
+
+
+def load(name: str) -> ModuleType:
+    return importlib.import_module(f"augment.ops.{name}")
+
+
+def numbers(slots: int, seed: int = 0) -> Tensor:
+    return torch.rand(ROWS, slots, generator=torch.Generator().manual_seed(seed))
+
+
+def scene() -> Batch:
+    """Images whose red channel is their mask, so that whatever moves one must move the other."""
+    generator = torch.Generator().manual_seed(1)
+    masks = torch.rand(ROWS, 1, SIDE, SIDE, generator=generator)
+    return Batch(torch.cat((masks, torch.rand(ROWS, 2, SIDE, SIDE, generator=generator)), dim=1), masks)
+
+
+def equal(first: Params, second: Params) -> bool:
+    return first.keys() == second.keys() and all(torch.equal(first[key], second[key]) for key in first)
+
+
+def check_op(op, name: str) -> None:
+    """Raise AssertionError, naming the law, where a module is no op."""
+    check_signatures(op)
+    config = op.Config()
+    params = op.sample(config, (SIDE, SIDE), numbers(op.SLOTS))
+    check_params(op, config, params)
+    check_apply(op, params)
+    check_descriptions(op, name, config, params)
+    if hasattr(op, "scaled"):
+        assert isinstance(op.scaled(config, 2.5), op.Config), "scaled gives the op's own Config"
+        assert op.scaled(config, 1.0) == config, "strength 1 leaves the settings as they are"
+
+
+def check_signatures(op) -> None:
+    assert issubclass(op.Config, Config), "Config derives from augment.config.Config"
+    assert isinstance(op.SLOTS, int), "SLOTS is a number"
+    assert op.SLOTS > 0, "SLOTS is positive"
+    expected = {
+        "sample": ["config", "shape", "uniforms"],
+        "apply": ["batch", "params", "size"],
+        "describe": ["params"],
+        "compare": ["first", "second"],
+    }
+    for function, arguments in expected.items():
+        assert list(inspect.signature(getattr(op, function)).parameters) == arguments, f"{function} takes {arguments}"
+
+
+def check_params(op, config, params) -> None:
+    assert all(value.shape[0] == ROWS for value in params.values()), "every parameter leads with the batch"
+    assert equal(op.sample(config, (SIDE, SIDE), numbers(op.SLOTS)), params), "sample is a function of its arguments"
+    half = op.sample(config, (SIDE, SIDE), numbers(op.SLOTS)[::2])
+    assert equal(half, {key: value[::2] for key, value in params.items()}), "a sample's parameters are its own"
+    assert not equal(sample_or_nothing(op, config, numbers(op.SLOTS)[:, :-1]), params), "every slot of SLOTS is read"
+
+
+def sample_or_nothing(op, config, uniforms: Tensor) -> Params:
+    try:
+        return op.sample(config, (SIDE, SIDE), uniforms)
+    except (IndexError, RuntimeError):  # what torch raises for a missing column
+        return {}
+
+
+def check_apply(op, params) -> None:
+    source = scene()
+    kept = source.images.clone()
+    view = op.apply(source, params, None)
+    assert torch.equal(source.images, kept), "apply leaves its input alone"
+    assert view.images.shape == source.images.shape, "without a size the shape stays"
+    assert view.images.isfinite().all(), "images are finite"
+    assert view.images.min() >= -1e-6, "images stay above 0"
+    assert view.images.max() <= 1 + 1e-6, "images stay below 1"
+    again = op.apply(source, {key: value.clone() for key, value in params.items()}, None)
+    assert torch.equal(view.images, again.images), "the same parameters replay the same view"
+    check_masks(op, params, source, view)
+    first = op.apply(
+        Batch(source.images[:4], source.masks[:4]), {key: value[:4] for key, value in params.items()}, None
+    )
+    assert torch.allclose(first.images, view.images[:4], atol=1e-6), "an image's view does not depend on the batch"
+
+
+def check_masks(op, params, source, view) -> None:
+    assert view.masks is not None, "masks are kept"
+    expected = view.images[:, :1] if is_geometric(op, params) else source.masks
+    assert torch.allclose(view.masks, expected, atol=1e-6), "masks move as the images do, and only then"
+    without = op.apply(Batch(source.images), params, None)
+    assert without.masks is None, "no masks come from nowhere"
+    assert torch.equal(without.images, view.images), "masks do not change the images"
+
+
+def is_geometric(op, params) -> bool:
+    """Whether the op moves pixels: it changes a ramp but no one-colour image (a blur keeps the middle of a ramp)."""
+    generator = torch.Generator().manual_seed(4)
+    flat = torch.rand(ROWS, 3, 1, 1, generator=generator).expand(ROWS, 3, SIDE, SIDE)
+    if (op.apply(Batch(flat), params, None).images - flat).abs().max() > 1e-5:
+        return False
+    across = torch.linspace(0.2, 0.8, SIDE).expand(SIDE, SIDE)
+    ramp = torch.stack((across, across.T, across)).expand(ROWS, 3, SIDE, SIDE)
+    change = (op.apply(Batch(ramp), params, None).images - ramp).abs()
+    return bool(change[..., 7:-7, 7:-7].max() > 0.01)
+
+
+def check_descriptions(op, name: str, config, params) -> None:
+    described = op.describe(params)
+    assert described.ndim == 2, "describe gives (B, d)"
+    assert described.shape[0] == ROWS, "describe leads with the batch"
+    assert described.abs().max() <= 1 + 1e-6, "descriptions lie in [-1, 1]"
+    source = scene()
+    changes = (op.apply(source, params, None).images - source.images).abs().amax((1, 2, 3))
+    identity = (described == 0).all(1)
+    assert (changes[identity] < 1e-5).all(), "what is described as 0 is the identity"
+    assert (changes[~identity] > 1e-5).any(), "what is described otherwise is none"
+    other = op.sample(config, (SIDE, SIDE), numbers(op.SLOTS, seed=3))
+    target = op.compare({name: params}, {name: other})
+    assert isinstance(target, Target), "compare gives a Target"
+    same = op.compare({name: params}, {name: params}).values
+    if target.kind == "classes":
+        assert target.values.shape == (ROWS,), "classes are (B,)"
+        assert target.values.dtype == torch.int64, "classes are integers"
+        return
+    assert target.values.ndim == 2, "values are (B, d)"
+    assert target.values.shape[0] == ROWS, "values lead with the batch"
+    assert target.values.abs().max() <= 1, "targets lie in [-1, 1]"
+    assert (same == (1.0 if target.kind == "binary" else 0.0)).all(), "equal views differ by nothing"
+
+
+def test_ops_are_found():
+    assert len(NAMES) >= 6
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_op_keeps_its_contract(name):
+    check_op(load(name), name)
+
+
+def identity_config(op) -> Config:
+    """Settings under which the op does nothing."""
+    if "p" in op.Config.model_fields:
+        return op.Config(p=0.0)
+    return op.Config(scale=(1.0, 1.0), ratio=(1.0, 1.0))
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_op_without_effect_is_the_identity(name):
+    op, source = load(name), scene()
+    params = op.sample(identity_config(op), (SIDE, SIDE), numbers(op.SLOTS))
+    view = op.apply(source, params, None)
+    assert (view.images - source.images).abs().max() < 1e-6
+    assert (view.masks - source.masks).abs().max() < 1e-6
+    assert (op.describe(params) == 0).all()
+
+
+def broken(**changes) -> SimpleNamespace:
+    """A copy of the flip op with something wrong."""
+    flip = load("flip")
+    parts = {key: getattr(flip, key) for key in ("Config", "SLOTS", "sample", "apply", "describe", "compare")}
+    return SimpleNamespace(**(parts | changes))
+
+
+def images_only(batch, params, size=None):
+    return Batch(load("flip").apply(batch, params).images, batch.masks)
+
+
+def on_the_spot(batch, params, size=None):
+    view = load("flip").apply(batch, params)
+    return Batch(batch.images.copy_(view.images), view.masks)
+
+
+def with_the_batch_mean(batch, params, size=None):
+    view = load("flip").apply(batch, params)
+    return Batch((view.images + view.images.mean(0)) / 2, view.masks)
+
+
+def with_a_neighbours_number(config, shape, uniforms):
+    return {"flipped": uniforms[:, 0].roll(1) < config.p}
+
+
+def compare_flat(first, second):
+    return Target((first["flip"]["flipped"] == second["flip"]["flipped"]).float(), "binary")
+
+
+@pytest.mark.parametrize(
+    ("op", "law"),
+    [
+        (broken(Config=SimpleNamespace), "Config derives"),
+        (broken(SLOTS=0), "SLOTS is positive"),
+        (broken(SLOTS=2), "every slot of SLOTS is read"),
+        (broken(sample=lambda config, uniforms: None), "sample takes"),
+        (broken(sample=with_a_neighbours_number), "a sample's parameters are its own"),
+        (broken(apply=images_only), "masks move as the images do"),
+        (broken(apply=on_the_spot), "apply leaves its input alone"),
+        (broken(apply=with_the_batch_mean), "does not depend on the batch|masks move"),
+        (broken(describe=lambda params: 1 - params["flipped"].float()[:, None]), "described as 0 is the identity"),
+        (broken(describe=lambda params: params["flipped"].float()), "describe gives"),
+        (broken(compare=compare_flat), r"values are \(B, d\)"),
+    ],
+)
+def test_malformed_op_is_rejected(op, law):
+    with pytest.raises(AssertionError, match=law):
+        check_op(op, "flip")
+    check_op(broken(), "flip")
