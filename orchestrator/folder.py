@@ -64,6 +64,11 @@ class TrialFolder:
         return self.path / "encoder.json"
 
     @property
+    def views(self) -> Path:
+        """Where a picture of some training images and their views lies, for people."""
+        return self.path / "views.png"
+
+    @property
     def config_file(self) -> Path:
         """The resolved trial: a complete study file with an empty search, which `orchestrator.sweep` reruns alone."""
         return self.path / "config.yaml"
@@ -192,6 +197,18 @@ class SweepFolder:
             file.write(f"{os.getpid()}\n")
             file.flush()
             yield
+
+    def is_locked(self) -> bool:
+        """Whether a process runs this sweep now."""
+        file_path = self.path / "lock"
+        if not file_path.exists():
+            return False
+        with file_path.open("rb") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            except BlockingIOError:
+                return True
+        return False
 
     def archive(self) -> Path:
         """Moves the whole sweep aside, deleting nothing, and returns where it lies now."""

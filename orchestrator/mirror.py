@@ -4,34 +4,38 @@ Every call may be cut off anywhere and repeated, by this process or a later one:
 already there are not sent again, files are compared by size, and a run gets its closing status after everything else.
 """
 
-import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
-import yaml
+from orchestrator import scores, standings
+from orchestrator.folder import SweepFolder, TrialFolder
+from orchestrator.mlflow_client import (
+    Metric,
+    MlflowClient,
+    MlflowException,
+    Param,
+    Run,
+    RunTag,
+    artifacts_beside,
+    connect,
+)
+from orchestrator.mlflow_terms import (
+    STATUS,
+    TAG_LENGTH,
+    milliseconds,
+    note,
+    params,
+    provenance_tags,
+    run_tags,
+    search_params,
+)
 
-from orchestrator import provenance, standings
-from orchestrator.components import find
-from orchestrator.config import resolve
-from orchestrator.folder import Record, SweepFolder, TrialFolder
-from orchestrator.mlflow_client import Metric, Param, Run, RunTag, artifacts_beside, connect
-
-# MLflow knows four endings; the tag `state` is more exact.
-_STATUS = {
-    "running": "RUNNING",
-    "finished": "FINISHED",
-    "stopped": "KILLED",
-    "interrupted": "KILLED",
-    "failed": "FAILED",
-}
 _PARAMS_PER_CALL = 100  # MLflow's limit
-_TAG_LENGTH = 5000  # idem
 _PARENT = "parent"
 # Files that are whole as soon as they exist, and those that are sure to be only once the trial is over.
 _EARLY_FILES = ("config.yaml", "views.png")
-_LATE_FILES = ("encoder.safetensors", "encoder.json", "test.json")
+_LATE_FILES = ("encoder.safetensors", "encoder.json")
 
 
 @dataclass
@@ -41,8 +45,21 @@ class _Known:
     id: str
     tags: dict[str, str]
     params: set[str]
+    metrics: dict[str, float] = field(default_factory=dict)
     epoch: int = 0
-    files: dict[str, int | None] = field(default_factory=dict)
+    files: dict[str, int | None] | None = None  # by name, their sizes; not asked for yet
+
+
+def describe_run(client: MlflowClient, run_id: str) -> dict[str, str] | None:
+    """The tags `sweep`, `trial` and `folder` of a run made by a mirror, among others; None if there is no such run."""
+    try:
+        tags = client.get_run(run_id).data.tags
+        parent = tags.get("mlflow.parentRunId")
+        return tags if parent is None else client.get_run(parent).data.tags | tags
+    except MlflowException as error:
+        if error.error_code in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
+            return None
+        raise
 
 
 class Mirror:
@@ -59,17 +76,16 @@ class Mirror:
     def __init__(self, folder: SweepFolder, uri: str) -> None:
         self._folder = folder
         self._identity = folder.identity()
-        self._provenance = _provenance_tags()
+        self._provenance = provenance_tags()
         self._client = connect(uri)
         self._experiment = self._find_experiment(uri)
         self._runs = self._find_runs()
         settings = standings.settings(folder)
         if _PARENT not in self._runs:
-            tags = {"folder": str(folder.path)} | _run_tags(settings["run"])
+            tags = {"folder": str(folder.path)} | run_tags(settings["run"])
             self._runs[_PARENT] = self._start(_PARENT, folder.name, folder.file, tags)
         parent = self._runs[_PARENT]
-        searched = {f"search.{path}": _text(dimension) for path, dimension in settings["search"].items()}
-        self._send_params(parent, searched | _flat(settings["run"]))
+        self._send_params(parent, search_params(settings["search"]) | params(settings["run"]))
         self._note_commit(parent)
         # A sweep may be extended, so its file may change, also at the same length.
         self._client.log_artifact(parent.id, str(folder.file))
@@ -77,6 +93,12 @@ class Mirror:
     def run_ids(self) -> dict[int, str]:
         """The MLflow run of each trial that has one, by the trial's number."""
         return {int(key): known.id for key, known in self._runs.items() if key != _PARENT}
+
+    def send_all(self, *, over: bool) -> None:
+        """Brings everything up to date, see `send_trial` and `send_sweep`."""
+        for trial in self._folder.trials():
+            self.send_trial(trial.number, over=over)
+        self.send_sweep(over=over)
 
     def send_trial(self, number: int, *, over: bool) -> None:
         """Brings one trial's run up to date.
@@ -91,15 +113,16 @@ class Mirror:
             return
         key = str(number)
         if key not in self._runs:
-            tags = {"mlflow.parentRunId": self._runs[_PARENT].id} | _run_tags(config.get("run"))
+            tags = {"mlflow.parentRunId": self._runs[_PARENT].id} | run_tags(config.get("run"))
             self._runs[key] = self._start(key, f"trial {number:04d}", trial.config_file, tags)
         known = self._runs[key]
         state = result["state"] if result else "interrupted" if over else "running"
-        # The closing state is the last thing sent, so where it stands nothing is missing.
+        self._send_scores(known, trial)
+        # The closing state is the last thing sent, so where it stands nothing else is missing.
         if known.tags.get("state") == state != "running" and known.epoch == trial.last_epoch():
             return
         # A trial whose drawn settings turned out to be illegal has no run, only what was `refused`.
-        self._send_params(known, _flat(config.get("run") or config))
+        self._send_params(known, params(config.get("run") or config))
         self._send_reports(known, trial)
         self._send_files(known, trial.path, _EARLY_FILES + (_LATE_FILES if result else ()))
         self._send_state(known, state, reason=(result or {}).get("reason"), file=trial.result_file)
@@ -114,7 +137,7 @@ class Mirror:
         metric, _ = standings.goal(self._folder)
         led = standings.leaders(self._folder)
         for count, standing in enumerate(led[parent.epoch :], start=parent.epoch + 1):
-            when = _milliseconds(standing.trial.result_file)
+            when = milliseconds(standing.trial.result_file)
             metrics = {f"best/{metric}": standing.value, "finished_trials": count}
             self._client.log_batch(parent.id, [Metric(name, value, when, count) for name, value in metrics.items()])
             parent.epoch = count
@@ -124,7 +147,7 @@ class Mirror:
             best = led[-1].trial
             tags |= {"best_trial": str(best.number), "best_run": self._runs[str(best.number)].id}
         if self._folder.summary.exists():
-            tags["mlflow.note.content"] = _block(self._folder.summary.read_text(encoding="utf-8"))
+            tags["mlflow.note.content"] = note(self._folder.summary.read_text(encoding="utf-8"))
         self._send_tags(parent, tags)
         wanted = standings.settings(self._folder)["sweep"]["trials"]
         complete = sum(trial.result() is not None for trial in trials) >= wanted
@@ -159,32 +182,47 @@ class Mirror:
 
     def _known(self, run: Run) -> _Known:
         progress = "finished_trials" if run.data.tags["trial"] == _PARENT else "epoch"
-        files = {item.path: item.file_size for item in self._client.list_artifacts(run.info.run_id)}
-        known = _Known(run.info.run_id, dict(run.data.tags), set(run.data.params), files=files)
-        known.epoch = int(run.data.metrics.get(progress, 0))
-        return known
+        metrics = dict(run.data.metrics)
+        epoch = int(metrics.get(progress, 0))
+        return _Known(run.info.run_id, dict(run.data.tags), set(run.data.params), metrics, epoch)
 
     def _start(self, key: str, name: str, file: Path, tags: Mapping[str, str]) -> _Known:
         tags = {"sweep": self._identity, "trial": key, "state": "running"} | self._provenance | dict(tags)
-        run = self._client.create_run(self._experiment, start_time=_milliseconds(file), tags=tags, run_name=name)
+        run = self._client.create_run(self._experiment, start_time=milliseconds(file), tags=tags, run_name=name)
         return _Known(run.info.run_id, tags, set())
 
-    def _send_params(self, known: _Known, params: Mapping[str, str]) -> None:
-        missing = [Param(key, value) for key, value in params.items() if key not in known.params]
+    def _send_params(self, known: _Known, wanted: Mapping[str, str]) -> None:
+        missing = [Param(key, value) for key, value in wanted.items() if key not in known.params]
         for first in range(0, len(missing), _PARAMS_PER_CALL):
             self._client.log_batch(known.id, params=missing[first : first + _PARAMS_PER_CALL])
-        known.params.update(params)
+        known.params.update(wanted)
 
     def _send_reports(self, known: _Known, trial: TrialFolder) -> None:
+        # Times are made from the folder, so that a point sent twice is the same point, which MLflow keeps once.
+        when = milliseconds(trial.config_file)
         for report in trial.reports():
             epoch = int(report["epoch"])
-            if epoch <= known.epoch:
-                continue
-            when = _reported(report)
-            self._client.log_batch(known.id, [Metric(name, value, when, epoch) for name, value in report.items()])
-            known.epoch = epoch
+            when += round(1000 * report["time/epoch"])
+            if epoch > known.epoch:
+                self._client.log_batch(known.id, [Metric(name, value, when, epoch) for name, value in report.items()])
+                known.epoch = epoch
+
+    def _send_scores(self, known: _Known, trial: TrialFolder) -> None:
+        """What `orchestrator.evaluate` found on held-out data, if it was asked."""
+        found = scores.read_scores(trial)
+        if found is None:
+            return
+        when, step = milliseconds(found.file), trial.last_epoch()
+        lacking = {name: value for name, value in found.metrics.items() if known.metrics.get(name) != value}
+        if lacking:
+            self._client.log_batch(known.id, [Metric(name, value, when, step) for name, value in lacking.items()])
+            self._client.log_artifact(known.id, str(found.file))
+            known.metrics.update(lacking)
+        self._send_tags(self._runs[_PARENT], {"test_uses": str(len(scores.uses(self._folder)))})
 
     def _send_files(self, known: _Known, folder: Path, names: tuple[str, ...]) -> None:
+        if known.files is None:
+            known.files = {item.path: item.file_size for item in self._client.list_artifacts(known.id)}
         for name in names:
             file = folder / name
             if file.exists() and known.files.get(name) != (size := file.stat().st_size):
@@ -204,9 +242,9 @@ class Mirror:
             self._client.update_run(known.id, "RUNNING")
             self._note_commit(known)
         else:
-            ended = _milliseconds(file) if file.exists() else None
-            self._client.set_terminated(known.id, _STATUS[state], ended)
-        self._send_tags(known, {"state": state} | ({"reason": reason[:_TAG_LENGTH]} if reason else {}))
+            ended = milliseconds(file) if file.exists() else None
+            self._client.set_terminated(known.id, STATUS[state], ended)
+        self._send_tags(known, {"state": state} | ({"reason": reason[:TAG_LENGTH]} if reason else {}))
 
     def _note_commit(self, known: _Known) -> None:
         """A sweep continued from another commit says so: its numbers are not of one program."""
@@ -214,50 +252,3 @@ class Mirror:
         commits = known.tags.get("commits", "").split()
         if commit not in commits:
             self._send_tags(known, {"commits": " ".join([*commits, commit])})
-
-
-def _provenance_tags() -> dict[str, str]:
-    return {
-        "mlflow.source.name": "orchestrator.sweep",
-        "mlflow.source.type": "LOCAL",
-        "mlflow.source.git.commit": provenance.commit() or "unknown",
-        "device": provenance.device(),
-    } | {f"version.{name}": version for name, version in provenance.versions().items()}
-
-
-def _run_tags(run: Record | None) -> dict[str, str]:
-    if run is None:
-        return {}
-    dataset = resolve(run).dataset
-    card = find("orchestrator.datasets", dataset.name).card(dataset)
-    return {"seed": str(run["seed"]), "data_fingerprint": card.fingerprint, "data_licence": card.licence}
-
-
-def _flat(section: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
-    """A nested section as one level of dotted names, lists and other leaves as YAML writes them."""
-    params: dict[str, str] = {}
-    for key, value in section.items():
-        if isinstance(value, Mapping) and value:
-            params |= _flat(value, f"{prefix}{key}.")
-        else:
-            params[f"{prefix}{key}"] = _text(value)
-    return params
-
-
-def _text(value: Any) -> str:
-    if isinstance(value, (str, int, float)):
-        return str(value)
-    return yaml.safe_dump(value, default_flow_style=True, width=10**6).removesuffix("\n...\n").strip()
-
-
-def _block(text: str) -> str:
-    return f"```\n{text[: _TAG_LENGTH - 10]}\n```"
-
-
-def _reported(report: Record) -> int:
-    """When a report was made; the same each time it is sent, so that MLflow itself refuses a point that it has."""
-    return int(1000 * report.get("time/reported", time.time()))
-
-
-def _milliseconds(file: Path) -> int:
-    return file.stat().st_mtime_ns // 1_000_000

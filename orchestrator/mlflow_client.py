@@ -20,7 +20,17 @@ from mlflow import MlflowClient  # noqa: E402
 from mlflow.entities import Metric, Param, Run, RunTag  # noqa: E402
 from mlflow.exceptions import MlflowException  # noqa: E402
 
-__all__ = ["Metric", "MlflowClient", "MlflowException", "Param", "Run", "RunTag", "artifacts_beside", "connect"]
+__all__ = [
+    "Metric",
+    "MlflowClient",
+    "MlflowException",
+    "Param",
+    "Run",
+    "RunTag",
+    "artifacts_beside",
+    "connect",
+    "is_there",
+]
 
 _SQLITE = "sqlite:///"
 
@@ -37,6 +47,11 @@ def connect(uri: str) -> MlflowClient:
         with closing(sqlite3.connect(file, timeout=20)) as database:
             database.execute("PRAGMA journal_mode=WAL")
         return MlflowClient(uri)
+
+
+def is_there(uri: str) -> bool:
+    """Whether anything can be at `uri`: asking MLflow would make the database file that is not there."""
+    return not uri.startswith(_SQLITE) or _database(uri).exists()
 
 
 def artifacts_beside(uri: str) -> str | None:

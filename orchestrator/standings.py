@@ -39,9 +39,10 @@ def leaders(folder: SweepFolder) -> list[Standing]:
             finished.append((trial.result_file.stat().st_mtime_ns, Standing(trial, result["value"])))
     led: list[Standing] = []
     for _, standing in sorted(finished, key=lambda pair: (pair[0], pair[1].trial.number)):
-        led.append(standing if not led or _beats(standing.value, led[-1].value, mode) else led[-1])
+        led.append(min([standing, *led[-1:]], key=lambda one: _rank(one, mode)))
     return led
 
 
-def _beats(value: float, other: float, mode: str) -> bool:
-    return value > other if mode == "max" else value < other
+def _rank(standing: Standing, mode: str) -> tuple[float, int]:
+    """Lower is better; of equals the trial asked first, so that the leader does not depend on who finished when."""
+    return (-standing.value if mode == "max" else standing.value), standing.trial.number

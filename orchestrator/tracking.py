@@ -2,8 +2,10 @@
 
 import logging
 import os
+import sqlite3
 import threading
 import time
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
@@ -38,6 +40,58 @@ def tracking_uri(option: str | None) -> str:
             "sqlite:///mlflow.db is a file in the working folder, http://HOST:5000 a server"
         )
     return uri
+
+
+@dataclass(frozen=True)
+class Found:
+    """What MLflow says a run is.
+
+    Args:
+        folder: where the sweep lay when it was tracked.
+        sweep: its identity.
+        number: of the trial, None for the sweep's own run.
+    """
+
+    folder: SweepFolder
+    sweep: str
+    number: int | None
+
+
+def find_run(run_id: str, uri: str) -> Found | None:
+    """What lies behind an MLflow run id, or None where MLflow has no such run of ours.
+
+    Raises:
+        UserError: if MLflow does not answer.
+    """
+    from orchestrator.mirror import describe_run
+    from orchestrator.mlflow_client import MlflowException, connect, is_there
+
+    try:
+        tags = describe_run(connect(uri), run_id) if is_there(uri) else None
+    except (MlflowException, sqlite3.Error) as error:
+        raise UserError(f"MLflow at {uri} does not answer: {_first_line(error)}") from error
+    if tags is None or "sweep" not in tags:
+        return None
+    number = None if tags["trial"] == "parent" else int(tags["trial"])
+    return Found(SweepFolder(Path(tags["folder"])), tags["sweep"], number)
+
+
+def send_scores(folder: SweepFolder, number: int, uri: str) -> str | None:
+    """Sends what a trial scored on held-out data; a sentence where that failed, None where it did not."""
+    try:
+        from orchestrator.mirror import Mirror
+
+        mirror = Mirror(folder, uri)
+        if folder.is_locked():
+            mirror.send_trial(number, over=False)  # the sweep sends its other trials itself
+        else:
+            mirror.send_all(over=True)
+    except Exception as error:  # the scores are on disk already, whatever MLflow raises
+        return (
+            f"MLflow at {uri} did not take the scores ({_first_line(error)}); they are in {folder.trial(number).path}, "
+            "and the next command of this sweep sends them"
+        )
+    return None
 
 
 class Tracker:
@@ -126,17 +180,18 @@ class Tracker:
 
     def _send(self, mirror: "Mirror", numbers: set[int], *, over: bool) -> None:
         if over:
-            numbers = {trial.number for trial in self._folder.trials()}
-        for number in sorted(numbers):
-            mirror.send_trial(number, over=over)
-            with self._condition:
-                self._run_ids = mirror.run_ids()
-        mirror.send_sweep(over=over)
+            mirror.send_all(over=True)
+        else:
+            for number in sorted(numbers):
+                mirror.send_trial(number, over=False)
+            mirror.send_sweep(over=False)
+        with self._condition:
+            self._run_ids = mirror.run_ids()
 
     def _note(self, error: Exception, numbers: set[int]) -> None:
         if self._problem is None:
             logger.warning("MLflow at %s does not answer; the sweep goes on and its numbers are sent later", self._uri)
-        self._problem = f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}"[:300]
+        self._problem = _first_line(error)
         with self._condition:
             self._changed |= numbers
             self._woken = True
@@ -152,3 +207,7 @@ class Tracker:
             return True
         time.sleep(_FIRST_WAIT)
         return False
+
+
+def _first_line(error: Exception) -> str:
+    return f"{type(error).__name__}: {str(error).partition(chr(10))[0]}"[:300]

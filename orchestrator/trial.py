@@ -5,7 +5,7 @@ from typing import Any
 
 from ray import tune
 
-from orchestrator import build, checkpoint, export, loop
+from orchestrator import build, checkpoint, export, loop, view_grid
 from orchestrator.build import Data
 from orchestrator.config import resolve
 from orchestrator.folder import TrialFolder
@@ -55,6 +55,8 @@ def run_trial(config: dict[str, Any], data: Data, dataset: dict[str, Any]) -> No
     run = resolve(folder.config()["run"])
     if run.dump()["dataset"] != dataset:
         data = build.load_data(run)
+    if not folder.views.exists():
+        view_grid.write(folder.views, run, data)
     try:
         loop.train(run, data, TuneContext(folder.path))
     except loop.Diverged as error:

@@ -54,7 +54,7 @@ def report(trial: TrialFolder, *epochs: int) -> None:
                 "loss": 4 / (epoch + trial.number),
                 METRIC: accuracy,
                 "images_per_second": 1000.0 + trial.number,
-                "time/reported": 1_800_000_000.0 + 10 * epoch + trial.number,
+                "time/epoch": 10.0 + trial.number,
             }
         )
 
