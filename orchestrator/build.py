@@ -84,7 +84,8 @@ def objective(run: RunConfig) -> Objective:
     for name, config in run.addons.items():
         module = find("methods.addons", name)
         if hasattr(module, "Loss"):
-            losses[name] = module.Loss(config, encoder.num_features)
+            # Modules inside modules cannot have a dot in their name, as a user's own add-on has.
+            losses[name.replace(".", "_")] = module.Loss(config, encoder.num_features)
     try:
         built = Objective(method, plan, losses)
     except ValueError as error:

@@ -39,16 +39,17 @@ def arithmetic(threads: int, device: torch.device) -> Iterator[None]:
         threads: of the CPU.
         device: where the work is done.
     """
-    before = torch.get_num_threads(), torch.are_deterministic_algorithms_enabled(), torch.backends.cudnn.benchmark
+    before = torch.get_num_threads(), torch.get_deterministic_debug_mode(), torch.backends.cudnn.benchmark
     filled = getattr(deterministic, _FILL)
     torch.set_num_threads(threads)
-    torch.use_deterministic_algorithms(device.type == "cpu")
+    # The same switch as use_deterministic_algorithms, which would first spend seconds on importing the compiler.
+    torch.set_deterministic_debug_mode("error" if device.type == "cpu" else "default")
     setattr(deterministic, _FILL, False)  # costs time, and no kernel here reads what it has not written
     torch.backends.cudnn.benchmark = device.type == "cuda"
     try:
         yield
     finally:
         torch.set_num_threads(before[0])
-        torch.use_deterministic_algorithms(before[1])
+        torch.set_deterministic_debug_mode(before[1])
         torch.backends.cudnn.benchmark = before[2]
         setattr(deterministic, _FILL, filled)

@@ -1,0 +1,81 @@
+"""Walks orchestrator/evaluations: a new file is held to the contract on the day it appears."""
+
+import math
+import types
+
+import numpy as np
+import pytest
+
+from augment.config import Config
+from orchestrator.components import find, names
+from orchestrator.datasets import synthetic
+from orchestrator.evaluations import Timing, knn
+from orchestrator.features import pixel_features
+from orchestrator.images import SPLITS
+
+PACKAGE = "orchestrator.evaluations"
+DATA = synthetic.Config(size=8, train_size=100, validation_size=60)
+
+
+def check_evaluation(module: types.ModuleType) -> None:
+    """Asserts everything that the loop, the search space and the tables rely on."""
+    assert issubclass(module.Config, Timing), "Config must extend Timing"
+    config = module.Config()  # every field has a default, so `knn: {}` is enough
+    assert module.evaluate.__doc__
+    assert module.__doc__
+
+    splits = {split: synthetic.load(DATA, split) for split in SPLITS}
+    before = {name: split.images.copy() for name, split in splits.items()}
+    encode = pixel_features((0.5,) * 3, (0.25,) * 3)
+    metrics = module.evaluate(encode, splits, config)
+    assert tuple(metrics) == tuple(module.METRICS), "METRICS must name what evaluate gives, in its order"
+    assert all(isinstance(value, float) and math.isfinite(value) for value in metrics.values())
+    assert module.evaluate(encode, splits, config) == metrics, "no randomness of its own"
+    assert all(np.array_equal(splits[name].images, images) for name, images in before.items())
+    for name in metrics:
+        if name.endswith("_se"):
+            score = metrics[name.removesuffix("_se")]
+            assert 0 <= score <= 100
+            assert 0 <= metrics[name] <= 50
+    if hasattr(module, "PROTOCOL"):
+        assert module.PROTOCOL in metrics
+        assert f"{module.PROTOCOL}_se" in metrics
+        assert module.PROTOCOL.split("/")[1].isdigit(), "a protocol's name ends in its version"
+
+
+def test_evaluations_are_all_here():
+    assert set(names(PACKAGE)) >= {"collapse", "knn", "linear", "view_retrieval"}
+
+
+def test_evaluations_have_metrics_of_their_own():
+    metrics = [metric for name in names(PACKAGE) for metric in find(PACKAGE, name).METRICS]
+    assert len(metrics) == len(set(metrics))
+
+
+@pytest.mark.parametrize("name", names(PACKAGE))
+def test_evaluation_keeps_the_contract(name):
+    check_evaluation(find(PACKAGE, name))
+
+
+@pytest.mark.parametrize(
+    "broken",
+    [
+        {"Config": type("Config", (Config,), {})},
+        {"METRICS": ("val_knn/1",)},
+        {"METRICS": ("val_knn/1_se", "val_knn/1")},
+        {"PROTOCOL": "val_knn/one"},
+        {"evaluate": lambda encode, splits, config: {"val_knn/1": 10, "val_knn/1_se": math.nan}},
+    ],
+)
+def test_malformed_evaluation_is_rejected(broken):
+    module = types.ModuleType("malformed", "A copy of a good one, with one thing wrong.")
+    vars(module).update({**vars(knn), **broken, "__name__": "malformed"})
+    if "evaluate" in broken:
+        module.evaluate.__doc__ = "Numbers of the wrong kind."
+    with pytest.raises(AssertionError):
+        check_evaluation(module)
+
+
+@pytest.mark.parametrize(("every", "due"), [(None, [4]), (1, [1, 2, 3, 4]), (2, [2, 4]), (3, [3, 4]), (9, [4])])
+def test_timing_is_every_nth_epoch_and_always_the_last(every, due):
+    assert [epoch for epoch in range(1, 5) if Timing(every=every).due(epoch, 4)] == due
