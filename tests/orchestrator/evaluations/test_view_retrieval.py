@@ -8,7 +8,6 @@ from orchestrator.evaluations.view_retrieval import retrieval_recall, standard_v
 from orchestrator.features import pixel_features
 from orchestrator.images import ImageSet
 
-
 GOLDEN = (3_934_743, 3_926_582)  # sum of all bytes of either view
 
 
