@@ -1,0 +1,99 @@
+"""What any file in `methods/addons/` must keep, over every method."""
+
+import importlib
+import inspect
+import pkgutil
+from copy import deepcopy
+from types import ModuleType
+
+import pytest
+import torch
+
+from augment import draws
+from augment.config import Config
+from augment.views import View
+from methods import addons
+from methods.objective import Objective
+from methods.parts import encoders
+from methods.parts.initial import initialise
+from tests.contracts.test_every_method import MODULES as METHODS
+from tests.contracts.test_every_method import planted
+
+MODULES = [importlib.import_module(f"methods.addons.{entry.name}") for entry in pkgutil.iter_modules(addons.__path__)]
+
+
+def check_addon(module: ModuleType) -> None:
+    """Raises AssertionError, which names the broken rule, for a module that is no add-on."""
+    name = module.__name__.rpartition(".")[2]
+    config = getattr(module, "Config", None)
+    assert isinstance(config, type), f"{name} defines no Config"
+    assert issubclass(config, Config), f"{name}.Config is no augment.config.Config"
+    config()  # every field has a default, so that `addons: {name: {}}` is enough
+    rewrite = getattr(module, "rewrite", None)
+    assert callable(rewrite), f"{name} defines no rewrite"
+    assert list(inspect.signature(rewrite).parameters) == ["plan", "config"], f"{name}.rewrite takes other arguments"
+    assert "Source:" in (inspect.getdoc(rewrite) or ""), f"{name}.rewrite names no source"
+
+
+def test_there_are_addons():
+    assert {module.__name__ for module in MODULES} >= {"methods.addons.msr"}
+
+
+@pytest.mark.parametrize("module", MODULES, ids=lambda module: module.__name__)
+def test_is_an_addon(module):
+    check_addon(module)
+
+
+@pytest.mark.parametrize("method", METHODS, ids=lambda module: module.__name__)
+@pytest.mark.parametrize("module", MODULES, ids=lambda module: module.__name__)
+def test_rewritten_plan_trains_or_is_refused_by_name(module, method):
+    networks = method.Method(method.Config(), encoders.build(encoders.Config(name="resnet8", width=0.25)))
+    initialise(networks, 0)
+    plan = networks.plan()
+    before = deepcopy(plan)
+    try:
+        rewritten = module.rewrite(plan, module.Config())
+    except ValueError as refusal:
+        if module.__name__.rpartition(".")[2] not in str(refusal):
+            pytest.fail(f"the refusal does not say who refuses: {refusal}")
+        return
+    assert plan == before, "rewrite changed the plan that it was given"
+    for name, spec in rewritten.views.items():
+        assert name.isidentifier()
+        assert spec.parent is None or list(rewritten.views).index(spec.parent) < list(rewritten.views).index(name)
+    objective = Objective(networks, rewritten, {})
+    views = {name: View(draws.normal(0, name, (4, 3, 8, 8))) for name in rewritten.views}
+    losses = objective(views, torch.arange(4) % 2, torch.tensor(0.5))
+    losses.total.backward()
+    assert losses.total.isfinite()
+    assert all(p.grad is not None for p in objective.parameters() if p.requires_grad)
+    objective.after_step(torch.tensor(0.6), losses.keys)
+
+
+GOOD = '''
+from augment.config import Config as Base
+class Config(Base):
+    weight: float = 1.0
+def rewrite(plan, config):
+    """Source: here."""
+    return plan
+'''
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (("class Config(Base)", "class Settings(Base)"), "defines no Config"),
+        (("class Config(Base)", "class Config"), "no augment.config.Config"),
+        (("def rewrite", "def change"), "defines no rewrite"),
+        (("(plan, config)", "(config, plan)"), "takes other arguments"),
+        (("Source", "Idea"), "names no source"),
+    ],
+)
+def test_malformed_module_is_rejected(tmp_path, monkeypatch, change, message):
+    with pytest.raises(AssertionError, match=message):
+        check_addon(planted(GOOD.replace(*change), tmp_path, monkeypatch))
+
+
+def test_well_formed_module_is_accepted(tmp_path, monkeypatch):
+    check_addon(planted(GOOD, tmp_path, monkeypatch))

@@ -1,0 +1,148 @@
+"""What any file in `methods/` must keep; a new method is held to it on the day it appears."""
+
+import importlib
+import inspect
+import pkgutil
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+import torch
+
+import methods
+from augment import draws
+from augment.config import Config
+from augment.views import View
+from methods.contract import Losses, Method
+from methods.objective import Objective
+from methods.parts import encoders
+from methods.parts.initial import initialise
+
+PAGES = {"contract", "objective"}  # what methods are made with
+MODULES = [
+    importlib.import_module(f"methods.{entry.name}")
+    for entry in pkgutil.iter_modules(methods.__path__)
+    if not entry.ispkg and entry.name not in PAGES
+]
+HOOKS = {name for name, hook in vars(Method).items() if inspect.isfunction(hook) and not name.startswith("_")}
+BATCH = 4
+
+
+def build(module: ModuleType) -> Objective:
+    method = module.Method(module.Config(), encoders.build(encoders.Config(name="resnet8", width=0.25)))
+    initialise(method, 0)
+    return Objective(method, method.plan(), {})
+
+
+def step(objective: Objective, seed: int = 0) -> Losses:
+    views = {name: View(draws.normal(seed, name, (BATCH, 3, 8, 8))) for name in objective.plan.views}
+    return objective(views, torch.arange(BATCH) % 2, torch.tensor(0.5))
+
+
+def check_method(module: ModuleType) -> None:
+    """Raises AssertionError, which names the broken rule, for a module that is no method."""
+    name = module.__name__.rpartition(".")[2]
+    config = getattr(module, "Config", None)
+    assert isinstance(config, type), f"{name} defines no Config"
+    assert issubclass(config, Config), f"{name}.Config is no augment.config.Config"
+    assert config().name == name, f"{name}.Config calls itself {config().name}"
+    method = getattr(module, "Method", None)
+    assert isinstance(method, type), f"{name} defines no Method"
+    missing = sorted(HOOKS - set(dir(method)))
+    assert not missing, f"{name}.Method lacks {', '.join(missing)}"
+    for public in (module, config, method):
+        assert inspect.getdoc(public), f"{name}: {public} has no docstring"
+    assert "Source:" in inspect.getdoc(method), f"{name}.Method names no source"
+
+
+def test_there_are_methods():
+    assert {module.__name__ for module in MODULES} >= {"methods.simclr", "methods.byol"}
+
+
+@pytest.mark.parametrize("module", MODULES, ids=lambda module: module.__name__)
+class TestEveryMethod:
+    def test_is_a_method(self, module):
+        check_method(module)
+        assert isinstance(build(module).method, Method)
+
+    def test_views_are_named_recipes(self, module):
+        for name, view in build(module).plan.views.items():
+            assert name.isidentifier()
+            assert set(view.recipe) <= {"weak", "aggressive"}
+
+    def test_groups_hold_every_trained_weight_once(self, module):
+        objective = build(module)
+        grouped = [id(parameter) for group in objective.parameter_groups() for parameter in group["params"]]
+        trained = [id(parameter) for parameter in objective.parameters() if parameter.requires_grad]
+        assert sorted(grouped) == sorted(trained)
+
+    def test_loss_reaches_every_trained_weight(self, module):
+        objective = build(module)
+        step(objective).total.backward()
+        for name, parameter in objective.named_parameters():
+            assert (parameter.grad is not None) == parameter.requires_grad, name
+
+    def test_forward_changes_norms_only(self, module):
+        objective = build(module)
+        before = {name: tensor.clone() for name, tensor in objective.state_dict().items()}
+        first, second = step(objective), step(objective)
+        assert first.total == second.total
+        changed = {name for name, tensor in objective.state_dict().items() if not torch.equal(tensor, before[name])}
+        assert changed
+        assert all(name.endswith(("running_mean", "running_var", "num_batches_tracked")) for name in changed)
+
+    def test_state_dict_carries_everything(self, module):
+        one, other = build(module), build(module)
+        step(one, seed=1).total.backward()
+        with torch.no_grad():
+            for parameter in one.parameters():
+                parameter += 0.1
+        one.after_step(torch.tensor(0.6), step(one, seed=2).keys)
+        other.load_state_dict(one.state_dict())
+        assert torch.equal(step(one).total, step(other).total)
+
+    def test_parts_are_numbers_and_the_loss_is_finite(self, module):
+        losses = step(build(module))
+        assert losses.total.isfinite()
+        assert all(part.ndim == 0 and not part.requires_grad for part in losses.parts.values())
+
+
+GOOD = '''"""A method."""
+from methods.byol import Method as Byol
+from augment.config import Config as Base
+class Config(Base):
+    """Nothing."""
+    name: str = "planted"
+class Method(Byol):
+    """Source: here."""
+'''
+
+
+def planted(source: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    """The source as a module that lies in no package of ours."""
+    (folder / "planted.py").write_text(source)
+    monkeypatch.syspath_prepend(folder)
+    monkeypatch.delitem(sys.modules, "planted", raising=False)
+    return importlib.import_module("planted")
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (("class Config(Base)", "class Settings(Base)"), "defines no Config"),
+        (("class Config(Base)", "class Config"), "no augment.config.Config"),
+        (('"planted"', '"other"'), "calls itself other"),
+        (("class Method(Byol)", "class Trainer(Byol)"), "defines no Method"),
+        (("class Method(Byol)", "class Method"), "lacks after_step, encode, key, pair_loss, parameter_groups, plan"),
+        (("Source: here.", "From memory."), "names no source"),
+        (('"""A method."""', ""), "has no docstring"),
+    ],
+)
+def test_malformed_module_is_rejected(tmp_path, monkeypatch, change, message):
+    with pytest.raises(AssertionError, match=message):
+        check_method(planted(GOOD.replace(*change), tmp_path, monkeypatch))
+
+
+def test_well_formed_module_is_accepted(tmp_path, monkeypatch):
+    check_method(planted(GOOD, tmp_path, monkeypatch))
