@@ -49,7 +49,7 @@ def dry_run(study: Study) -> str:
     data, device = build.load_data(study.run), hardware.device()
     with hardware.arithmetic(study.run.training.threads, device):
         training = Training(study.run, data, device)
-        cost = _measured(study, training, data, process_bytes)
+        cost = measured(training, data, process_bytes=process_bytes)
     lines = [
         f"{study.file}: sweep {study.sweep.name}, {study.sweep.trials} trials of {study.run.training.epochs} epochs, "
         f"{study.sweep.concurrency} at a time, for the {study.sweep.mode}imum of {study.sweep.metric}",
@@ -89,19 +89,24 @@ def _cost_lines(study: Study, cost: Cost, device: torch.device) -> Iterator[str]
     memory = together * (cost.work_bytes + cost.process_bytes) + cost.data_bytes
     disk = together * (checkpoint.KEPT + 1) * cost.checkpoint_bytes + sweep.trials * cost.encoder_bytes
     yield f"\ncost, estimated from {_STEPS} steps on this machine ({device.type}):"
-    yield (
-        f"  time    about {_minutes(cost.seconds)} a trial, {_minutes(seconds)} in all with {together} at a time, if none is "
-        "stopped early; the start of Ray and the fitting of probes come on top"
-    )
-    yield (
-        f"  memory  about {_size(memory)}: {_size(cost.process_bytes)} for each process, {_size(cost.work_bytes)} for the "
-        f"weights and batch of each, {_size(cost.data_bytes)} of images shared by all; Ray itself comes on top"
-    )
+    alone, whole = _minutes(cost.seconds), _minutes(seconds)
+    yield f"  time    about {alone} a trial, {whole} in all with {together} at a time, if none is stopped early;"
+    yield "          the start of Ray and the fitting of probes come on top"
+    process, work, images = _size(cost.process_bytes), _size(cost.work_bytes), _size(cost.data_bytes)
+    yield f"  memory  about {_size(memory)} and what Ray takes: {process} for each process, {work} for the weights and"
+    yield f"          batch of each, {images} of images shared by all"
     yield f"  disk    up to {_size(disk)}: checkpoints while trials run, and {sweep.trials} encoders"
 
 
-def _measured(study: Study, training: Training, data: Data, process_bytes: int) -> Cost:
-    run = study.run
+def measured(training: Training, data: Data, *, process_bytes: int) -> Cost:
+    """What a trial would cost, from a few steps of it; they move its weights.
+
+    Args:
+        training: not begun; each trial's is taken to be like it.
+        data: what it trains on.
+        process_bytes: of a process without a training.
+    """
+    run = training.run
     sample = run.training.batch_size if training.device.type == "cuda" else min(run.training.batch_size, _CPU_BATCH)
     rows = torch.arange(sample, device=training.device)
     with _kept_for_backward() as kept:

@@ -3,7 +3,7 @@
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, runtime_checkable
 
 from orchestrator.mistakes import show
 
@@ -11,6 +11,7 @@ Scalar = str | int | float | bool | None
 Kind = Literal["uniform", "log_uniform", "int"]
 
 
+@runtime_checkable
 class Trial(Protocol):
     """The part of `optuna.Trial` that a space needs, so that a file can be checked without Optuna."""
 
