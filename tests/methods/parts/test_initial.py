@@ -43,7 +43,7 @@ def test_no_two_layers_share_their_draws():
 def test_convolutions_are_normal_with_fan_out_variance():
     encoder = encoders.build(CONFIG)
     initialise(encoder, 0)
-    weight = encoder.layer3[0].conv2.weight.detach()
+    weight = encoder.layer3[0].conv1.weight.detach()  # 32 channels to 64
     expected = nn.init.kaiming_normal_(torch.empty_like(weight), mode="fan_out", nonlinearity="relu").std()
     assert math.isclose(weight.std(), expected, rel_tol=0.03)
     assert stats.kstest(weight.flatten(), stats.norm(0, math.sqrt(2 / (64 * 9))).cdf).pvalue > 0.01
