@@ -68,6 +68,15 @@ def card(config: Config) -> DatasetCard:
     )
 
 
+def verify(config: Config) -> None:
+    """Look at every file that any split would need, before anything is started.
+
+    Raises:
+        UserError: if one is missing or damaged.
+    """
+    ingredients.verify()
+
+
 def load(config: Config, split: str) -> ImageSet:
     """Compose one split.
 

@@ -86,6 +86,19 @@ def test_mixed_next_takes_the_next_class(flat_backgrounds):
     np.testing.assert_array_equal(families_of(images), (images.labels + 1) % 10)
 
 
+@pytest.mark.parametrize(
+    ("split", "part"),
+    [("train", "train"), ("bank", "train"), ("validation", "validation"), ("test/original", "test")],
+)
+def test_split_takes_garments_and_strips_of_its_own_part_only(monkeypatch, split, part):
+    taken = []
+    for source in ("cutouts", "windows"):
+        read = getattr(ingredients, source)
+        monkeypatch.setattr(ingredients, source, lambda part, read=read: (taken.append(part), read(part))[1])
+    fashion_scenes.load(fashion_scenes.Config(train_size=10), split)
+    assert taken == [part, part]
+
+
 @pytest.mark.parametrize("split", ["train", "bank", "validation", "test/original", "test/only_fg"])
 def test_classes_are_balanced(split):
     images = fashion_scenes.load(fashion_scenes.Config(train_size=200, validation_size=100, test_size=50), split)
