@@ -1,7 +1,7 @@
 """What no single section of a file can see: laws between sections, and between a file and the machine."""
 
 import json
-import os
+import tempfile
 from functools import lru_cache
 from pathlib import Path
 
@@ -37,8 +37,8 @@ def check_run(run: RunConfig) -> list[Mistake]:
         build.evaluations(run)
     except UserError as error:
         mistakes.append(Mistake("", str(error)))
-    except ValueError as error:
-        mistakes.append(Mistake("run.augment.recipes", str(error)))
+    except ValueError as error:  # a constructor's own law, between fields or with the encoder
+        mistakes.append(Mistake("run.method", str(error)))
     return mistakes
 
 
@@ -72,7 +72,7 @@ def check_data(run: RunConfig) -> None:
 
 
 def check_storage(folder: Path) -> None:
-    """Refuse a place where nothing can be written; makes nothing there.
+    """Refuse a place where nothing can be written; leaves nothing there.
 
     Raises:
         UserError: naming what stands in the way.
@@ -82,8 +82,13 @@ def check_storage(folder: Path) -> None:
         place = place.parent
     if not place.is_dir():
         raise UserError(f"--storage {folder}: {place} is a file; name a folder")
-    if not os.access(place, os.W_OK | os.X_OK):
-        raise UserError(f"--storage {folder}: {place} must be writable; name another folder, or change its permissions")
+    try:
+        # Tried, not asked: permissions say nothing of read-only mounts and quotas, and root has them all.
+        tempfile.TemporaryFile(dir=place).close()
+    except OSError as error:
+        raise UserError(
+            f"--storage {folder}: {place} must be writable ({error.strerror}); name another folder"
+        ) from error
 
 
 def _metric_mistakes(sweep: SweepConfig, run: RunConfig) -> list[Mistake]:

@@ -4,10 +4,11 @@ import copy
 import hashlib
 import json
 import math
+import re
 from collections.abc import Mapping
-from typing import Any, Literal, Protocol, runtime_checkable
+from typing import Annotated, Any, Literal, Protocol, runtime_checkable
 
-from pydantic import Field, InstanceOf, ValidationError
+from pydantic import AfterValidator, Field, InstanceOf, ValidationError
 
 from augment.config import Config
 from methods.parts import encoders
@@ -19,6 +20,15 @@ from orchestrator.sections import chosen, named, read
 from orchestrator.training import TrainingConfig
 
 Json = dict[str, Any]
+
+
+def _folder_name(name: str) -> str:
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", name):
+        raise ValueError("must be made of letters, digits, dots, dashes and underscores, for it names a folder")
+    return name
+
+
+FolderName = Annotated[str, AfterValidator(_folder_name)]
 
 
 @runtime_checkable
@@ -122,7 +132,7 @@ class SweepConfig(Config):
         seed: of the sampler.
     """
 
-    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
+    name: FolderName
     trials: int = Field(ge=1)
     time_limit: float | None = Field(default=None, gt=0)
     metric: str

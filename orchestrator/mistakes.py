@@ -86,7 +86,7 @@ def _mistake(detail: ErrorDetails, model: type[BaseModel], path: str) -> Mistake
         return Mistake(where, "must be given")
     if kind in _SIGNS:
         sign, bound = _SIGNS[kind]
-        return Mistake(where, f"{field} {sign} {context[bound]} must hold", given)
+        return Mistake(where, f"{field} {sign} {context[bound]:g} must hold", given)
     if kind == "literal_error":
         allowed = str(context["expected"]).replace("'", "")
         return Mistake(where, f"must be {allowed}{_nearest(given, allowed)}", given)

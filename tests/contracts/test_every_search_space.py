@@ -1,0 +1,62 @@
+"""Every file in search_spaces is complete, legal, and says what to expect of it."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from orchestrator import yaml_file
+from orchestrator.study_file import load_study
+
+FOLDER = Path(__file__).parents[2] / "search_spaces"
+FILES = sorted(FOLDER.glob("*.yaml"))
+
+
+def check_header(path: Path) -> None:
+    """Fails unless the file begins with its question, command, time and expected result."""
+    header = "".join(re.findall(r"^#.*\n", path.read_text(encoding="utf-8").split("\nsweep:")[0], re.MULTILINE))
+    assert re.match(r"# \w.{20,}\n", header), "the first line must say what the study is for"
+    assert re.search(rf"^# Command: +python -m orchestrator\.sweep search_spaces/{path.name}$", header, re.MULTILINE)
+    for key in ("Time", "Expected"):
+        assert re.search(rf"^# {key}: +\S.*\d|^# {key}: +\w+ \w+", header, re.MULTILINE), f"{key} must say something"
+
+
+def test_files_are_all_walked():
+    assert len(FILES) >= 3
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
+def test_file_is_legal_and_named_after_its_study(path):
+    assert load_study(path).sweep.name == path.stem
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
+def test_file_has_all_sections_and_a_header(path):
+    tree = yaml_file.read(path)
+    assert list(tree) == ["sweep", "run", "search"]
+    assert set(tree["run"]) >= {
+        "seed",
+        "dataset",
+        "augment",
+        "method",
+        "encoder",
+        "optimizer",
+        "training",
+        "evaluation",
+    }
+    check_header(path)
+
+
+@pytest.mark.parametrize("missing", ["Command", "Time", "Expected"])
+def test_file_without_a_full_header_is_rejected(tmp_path, missing):
+    lines = [
+        "# A question that takes a line to ask, at least.",
+        "# Command:   python -m orchestrator.sweep search_spaces/a.yaml",
+    ]
+    lines += ["# Time:      5 min on 2 cores", "# Expected:  60 % or more"]
+    (tmp_path / "a.yaml").write_text("\n".join(lines) + "\n\nsweep: {}\n")
+    check_header(tmp_path / "a.yaml")
+    kept = [line for line in lines if missing not in line]
+    (tmp_path / "a.yaml").write_text("\n".join(kept) + "\n\nsweep: {}\n")
+    with pytest.raises(AssertionError):
+        check_header(tmp_path / "a.yaml")

@@ -1,0 +1,40 @@
+import re
+
+from orchestrator import build, checkpoint, hardware
+from orchestrator.loop import Training
+from orchestrator.plan import dry_run, measured
+from orchestrator.study_file import load_study
+from tests.orchestrator.studies import with_changes, write_study
+
+SEARCH = {
+    "addons.msr.schedule": {"choice": ["cosine", "step"]},
+    "addons.msr.steps": {"int": [1, 4], "when": {"addons.msr.schedule": "step"}},
+}
+
+
+def test_dry_run_shows_the_resolved_plan_the_search_and_the_cost(tmp_path):
+    changes = {"sweep.enqueue": [{"addons.msr.schedule": "cosine"}], "sweep.scheduler": {"name": "asha", "grace": 0.3}}
+    text = dry_run(load_study(write_study(tmp_path, with_changes(changes, search=SEARCH))))
+    assert "sweep study, 3 trials of 3 epochs, 1 at a time, for the maximum of val_knn/1" in text
+    assert "objective: simclr + msr over resnet8, synthetic" in text
+    assert "view first_aggressive: color_jitter, grayscale, from first" in text
+    assert "pair first_aggressive -> second (online), weight 0.425 (halfway)" in text  # (1 - 0.3 / 2) / 2
+    assert "addons.msr.steps: int [1, 4]  when addons.msr.schedule = step" in text
+    assert "trial 0: addons.msr.schedule = cosine" in text
+    assert "asha may stop a trial after epoch 1, 2" in text
+    assert re.search(r"time    about \d+ s a trial, \d+ s in all with 1 at a time", text)
+    assert re.search(r"memory  about [\d.e+]+ (MB|GB) and what Ray takes", text)
+    assert re.search(r"disk    up to [\d.e+-]+ MB", text)
+
+
+def test_dry_run_bytes_are_those_of_real_checkpoints_and_images(tmp_path):
+    study = load_study(write_study(tmp_path, with_changes()))
+    data, device = build.load_data(study.run), hardware.device()
+    training = Training(study.run, data, device)
+    cost = measured(training, data, process_bytes=0)
+    on_disk = checkpoint.write(tmp_path / "trial", training.state_dict()).stat().st_size
+    # The file adds names and alignment to every tensor, which weighs much at this size.
+    assert 0.3 * on_disk < cost.checkpoint_bytes <= on_disk
+    assert cost.encoder_bytes < cost.checkpoint_bytes < cost.work_bytes
+    splits = data.splits.values()
+    assert cost.data_bytes == sum(part.nbytes for split in splits for part in (split.images, split.masks))
