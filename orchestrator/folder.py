@@ -94,7 +94,7 @@ class TrialFolder:
         """
         return yaml.safe_load(self.config_file.read_text(encoding="utf-8"))
 
-    def append_report(self, metrics: Mapping[str, float]) -> None:
+    def append_report(self, metrics: Mapping[str, int | float]) -> None:
         """Adds a line to `reports.jsonl` and returns when it is on disk; a line torn by a crash is cut off first."""
         line = json.dumps(dict(metrics)) + "\n"
         file_path = self.path / "reports.jsonl"

@@ -107,7 +107,7 @@ class Ledger:
         trial.state, trial.moments = "running", [time.monotonic()]
         self._changed(number)
 
-    def report(self, number: int, metrics: Mapping[str, float]) -> bool:
+    def report(self, number: int, metrics: Mapping[str, int | float]) -> bool:
         """Takes one epoch of a trial and says whether to stop it; an epoch that is known already changes nothing."""
         trial = self.trials[number]
         if int(metrics["epoch"]) <= trial.epoch:

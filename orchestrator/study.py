@@ -7,14 +7,16 @@ was cut off and continued suggests what an uninterrupted one would have.
 import logging
 import math
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
 import optuna
+from optuna.distributions import BaseDistribution
 from optuna.exceptions import ExperimentalWarning
+from optuna.samplers import BaseSampler
 from optuna.storages.journal import JournalFileBackend
-from optuna.trial import TrialState
+from optuna.trial import FrozenTrial, TrialState
 
 from augment.draws import integer
 from orchestrator.config import SweepConfig
@@ -38,11 +40,12 @@ class StoredStudy:
 
     def __init__(self, journal: Path, sweep: SweepConfig, *, space: Space, epochs: int) -> None:
         _repair(journal)
-        self._sweep, self._space = sweep, space
+        self._space = space
         self._live: dict[int, optuna.Trial] = {}
         self._study = optuna.create_study(
             study_name=sweep.name,
             storage=optuna.storages.JournalStorage(JournalFileBackend(str(journal))),
+            sampler=AddressedSampler(_tpe if sweep.sampler.name == "tpe" else _random, sweep.seed),
             direction="maximize" if sweep.mode == "max" else "minimize",
             pruner=_pruner(sweep, epochs),
             load_if_exists=True,
@@ -61,7 +64,6 @@ class StoredStudy:
         """Opens the next trial and returns its number."""
         waiting = [trial.number for trial in self._trials() if trial.state == TrialState.WAITING]
         number = min(waiting, default=len(self))
-        self._study.sampler = self._sampler(number)
         self._live[number] = self._study.ask()
         return number
 
@@ -92,23 +94,55 @@ class StoredStudy:
             self._study.tell(number, state=state, skip_if_finished=True)
         self._live.pop(number, None)
 
-    def _trials(self) -> list[optuna.trial.FrozenTrial]:
+    def _trials(self) -> list[FrozenTrial]:
         return self._study.get_trials(deepcopy=False)
 
     def _trial(self, number: int) -> optuna.Trial:
         if number not in self._live:
-            self._study.sampler = self._sampler(number)
             self._live[number] = optuna.Trial(self._study, self._trials()[number]._trial_id)
         return self._live[number]
 
-    def _sampler(self, number: int) -> optuna.samplers.BaseSampler:
-        seed = integer(self._sweep.seed, "suggest", number)
-        if self._sweep.sampler.name == "random":
-            return optuna.samplers.RandomSampler(seed=seed)
-        with warnings.catch_warnings():
-            # Conditional dimensions need `group`; Optuna has called it experimental since 2.8.
-            warnings.simplefilter("ignore", ExperimentalWarning)
-            return optuna.samplers.TPESampler(seed=seed, multivariate=True, group=True, constant_liar=True)
+
+class AddressedSampler(BaseSampler):
+    """Any sampler, seeded anew for each trial and parameter: no draw depends on which others were made before it.
+
+    Args:
+        make: the sampler for a seed.
+        seed: of the sweep.
+    """
+
+    def __init__(self, make: Callable[[int], BaseSampler], seed: int) -> None:
+        self._make, self._seed = make, seed
+        self._joint = make(seed)
+
+    def infer_relative_search_space(self, study: optuna.Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
+        """The parameters that will be drawn together."""
+        self._joint = self._make(integer(self._seed, "suggest", trial.number))
+        return self._joint.infer_relative_search_space(study, trial)
+
+    def sample_relative(
+        self, study: optuna.Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
+    ) -> dict[str, Any]:
+        """Draws them, by the sampler that named them."""
+        return self._joint.sample_relative(study, trial, search_space)
+
+    def sample_independent(
+        self, study: optuna.Study, trial: FrozenTrial, param_name: str, param_distribution: BaseDistribution
+    ) -> Any:
+        """Draws one parameter on its own."""
+        sampler = self._make(integer(self._seed, "suggest", trial.number, param_name))
+        return sampler.sample_independent(study, trial, param_name, param_distribution)
+
+
+def _tpe(seed: int) -> BaseSampler:
+    with warnings.catch_warnings():
+        # Conditional dimensions need `group`; Optuna has called it experimental since 2.8.
+        warnings.simplefilter("ignore", ExperimentalWarning)
+        return optuna.samplers.TPESampler(seed=seed, multivariate=True, group=True, constant_liar=True)
+
+
+def _random(seed: int) -> BaseSampler:
+    return optuna.samplers.RandomSampler(seed=seed)
 
 
 def _pruner(sweep: SweepConfig, epochs: int) -> optuna.pruners.BasePruner:

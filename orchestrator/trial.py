@@ -63,7 +63,7 @@ def run_trial(config: dict[str, Any], data: Data, dataset: dict[str, Any]) -> No
         tune.report({_DIVERGED: str(error)})
 
 
-def unpack(result: dict[str, Any]) -> dict[str, float]:
+def unpack(result: dict[str, Any]) -> dict[str, int | float]:
     """The loop's own report out of what Tune hands on."""
     return {name.removeprefix(_OURS): value for name, value in result.items() if name.startswith(_OURS)}
 
