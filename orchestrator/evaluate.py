@@ -166,7 +166,7 @@ def _best(folder: SweepFolder) -> TrialFolder:
     return led[-1].trial
 
 
-def _require_same_data(exported: Mapping[str, dict], card: DatasetCard, trial: TrialFolder) -> None:
+def _require_same_data(exported: Mapping[str, Any], card: DatasetCard, trial: TrialFolder) -> None:
     trained_on = exported["data"]["fingerprint"]
     if trained_on != card.fingerprint:
         raise UserError(

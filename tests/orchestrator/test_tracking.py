@@ -19,8 +19,6 @@ from orchestrator.folder import SweepFolder
 from orchestrator.tracking import Tracker, tracking_uri
 from tests.orchestrator.invented_sweep import EPOCHS, METRIC, begin, end, invent, report
 
-pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning:mlflow.*")
-
 
 @pytest.fixture(scope="module")
 def uri(tmp_path_factory: pytest.TempPathFactory) -> str:

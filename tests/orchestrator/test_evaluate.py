@@ -1,0 +1,192 @@
+"""`orchestrator.evaluate` on a real export over the embedded data: wiring, bookkeeping and mistakes."""
+
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from mlflow import MlflowClient
+from sklearn.linear_model import LogisticRegression
+from sklearn.preprocessing import StandardScaler
+
+from methods.parts import encoders
+from methods.parts.initial import initialise
+from orchestrator import evaluate, export, held_out, scores
+from orchestrator.components import find
+from orchestrator.config import resolve
+from orchestrator.errors import UserError
+from orchestrator.evaluations.linear import L2
+from orchestrator.folder import SweepFolder, TrialFolder
+from orchestrator.tracking import Tracker
+from tests.orchestrator.invented_sweep import begin, end, invent, report
+
+SCENES = {"name": "fashion_scenes", "rho": 0.9, "train_size": 1000, "validation_size": 100, "test_size": 300}
+
+
+def finished_trial(folder: SweepFolder, number: int, dataset: dict | None = None) -> TrialFolder:
+    """A trial whose encoder is drawn, not trained."""
+    trial = begin(folder, number)
+    raw = trial.config()["run"] | ({"dataset": dataset} if dataset else {})
+    run = resolve(raw)
+    trial.write_config(trial.config() | {"run": run.dump()})
+    report(trial, *range(1, 7))
+    end(trial, "finished")
+    encoder = encoders.build(run.encoder)
+    initialise(encoder, number)
+    card = find("orchestrator.datasets", run.dataset.name).card(run.dataset)
+    export.write(trial.path, encoder.state_dict(), export.describe(run, card, {}))
+    return trial
+
+
+@pytest.fixture(scope="module")
+def evaluated(tmp_path_factory: pytest.TempPathFactory) -> evaluate.Evaluated:
+    """One evaluation on scenes whose background gives the class away in nine of ten training images."""
+    folder = invent(tmp_path_factory.mktemp("sweeps") / "scenes", trials=1)
+    return evaluate.evaluate(finished_trial(folder, 0, SCENES))
+
+
+def test_scores_cover_every_variant_of_every_protocol(evaluated: evaluate.Evaluated) -> None:
+    variants = find("orchestrator.datasets", "fashion_scenes").VARIANTS
+    assert set(evaluated.found) == {"test_knn/1", "linear_test/1", "linear_test_biased/1"}
+    for found in evaluated.found.values():
+        assert tuple(found) == (*variants, "bg_gap")
+        for variant in variants:
+            share = found[variant].value / 100
+            assert found[variant].error == pytest.approx(100 * (share * (1 - share) / 300) ** 0.5)
+        assert found["bg_gap"].value == found["mixed_same"].value - found["mixed_rand"].value
+        assert found["bg_gap"].error > max(found["mixed_same"].error, found["mixed_rand"].error)
+
+
+def test_biased_probe_takes_the_shortcut_that_the_unbiased_one_is_denied(evaluated: evaluate.Evaluated) -> None:
+    # An untrained encoder knows the background's colour and little else (reference: 73 / 16 against 22 / 22).
+    biased, unbiased = (
+        evaluated.found[protocol]["bg_gap"].value for protocol in ("linear_test_biased/1", "linear_test/1")
+    )
+    assert biased > unbiased + 20
+
+
+def test_linear_scores_agree_with_scikit_learn(evaluated: evaluate.Evaluated) -> None:
+    run = resolve(evaluated.trial.config()["run"])
+    card = find("orchestrator.datasets", "fashion_scenes").card(run.dataset)
+    encoder = export.read(evaluated.trial.path).encoder
+    store = held_out.FeatureStore(evaluated.trial.path / "features", encoder, run=run, card=card)
+    bank, test = store.split("bank"), store.split("test/mixed_rand")
+    scaler = StandardScaler().fit(bank.values.numpy())
+    # Its penalty is 1/2 |weight|^2 beside C times the summed cross-entropy.
+    classifier = LogisticRegression(C=1 / (L2 * len(bank.labels)), max_iter=2000, tol=1e-8)
+    classifier.fit(scaler.transform(bank.values.numpy()), bank.labels.numpy())
+    theirs = 100 * classifier.score(scaler.transform(test.values.numpy()), test.labels.numpy())
+    assert evaluated.found["linear_test/1"]["mixed_rand"].value == pytest.approx(theirs, abs=0.7)  # two images of 300
+
+
+def test_second_evaluation_reads_features_and_counts_the_look(
+    evaluated: evaluate.Evaluated, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(config: object, split: str) -> None:
+        raise AssertionError(f"{split} was decoded again")
+
+    monkeypatch.setattr(find("orchestrator.datasets", "fashion_scenes"), "load", refuse)
+    before = len(scores.uses(evaluate.sweep_of(evaluated.trial)))
+    again = evaluate.evaluate(evaluated.trial)
+    assert again.found == evaluated.found
+    assert again.content["test_uses"] == before + 1
+    assert again.content["encoders_tested"] == 1
+    assert scores.read_scores(evaluated.trial).metrics == again.content["metrics"]
+
+
+def test_torn_feature_file_is_made_anew(evaluated: evaluate.Evaluated) -> None:
+    file = next((evaluated.trial.path / "features").glob("*-bank.safetensors"))
+    file.write_bytes(file.read_bytes()[:1000])
+    assert evaluate.evaluate(evaluated.trial).found == evaluated.found
+
+
+def test_fingerprint_sees_parameters_and_buffers() -> None:
+    module = torch.nn.BatchNorm1d(3)
+    seen = {held_out.fingerprint(module)}
+    with torch.no_grad():
+        for name in ("weight", "running_mean", "num_batches_tracked"):
+            module.state_dict()[name] += 1
+            seen.add(held_out.fingerprint(module))
+    assert len(seen) == 4
+
+
+def test_command_finds_a_trial_by_every_name_and_logs_to_its_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    uri = f"sqlite:///{tmp_path / 'mlflow.db'}"
+    folder = invent(tmp_path / "sweeps" / "named", trials=2)
+    finished_trial(folder, 0)
+    best = finished_trial(folder, 1)  # invented values rise with the number
+    tracker = Tracker(folder, uri)
+    assert tracker.close(60.0) == []
+    (parent,) = [
+        run
+        for run in MlflowClient(uri).search_runs([MlflowClient(uri).get_experiment_by_name("named").experiment_id])
+        if run.data.tags["trial"] == "parent"
+    ]
+    names = ["named", str(folder.path), str(best.path), tracker.run_id(1), parent.info.run_id]
+    assert [evaluate.locate(name, Path("sweeps"), uri).path for name in names] == [best.path] * 5
+    assert evaluate.locate(tracker.run_id(0), Path("sweeps"), uri).number == 0
+
+    assert evaluate.main(["named"]) == 0
+    said = capsys.readouterr().out
+    content = json.loads((best.path / "test.json").read_text())
+    run = MlflowClient(uri).get_run(tracker.run_id(1))
+    assert run.info.status == "FINISHED"
+    for name, value in content["metrics"].items():
+        assert run.data.metrics[name] == value
+    assert f"{content['metrics']['test_knn/1/original']:.1f} ±" in said
+    assert content["data_fingerprint"] in said
+    assert "used 1 time, on 1 encoder" in said
+    assert MlflowClient(uri).get_run(parent.info.run_id).data.tags["test_uses"] == "1"
+
+
+def test_scores_stay_beside_the_trial_when_mlflow_is_away(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    trial = finished_trial(invent(tmp_path / "alone", trials=1), 0)
+    assert evaluate.main([str(trial.path), "--tracking-uri", "http://127.0.0.1:9"]) == 0
+    assert re.fullmatch(r"warning: MLflow at http://127.0.0.1:9 did not take .*\n", capsys.readouterr().err)
+    assert (trial.path / "test.json").exists()
+
+
+def test_other_data_than_those_of_training_are_refused(tmp_path: Path) -> None:
+    trial = finished_trial(invent(tmp_path / "moved", trials=1), 0)
+    card = json.loads(trial.encoder_card.read_text())
+    card["data"]["fingerprint"] = "0" * 16
+    trial.encoder_card.write_text(json.dumps(card))
+    with pytest.raises(UserError, match="trained on data 0000000000000000, the data set is now"):
+        evaluate.evaluate(trial)
+
+
+@pytest.mark.parametrize("mistake", ["no encoder", "torn encoder", "no finished trial"])
+def test_mistake_is_one_line_and_exit_code_two(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], mistake: str
+) -> None:
+    folder = invent(tmp_path / "broken", trials=1)
+    told = "no finished trial yet"
+    if mistake != "no finished trial":
+        trial = finished_trial(folder, 0)
+        if mistake == "no encoder":
+            trial.encoder_weights.unlink()
+            told = "only a finished trial has an encoder"
+        else:
+            trial.encoder_weights.write_bytes(trial.encoder_weights.read_bytes()[:100])
+            told = "the exported encoder is damaged"
+    assert evaluate.main(["broken", "--storage", str(tmp_path)]) == 2
+    said = capsys.readouterr()
+    assert re.fullmatch(rf"error: .*{told}.*\n", said.err)
+    assert said.out == ""
+
+
+def test_unknown_run_is_one_line_and_leaves_no_database(tmp_path: Path) -> None:
+    unknown = "0123456789abcdef0123456789abcdef"
+    store = ["--tracking-uri", f"sqlite:///{tmp_path / 'none.db'}"]
+    done = subprocess.run(
+        [sys.executable, "-m", "orchestrator.evaluate", unknown, *store], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 2
+    assert re.fullmatch(rf"error: {unknown} is no folder of a trial.*\n", done.stderr)
+    assert list(tmp_path.iterdir()) == []
