@@ -20,6 +20,7 @@ from orchestrator.errors import UserError
 
 FOLDER = Path(__file__).parent
 CHECKSUMS = "checksums.sha256"
+REMEDY = "restore it with `git checkout -- orchestrator/datasets/fashion_scenes`"
 
 CUTOUT_SIZE = 28  # pixels, as Fashion-MNIST has it
 SHEET_COLUMNS = 100  # cut-outs side by side in a sheet
@@ -91,8 +92,9 @@ def checksums() -> dict[str, str]:
     Raises:
         UserError: if the list is missing.
     """
-    text = _read(CHECKSUMS).decode()
-    return {name: digest for digest, name in (line.split() for line in text.splitlines())}
+    # Lenient, so that a damaged list shows as a file whose sum differs.
+    lines = _read(CHECKSUMS).decode(errors="replace").splitlines()
+    return {name: digest for digest, _, name in (line.partition("  ") for line in lines)}
 
 
 def verify() -> None:
@@ -156,11 +158,11 @@ def _zoomed(photo: Image.Image, part: str) -> Iterator[UInt8[np.ndarray, "H W 3"
 
 def _verified(name: str) -> bytes:
     content = _read(name)
-    expected, actual = checksums()[name], hashlib.sha256(content).hexdigest()
+    expected, actual = checksums().get(name, "unknown"), hashlib.sha256(content).hexdigest()
     if actual != expected:
         raise UserError(
-            f"{FOLDER / name} is damaged: its SHA-256 must be {expected[:12]}..., got {actual[:12]}...; "
-            f"restore it with `git checkout -- {_shown(name)}`"
+            f"{FOLDER / name} is damaged: its SHA-256 must be {expected[:12]} (from {CHECKSUMS}), got {actual[:12]}; "
+            f"{REMEDY}"
         )
     return content
 
@@ -169,8 +171,4 @@ def _read(name: str) -> bytes:
     try:
         return (FOLDER / name).read_bytes()
     except FileNotFoundError as error:
-        raise UserError(f"{FOLDER / name} is missing: restore it with `git checkout -- {_shown(name)}`") from error
-
-
-def _shown(name: str) -> str:
-    return f"orchestrator/datasets/fashion_scenes/{name}"
+        raise UserError(f"{FOLDER / name} is missing; {REMEDY}") from error

@@ -102,7 +102,14 @@ def test_damaged_ingredient_is_refused_by_name(copy, name):
 @pytest.mark.parametrize("name", ["cutouts_train.png", "photo_brick_1.webp", ingredients.CHECKSUMS])
 def test_missing_ingredient_is_refused_by_name(copy, name):
     (copy / name).unlink()
-    with pytest.raises(UserError, match=rf"{name} is missing: .* `git checkout -- "):
+    with pytest.raises(UserError, match=rf"{name} is missing; .* `git checkout -- "):
+        fashion_scenes.load(fashion_scenes.Config(train_size=10), "train")
+
+
+@pytest.mark.parametrize("content", [b"", b"\xff\x00 nonsense", b"0 1 2 3\n"])
+def test_damaged_checksums_are_refused(copy, content):
+    (copy / ingredients.CHECKSUMS).write_bytes(content)
+    with pytest.raises(UserError, match=r"cutouts_train.png is damaged: its SHA-256 must be unknown \(from checksums"):
         fashion_scenes.load(fashion_scenes.Config(train_size=10), "train")
 
 
