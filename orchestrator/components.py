@@ -8,6 +8,8 @@ from types import ModuleType
 from augment.config import Config
 from orchestrator.errors import UserError
 
+_FEW = 16
+
 
 def find(package: str, name: str) -> ModuleType:
     """The module of a component, which defines its `Config`.
@@ -42,10 +44,12 @@ def names(package: str) -> list[str]:
 
 
 def suggest(name: str, known: list[str]) -> str:
-    """The tail of an error message about an unknown name: the nearest valid one, or all of them."""
+    """The tail of an error message about an unknown name: the nearest valid one, or all if they are few."""
     nearest = get_close_matches(name, known, n=1, cutoff=0.5)
     if nearest:
         return f"; did you mean {nearest[0]}?"
+    if len(known) > _FEW:
+        return ""
     return f"; known are {', '.join(known)}" if known else "; none is known"
 
 

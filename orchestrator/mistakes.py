@@ -86,7 +86,7 @@ def _mistake(detail: ErrorDetails, model: type[BaseModel], path: str) -> Mistake
         return Mistake(where, "must be given")
     if kind in _SIGNS:
         sign, bound = _SIGNS[kind]
-        return Mistake(where, f"{field} {sign} {context[bound]:g} must hold", given)
+        return Mistake(where, f"{field} {sign} {_plain(context[bound])} must hold", given)
     if kind == "literal_error":
         allowed = str(context["expected"]).replace("'", "")
         return Mistake(where, f"must be {allowed}{_nearest(given, allowed)}", given)
@@ -114,6 +114,11 @@ def _is_number(text: str) -> bool:
     except ValueError:
         return False
     return True
+
+
+def _plain(bound: int | float) -> str:
+    # Bounds of float fields come as floats, and nobody wrote 1.0.
+    return str(int(bound)) if bound == int(bound) else str(bound)
 
 
 def _nearest(given: str, allowed: str) -> str:

@@ -68,32 +68,37 @@ def load_study(path: Path, sets: Sequence[str] = (), *, trials: int | None = Non
     Raises:
         UserError: with one line per mistake.
     """
-    tree = yaml_file.read(path)
+    tree, mistakes = yaml_file.read(path), list[Mistake]()
     changes = [*sets, *([f"sweep.trials={trials}"] if trials is not None else [])]
-    mistakes: list[Mistake] = []
     changed = {_change(tree, text, mistakes) for text in changes}
     sections = {name: _section(tree, name, mistakes) for name in _SECTIONS}
-    mistakes += [
-        Mistake(key, f"unknown key{suggest(key, list(_SECTIONS))}", show(tree[key]))
-        for key in tree
-        if key not in _SECTIONS
-    ]
+    for key in tree.keys() - set(_SECTIONS):
+        mistakes.append(Mistake(key, f"unknown key{suggest(key, list(_SECTIONS))}", show(tree[key])))
     if mistakes:
         raise _located(mistakes, path, changed)
     sections["sweep"].setdefault("name", path.stem)
+    study = _checked(path, sections, changed, mistakes)
+    if study is None or mistakes:
+        raise _located(mistakes, path, changed)
+    return study
+
+
+def _checked(path: Path, sections: Mapping[str, Json], changed: set[str], mistakes: list[Mistake]) -> Study | None:
+    """The study that the sections make, or None; every part is looked at that can be without those that are wrong."""
     sweep = _try(lambda: read_sweep(sections["sweep"]), mistakes)
     run = _try(lambda: resolve(sections["run"]), mistakes)
-    space = _try(lambda: read_space(sections["search"], run), mistakes) if run else None
-    if run:
-        mistakes += check_run(run)
-        _try(lambda: check_data(run), mistakes)
-    if run and sweep:
-        mistakes += check_sweep(sweep, run, searched=bool(sections["search"]))
-    if run and sweep and space is not None:
-        mistakes += _hidden_changes(changed, space)
-        _try(lambda: check_enqueued(sweep.enqueue, space, run), mistakes)
-    if mistakes or not (run and sweep and space is not None):
-        raise _located(mistakes, path, changed)
+    if run is None:
+        return None
+    mistakes += check_run(run)
+    _try(lambda: check_data(run), mistakes)
+    space = _try(lambda: read_space(sections["search"], run), mistakes)
+    if sweep is None:
+        return None
+    mistakes += check_sweep(sweep, run, searched=bool(sections["search"]))
+    if space is None:
+        return None
+    mistakes += _hidden_changes(changed, space)
+    _try(lambda: check_enqueued(sweep.enqueue, space, run), mistakes)
     return Study(path, sweep, run, sections["search"], space)
 
 
