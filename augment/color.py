@@ -25,22 +25,23 @@ def rotate_hue(images: Float[Tensor, "B 3 H W"], turns: Float[Tensor, "B"]) -> F
         Images in [0, 1]; pixels without colour stay as they are.
 
     Source: Smith, "Color gamut transform pairs" (SIGGRAPH 1978), the hexcone model. The way back needs no case per
-        sextant: a channel is the largest one less the chroma times a trapezoid of its hue's distance from the pixel's.
+        sextant: a channel is the largest one less the chroma times a trapezoid of the pixel's distance in hue from that
+        channel's opposite.
     """
     red, green, blue = images.unbind(1)
     value = torch.maximum(torch.maximum(red, green), blue)
     chroma = value - torch.minimum(torch.minimum(red, green), blue)
     # Where there is no chroma all differences are 0 too, so any divisor gives hue 0.
-    inverse = 1 / chroma.clamp(min=torch.finfo(images.dtype).tiny)
+    inverse = (1 / 6) / chroma.clamp(min=torch.finfo(images.dtype).tiny)
     hue = torch.where(
         value == red,
         (green - blue) * inverse,
-        torch.where(value == green, (blue - red) * inverse + 2, (red - green) * inverse + 4),
-    )  # in sextants, (B, H, W)
-    hue = hue + 6 * turns[:, None, None]
-    channels = []
-    for opposite in (3.0, 5.0, 1.0):  # the hue that lacks red, green, blue altogether
-        distance = hue - opposite
-        distance = (distance - 6 * torch.round(distance / 6)).abs()
-        channels.append(value - chroma * (2 - distance).clamp(0, 1))
-    return torch.stack(channels, dim=1)
+        torch.where(value == green, (blue - red) * inverse + 1 / 3, (red - green) * inverse + 2 / 3),
+    )  # in turns, (B, H, W)
+    hue += turns[:, None, None]
+    # The hues that lack red, green and blue altogether.
+    opposite = images.new_tensor([1 / 2, 5 / 6, 1 / 6])[:, None, None]
+    # In place from here on: on CPU, fresh memory costs more than the arithmetic.
+    share = hue[:, None] - opposite  # (B, 3, H, W)
+    share = share.sub_(share.round()).abs_().mul_(-6).add_(2).clamp_(0, 1)
+    return torch.addcmul(value[:, None], chroma[:, None], share, value=-1)

@@ -5,7 +5,6 @@ from collections.abc import Mapping
 from typing import Annotated
 
 import torch
-import torch.nn.functional as F
 from jaxtyping import Float
 from pydantic import AfterValidator
 from torch import Tensor
@@ -60,16 +59,13 @@ def sample(config: Config, shape: tuple[int, int], uniforms: Float[Tensor, "B sl
 
 
 def apply(batch: Batch, params: Params, size: int | None = None) -> Batch:
-    """Blur along columns, then along rows, with edges reflected; `size` is of no influence."""
-    num_images, channels, height, width = batch.images.shape
-    kernel = params["kernel"].repeat_interleave(channels, dim=0)  # (B C, K): every plane has its own
-    planes, taps = kernel.shape
-    radius = taps // 2
-    # One group per plane makes a depthwise convolution of the whole batch.
-    padded = F.pad(batch.images.reshape(1, planes, height, width), (radius, radius, radius, radius), mode="reflect")
-    blurred = F.conv2d(padded, kernel.view(planes, 1, taps, 1), groups=planes)
-    blurred = F.conv2d(blurred, kernel.view(planes, 1, 1, taps), groups=planes)
-    return Batch(blurred.view(num_images, channels, height, width), batch.masks)
+    """Blur along columns and along rows, with edges reflected; `size` is of no influence.
+
+    As batched products with one banded matrix per image: on CPU to 96 px faster than a depthwise convolution.
+    """
+    height, width = batch.images.shape[-2:]
+    down, across = _banded(params["kernel"], height)[:, None], _banded(params["kernel"], width)[:, None].mT
+    return Batch(down @ (batch.images @ across), batch.masks)
 
 
 def describe(params: Params) -> Float[Tensor, "B 1"]:
@@ -91,3 +87,13 @@ def compare(first: Mapping[str, Params], second: Mapping[str, Params]) -> Target
         never gets there; here the difference is normalised as the colour ops' is.
     """
     return Target((first["blur"]["intensity"] - second["blur"]["intensity"])[:, None], "regression")
+
+
+def _banded(kernel: Float[Tensor, "B K"], side: int) -> Float[Tensor, "B side side"]:
+    """Weight of each source pixel (last dimension) in each output pixel."""
+    taps = kernel.shape[1]
+    pixel = torch.arange(side, device=kernel.device)
+    source = pixel + torch.arange(taps, device=kernel.device)[:, None] - taps // 2  # (K, side), -1 is left of the image
+    source = (side - 1) - ((side - 1) - source.abs()).abs()  # reflected at both edges
+    reaches = (source[:, :, None] == pixel).to(kernel.dtype)  # (K, side, side)
+    return (kernel @ reaches.flatten(1)).view(-1, side, side)

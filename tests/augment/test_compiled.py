@@ -1,0 +1,43 @@
+"""What `torch.compile` makes of draws and ops, tried without the annotation checks, which it cannot trace."""
+
+import os
+import shutil
+import subprocess
+import sys
+
+import pytest
+
+SCRIPT = """
+import importlib
+import torch
+from augment import draws
+from augment.views import Batch
+
+rows = torch.tensor([0, 1, 2**31, 2**32 - 1])
+requests = [(draws.stream("a"), 22), (2**32 - 1, 5)]
+compiled = torch.compile(draws.uniform_slices, fullgraph=True)(2**64 - 1, 3, rows, requests)
+for ours, eager in zip(compiled, draws.uniform_slices(2**64 - 1, 3, rows, requests), strict=True):
+    assert torch.equal(ours, eager), "compiled draws differ"
+
+images = torch.rand(8, 3, 32, 32, generator=torch.Generator().manual_seed(0))
+for name in ("crop", "flip", "color_jitter", "grayscale", "blur", "solarize"):
+    op = importlib.import_module(f"augment.ops.{name}")
+    uniforms = torch.rand(8, op.SLOTS, generator=torch.Generator().manual_seed(1))
+    params = op.sample(op.Config(), (32, 32), uniforms)
+    compiled = torch.compile(op.sample, fullgraph=True)(op.Config(), (32, 32), uniforms)
+    for key, value in params.items():
+        assert torch.allclose(compiled[key], value, atol=1e-6), f"compiled {name}.{key} differs"
+    compiled = torch.compile(op.apply, fullgraph=True)(Batch(images), params, None).images
+    assert (compiled - op.apply(Batch(images), params, None).images).abs().max() < 1e-4, f"compiled {name} differs"
+"""
+
+
+@pytest.mark.slow  # minutes of compiling
+@pytest.mark.timeout(900)
+@pytest.mark.skipif(shutil.which("c++") is None, reason="torch.compile needs a compiler")
+def test_compiled_draws_and_ops_are_one_graph_each_and_equal_eager(tmp_path):
+    environment = os.environ | {"TORCHINDUCTOR_CACHE_DIR": str(tmp_path), "PYTHONPATH": os.getcwd()}
+    result = subprocess.run(
+        [sys.executable, "-c", SCRIPT], env=environment, capture_output=True, text=True, timeout=900
+    )
+    assert result.returncode == 0, result.stderr[-3000:]
