@@ -44,18 +44,12 @@ def compose(
     images = np.empty((count, SIZE, SIZE, 3), np.uint8)
     masks = np.empty((count, SIZE, SIZE), np.uint8)
     labels = torch.arange(count) % len(FAMILIES)
+    names_and_slots = (("foreground", 6), ("background", 5))
+    streams = [(draws.stream(f"fashion_scenes/{split}/{name}"), slots) for name, slots in names_and_slots]
     for start in range(0, count, BLOCK):
         block = slice(start, min(start + BLOCK, count))
         rows = torch.arange(block.start, block.stop)
-        foreground_draws, background_draws = draws.uniform_slices(
-            seed,
-            0,
-            rows,
-            [
-                (draws.stream(f"fashion_scenes/{split}/foreground"), 6),
-                (draws.stream(f"fashion_scenes/{split}/background"), 5),
-            ],
-        )
+        foreground_draws, background_draws = draws.uniform_slices(seed, 0, rows, streams)
         garment, mask = _place(torch.from_numpy(cutouts[block]), foreground_draws)
         chosen = families(labels[block], variant, rho, background_draws[:, :2])
         background = windows.cut(chosen, background_draws[:, 2:]).permute(0, 3, 1, 2).float() / 255
