@@ -11,6 +11,7 @@ from orchestrator.errors import UserError
 from orchestrator.mistakes import show
 
 _NOT_IN_JSON = {f"tag:yaml.org,2002:{kind}" for kind in ("timestamp", "binary", "set", "omap", "pairs")}
+_HOME = Path("search_spaces")
 
 
 class _Loader(yaml.SafeLoader):
@@ -76,8 +77,9 @@ def read(path: Path) -> dict[str, Any]:
     try:
         tree = parse(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
-        nearby = sorted(str(found) for found in path.parent.glob("*.yaml"))
-        raise UserError(f"{path}: there is no such file{suggest(str(path), nearby) if nearby else ''}") from error
+        # Beside it, or where the house keeps its own; a pattern that begins so leaves out hidden files.
+        nearby = sorted(str(found) for folder in {path.parent, _HOME} for found in folder.glob("[!.]*.yaml"))
+        raise UserError(f"{path}: there is no such file{suggest(str(path), nearby)}") from error
     except OSError as error:
         raise UserError(f"{path}: cannot be read ({error.strerror}); a YAML file must be given") from error
     except UnicodeDecodeError as error:
