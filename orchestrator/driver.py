@@ -99,7 +99,7 @@ def _search(study: Study, ledger: Ledger, shown: Display, interruption: Interrup
 
 def _run_trials(study: Study, ledger: Ledger, data: Data, shown: Display, interruption: Interruption) -> None:
     size = sum(split.images.nbytes for split in data.splits.values())
-    with cluster(study.sweep, size):
+    with cluster(study.sweep, size, ledger.folder.path / "ray.log"):
         shown.note("starting the first trials")
         shared = {"data": data, "dataset": study.run.dump()["dataset"]}
         execute(ledger, run_trial, shared=shared, interruption=interruption)

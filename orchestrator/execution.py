@@ -2,16 +2,18 @@
 
 import logging
 import os
+import re
 import signal
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from pathlib import Path
 from typing import Any
 
 # Read by Ray when it is imported or started. `setdefault`, so that a user can still say otherwise.
 for _name, _value in {
+    "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",  # on Linux too: without clusters Ray listens on 127.0.0.1 only
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_AIR_NEW_OUTPUT": "0",  # with verbose=0 the older output engine is silent, the newer is not
     "RAY_worker_niceness": "0",  # else trials starve on a machine that does anything besides
@@ -40,33 +42,35 @@ _STORE_MARGIN = 256 * 1024**2
 
 
 @contextmanager
-def cluster(sweep: SweepConfig, data_bytes: int) -> Iterator[None]:
+def cluster(sweep: SweepConfig, data_bytes: int, log: Path) -> Iterator[None]:
     """A Ray of our own on this machine, closed to others, for as long as the block runs.
 
     Args:
         sweep: what a worker needs, checked against what the machine has.
         data_bytes: size of what will be put into the object store.
+        log: takes what Ray would print; whoever wants to write to the terminal meanwhile holds its stream already.
 
     Raises:
         UserError: no worker would ever fit this machine.
     """
-    ray.init(
-        address="local",
-        include_dashboard=False,
-        log_to_driver=False,
-        logging_level=logging.ERROR,
-        object_store_memory=data_bytes + _STORE_MARGIN,
-        _node_ip_address="127.0.0.1",
-    )
-    try:
-        resources = ray.cluster_resources()
-        for field, unit in (("cpus_per_worker", "CPU"), ("gpus_per_worker", "GPU")):
-            wanted, there = getattr(sweep, field), resources.get(unit, 0)
-            if wanted > there:
-                raise UserError(f"sweep.{field} <= {there:g} must hold on this machine, got {wanted:g}")
-        yield
-    finally:
-        ray.shutdown()
+    with log.open("a", encoding="utf-8") as file, redirect_stdout(file), redirect_stderr(file):
+        ray.init(
+            address="local",
+            include_dashboard=False,
+            log_to_driver=False,
+            logging_level=logging.CRITICAL,  # what goes wrong is told by the ledger
+            object_store_memory=data_bytes + _STORE_MARGIN,
+        )
+        try:
+            assert ray.util.get_node_ip_address() == "127.0.0.1", "orchestrator.execution must be imported before ray"
+            resources = ray.cluster_resources()
+            for field, unit in (("cpus_per_worker", "CPU"), ("gpus_per_worker", "GPU")):
+                wanted, there = getattr(sweep, field), resources.get(unit, 0)
+                if wanted > there:
+                    raise UserError(f"sweep.{field} <= {there:g} must hold on this machine, got {wanted:g}")
+            yield
+        finally:
+            ray.shutdown()
 
 
 class Interruption(tune.Stopper):
@@ -166,8 +170,10 @@ def execute(
 
 def _reason(trial: Trial) -> str:
     """The last error of a trial in one line; the whole of it goes into `error.txt` beside its reports."""
-    error = trial.get_pickled_error()
-    cause = getattr(error, "cause", None) or error
-    first_line = str(cause).strip().partition("\n")[0]
-    write_text(Path(trial.config["folder"]) / "error.txt", str(trial.get_error()))
-    return f"{type(cause).__name__}: {first_line}"
+    assert trial.error_file is not None
+    text = Path(trial.error_file).read_text(encoding="utf-8")
+    write_text(Path(trial.config["folder"]) / "error.txt", text)
+    if "actor died" in text:
+        return "its worker process died"
+    named = re.findall(r"^[A-Za-z_][\w.]*(?:: .*)?$", text, re.MULTILINE)  # as a traceback ends: Error: message
+    return named[-1] if named else text.strip().rpartition("\n")[2]

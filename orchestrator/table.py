@@ -1,5 +1,6 @@
 """What a user sees of a running sweep: one live table on a terminal, one line per event elsewhere."""
 
+import sys
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -85,12 +86,18 @@ class LiveTable:
 @contextmanager
 def display(ledger: Ledger, *, quiet: bool) -> Iterator[Display]:
     """The display that fits standard output, for as long as the block runs."""
-    console = Console()
+    console = Console(file=sys.stdout)  # this very stream, wherever standard output goes meanwhile
     if quiet:
         yield Silence()
     elif console.is_terminal:
         table = LiveTable(ledger)
-        with Live(get_renderable=table.__rich__, console=console, refresh_per_second=2):
+        with Live(
+            get_renderable=table.__rich__,
+            console=console,
+            refresh_per_second=2,
+            redirect_stdout=False,
+            redirect_stderr=False,
+        ):
             yield table
     else:
         yield Lines(ledger, console)

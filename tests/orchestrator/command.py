@@ -1,0 +1,122 @@
+"""The sweep command in a process of its own, on a study of seconds, watched through its folder."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from orchestrator.folder import Record, SweepFolder
+from tests.orchestrator.studies import with_changes, write_study
+
+ROOT = Path(__file__).parents[2]
+PATIENCE = 150.0  # seconds; a loaded machine takes its time to start Ray
+
+
+class Command:
+    """`python -m orchestrator.sweep` in a working folder of its own.
+
+    Args:
+        folder: working folder; the study and everything that the sweep makes goes there.
+        changes: to the tiny study.
+        search: instead of the tiny study's.
+    """
+
+    def __init__(
+        self, folder: Path, changes: Mapping[str, Any] | None = None, *, search: dict[str, Any] | None = None
+    ) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        self.working_folder = folder
+        write_study(folder, with_changes(dict(changes or {}), search=search))
+        self.sweep = SweepFolder(folder / "sweeps" / "study")
+        self.process: subprocess.Popen[str] | None = None
+
+    def start(self, *arguments: str) -> subprocess.Popen[str]:
+        """Starts the command without waiting for it."""
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "orchestrator.sweep", "study.yaml", *arguments],
+            cwd=self.working_folder,
+            env={**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        return self.process
+
+    def finish(self) -> tuple[int, str, str]:
+        """Waits for the command; exit code, output, errors."""
+        assert self.process is not None
+        output, errors = self.process.communicate(timeout=PATIENCE)
+        return self.process.returncode, output, errors
+
+    def run(self, *arguments: str) -> tuple[int, str, str]:
+        """The command from start to end."""
+        self.start(*arguments)
+        return self.finish()
+
+    def wait_until(self, holds: Callable[[], bool]) -> None:
+        """Waits for something to be so while the command runs."""
+        deadline = time.monotonic() + PATIENCE
+        while not holds():
+            assert self.process is not None
+            assert self.process.poll() is None, f"the command ended early: {self.process.communicate()}"
+            assert time.monotonic() < deadline, "it never came to be"
+            time.sleep(0.005)
+
+    def kill_when(self, holds: Callable[[], bool]) -> None:
+        """`kill -9` of the driver at a moment of its life."""
+        self.wait_until(holds)
+        assert self.process is not None
+        os.kill(self.process.pid, signal.SIGKILL)
+        self.process.communicate()
+
+    def reports(self) -> dict[int, list[Record]]:
+        """All reports without what may differ between equal trials."""
+        return {
+            trial.number: [{k: v for k, v in r.items() if not k.startswith("time/")} for r in trial.reports()]
+            for trial in self.sweep.trials()
+        }
+
+    def results(self) -> dict[int, Record | None]:
+        """How each trial ended."""
+        return {trial.number: trial.result() for trial in self.sweep.trials()}
+
+    def weights(self) -> dict[int, bytes]:
+        """The exported encoders."""
+        return {trial.number: trial.encoder_weights.read_bytes() for trial in self.sweep.trials()}
+
+    def cards(self) -> dict[int, Record]:
+        """The exported encoders' cards."""
+        return {trial.number: json.loads(trial.encoder_card.read_text()) for trial in self.sweep.trials()}
+
+
+def descendants(pid: int) -> set[int]:
+    """The living processes that descend from one, by parenthood now."""
+    parents = {}
+    for path in Path("/proc").glob("[0-9]*"):
+        try:
+            parents[int(path.name)] = int((path / "stat").read_text().rpartition(")")[2].split()[1])
+        except OSError:  # it has ended
+            continue
+    family = {pid}
+    while more := {child for child, parent in parents.items() if parent in family} - family:
+        family |= more
+    return family - {pid}
+
+
+def living(pids: set[int]) -> set[int]:
+    """Those of the processes that still run; a zombie does not."""
+    alive = set()
+    for pid in pids:
+        try:
+            state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+        except OSError:
+            continue
+        if state != "Z":
+            alive.add(pid)
+    return alive

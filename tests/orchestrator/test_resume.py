@@ -1,0 +1,83 @@
+"""Kill the driver anywhere: the same command goes on, and the numbers are those of a sweep that was never cut off."""
+
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.orchestrator.command import Command, descendants, living
+
+# One at a time and TPE, or any number at a time and random: then a sweep's trials are reproducible as a whole.
+SEQUENTIAL = {
+    "sweep.trials": 3,
+    "sweep.scheduler": {"name": "none"},
+    "sweep.enqueue": [{"addons.msr.base_weight": 0.5}],
+    "run.training.epochs": 4,
+    "run.optimizer.warmup_epochs": 0,
+}
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(tmp_path_factory: pytest.TempPathFactory) -> Command:
+    command = Command(tmp_path_factory.mktemp("uninterrupted"), SEQUENTIAL)
+    code, output, errors = command.run()
+    assert code == 0, errors
+    assert "is complete: 3 of 3 trials ended (3 finished)" in output
+    return command
+
+
+def test_kills_at_start_in_training_and_at_a_trials_end_change_no_number(
+    uninterrupted: Command, tmp_path: Path
+) -> None:
+    command = Command(tmp_path, SEQUENTIAL)
+    first = command.sweep.trial(0)
+    command.start()
+    command.kill_when(command.sweep.journal.exists)  # at start-up, before any trial
+    assert not command.sweep.trials()
+
+    process = command.start()
+    command.wait_until(lambda: first.last_epoch() >= 2)
+    family = descendants(process.pid)
+    command.kill_when(lambda: first.last_epoch() >= 2)  # in training
+    deadline = time.monotonic() + 15
+    while left := living(family):
+        assert time.monotonic() < deadline, f"processes of a killed driver live on: {left}"
+        time.sleep(0.2)
+
+    command.start()
+    # At a trial's end: its last report is there, its result may be or not.
+    command.kill_when(lambda: first.last_epoch() == 4)
+    finished = [n for n, result in command.results().items() if result]
+    code, output, errors = command.run()
+    assert code == 0, errors
+    assert "is complete: 3 of 3" in output
+    assert command.reports() == uninterrupted.reports()
+    assert command.results() == uninterrupted.results()
+    assert command.weights() == uninterrupted.weights()
+    configs = [[trial.config() for trial in c.sweep.trials()] for c in (command, uninterrupted)]
+    assert configs[0] == configs[1]
+    assert all(result is not None for result in command.results().values()), finished
+
+
+def test_a_finished_sweep_prints_its_result_again_and_more_trials_extend_it(uninterrupted: Command) -> None:
+    before = uninterrupted.reports()
+    began = time.monotonic()
+    code, output, errors = uninterrupted.run("--quiet")
+    assert code == 0, errors
+    assert "starting Ray" not in output
+    assert "is complete: 3 of 3" in output
+    assert uninterrupted.reports() == before
+    assert (uninterrupted.sweep.summary).read_text() in output
+    assert time.monotonic() - began < 120
+
+    code, output, errors = uninterrupted.run("--set", "run.seed=7")
+    assert code == 2
+    assert "run.seed: 0 in the folder, 7 now" in errors
+    assert "Traceback" not in errors
+
+    code, output, errors = uninterrupted.run("--trials", "4", "--set", "sweep.concurrency=2", "--quiet")
+    assert code == 0, errors
+    assert "is complete: 4 of 4" in output
+    after = uninterrupted.reports()
+    assert {n: after[n] for n in before} == before
+    assert len(after[3]) == 4

@@ -1,0 +1,70 @@
+import os
+import signal
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.orchestrator.command import Command, descendants, living
+
+ENDLESS = {"sweep.trials": 2, "sweep.concurrency": 2, "sweep.scheduler": {"name": "none"}, "run.training.epochs": 4000}
+
+
+@pytest.fixture(scope="module")
+def command(tmp_path_factory: pytest.TempPathFactory) -> Command:
+    return Command(tmp_path_factory.mktemp("signals"), ENDLESS)
+
+
+def _both_train(command: Command, since: int) -> None:
+    command.wait_until(lambda: all(command.sweep.trial(number).last_epoch() > since for number in (0, 1)))
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+def test_one_signal_stops_cleanly_and_tells_how_to_go_on(command: Command, number: signal.Signals, code: int) -> None:
+    since = max([trial.last_epoch() for trial in command.sweep.trials()], default=0)
+    process = command.start()
+    _both_train(command, since)
+    family = descendants(process.pid)
+    os.kill(process.pid, number)
+    returned, output, errors = command.finish()
+    assert returned == code, errors
+    assert "is NOT complete" in output
+    assert "continue    python -m orchestrator.sweep study.yaml\n" in output
+    assert "is complete" not in output
+    assert "Traceback" not in errors
+    assert command.results() == {0: None, 1: None}
+    epochs = [[report["epoch"] for report in reports] for reports in command.reports().values()]
+    assert epochs == [list(range(1, len(told) + 1)) for told in epochs], "every epoch once, none lost"
+    deadline = time.monotonic() + 5
+    while living(family):
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+
+
+def test_two_signals_stop_at_once_and_a_second_driver_is_refused(command: Command) -> None:
+    since = max([trial.last_epoch() for trial in command.sweep.trials()], default=0)
+    process = command.start("--quiet")
+    _both_train(command, since)
+    second = Command(command.working_folder, ENDLESS)
+    code, _, errors = second.run()
+    assert code == 2
+    assert f"is being run by process {process.pid}" in errors
+    os.kill(process.pid, signal.SIGINT)
+    os.kill(process.pid, signal.SIGINT)
+    began = time.monotonic()
+    code, output, _ = command.finish()
+    assert time.monotonic() - began < 5
+    assert code == 130
+    assert "is complete" not in output
+
+
+def test_fresh_keeps_the_old_sweep_aside(command: Command, tmp_path: Path) -> None:
+    old = command.reports()
+    process = command.start("--fresh")
+    command.wait_until(lambda: command.sweep.trial(0).last_epoch() > 0)
+    os.kill(process.pid, signal.SIGINT)
+    code, _, errors = command.finish()
+    assert code == 130, errors
+    (aside,) = command.sweep.path.parent.glob("study.until-*")
+    assert len((aside / "trials" / "0000" / "reports.jsonl").read_text().splitlines()) == len(old[0])
+    assert command.reports()[0] == old[0][: len(command.reports()[0])]
