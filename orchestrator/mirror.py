@@ -85,7 +85,8 @@ class Mirror:
             tags = {"folder": str(folder.path)} | run_tags(settings["run"])
             self._runs[_PARENT] = self._start(_PARENT, folder.name, folder.file, tags)
         parent = self._runs[_PARENT]
-        self._send_params(parent, search_params(settings["search"]) | params(settings["run"]))
+        fixed = {path: value for path, value in params(settings["run"]).items() if path not in settings["search"]}
+        self._send_params(parent, search_params(settings["search"]) | fixed)
         self._note_commit(parent)
         # A sweep may be extended, so its file may change, also at the same length.
         self._client.log_artifact(parent.id, str(folder.file))

@@ -97,6 +97,8 @@ def test_parent_run_holds_the_search_and_the_best(tmp_path: Path, uri: str) -> N
     best = children(uri, folder)[0]
     assert parent.info.status == "FINISHED"
     assert parent.data.params["search.optimizer.lr"] == "{log_uniform: [0.01, 1.0]}"
+    assert "optimizer.lr" not in parent.data.params  # it has no one value
+    assert parent.data.params["optimizer.momentum"] == "0.9"
     assert parent.data.metrics[f"best/{METRIC}"] == best.data.metrics[METRIC]
     assert parent.data.tags["best_run"] == best.info.run_id
     assert parent.data.tags["trials"] == "3"
