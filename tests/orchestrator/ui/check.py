@@ -113,6 +113,8 @@ def check_curves(page: Page, address: str, run: Run, client: MlflowClient, out: 
         history = sorted(client.get_metric_history(run.info.run_id, name), key=lambda point: point.step)
         if len(history) > 1:
             curves[name] = ([point.step for point in history], [point.value for point in history])
+    page.get_by_placeholder("Search metric charts").fill(f"^({'|'.join(curves)})$")
+    page.wait_for_timeout(1500)
     page.screenshot(path=out / "curves.png")
     for name in curves:  # charts are made when they come into view, so each is searched for
         page.get_by_placeholder("Search metric charts").fill(f"^{name}$")
