@@ -193,7 +193,7 @@ def test_changed_returns_at_once_when_nobody_answers(tmp_path: Path) -> None:
     assert str(folder.path) in problems[0]
 
 
-@pytest.mark.parametrize("uri", ["mlruns", "file:///tmp/mlruns", "htp://host:5000"])
+@pytest.mark.parametrize("uri", ["mlruns", "file:///data/mlruns", "htp://host:5000"])
 def test_tracking_uri_refuses_what_mlflow_cannot_write_to(uri: str) -> None:
     with pytest.raises(UserError, match=f"--tracking-uri = {uri}.* must begin with one of sqlite, http"):
         tracking_uri(uri)
