@@ -1,0 +1,148 @@
+"""Does MSR's weight matter on fashion_scenes, is the best setting better than nothing, and do early rungs tell the end?
+
+python -m tests.benchmarks.msr_study sweeps/msr
+
+Takes the finished sweep of `search_spaces/msr.yaml`, trains its best setting and three controls with seeds 1, 2 and 3
+(new ones: the winner among noisy trials was chosen by its luck with seed 0), and twelve settings with seed 0, all to
+the end of the budget, as one sweep named `msr_study` beside it. Cut off, the same command continues. Prints paired
+differences with 95 % intervals (Student's t over seeds) and Kendall's tau of every epoch with the last.
+"""
+
+import argparse
+import math
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import yaml
+from scipy import stats
+
+from orchestrator.baselines import baselines
+from orchestrator.build import load_data
+from orchestrator.config import resolve
+from orchestrator.folder import SweepFolder, TrialFolder
+from orchestrator.standings import leaders
+
+METRICS = ("val_knn/1", "linear_val/1")
+SEEDS = (1, 2, 3)
+WEIGHT, SCHEDULE, STRENGTH = "addons.msr.base_weight", "addons.msr.schedule", "augment.strength"
+SEARCHED = (WEIGHT, SCHEDULE, "addons.msr.steps", "addons.msr.decay_rate", STRENGTH)
+Arm = dict[str, Any]
+
+
+def arm(weight: float, schedule: str, strength: float = 1.0, **more: Any) -> Arm:
+    """One setting, by searched path."""
+    return {WEIGHT: weight, SCHEDULE: schedule, STRENGTH: strength} | {f"addons.msr.{k}": v for k, v in more.items()}
+
+
+CONTROLS = {
+    "weight 0": arm(0.0, "constant"),
+    "constant 0.4": arm(0.4, "constant"),
+    "cosine 0.4": arm(0.4, "cosine"),
+}
+TWELVE = [
+    *CONTROLS.values(),
+    arm(0.2, "constant"),
+    arm(0.6, "constant"),
+    arm(0.2, "cosine"),
+    arm(0.6, "cosine"),
+    arm(0.4, "linear"),
+    arm(0.4, "step", steps=2),
+    arm(0.4, "exponential", decay_rate=3.0),
+    arm(0.4, "cosine", 0.5),
+    arm(0.4, "cosine", 1.75),
+]
+
+
+def main() -> int:
+    """Runs what is missing, then prints."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("sweep", type=Path, help="folder of the finished sweep of search_spaces/msr.yaml")
+    searched = SweepFolder(parser.parse_args().sweep)
+    best = best_setting(searched)
+    arms = {"best of the sweep": best, **CONTROLS}
+    entries = [{**setting, "seed": seed} for seed in SEEDS for setting in arms.values()]
+    entries += [{**setting, "seed": 0} for setting in TWELVE]
+
+    folder = SweepFolder(searched.path.parent / "msr_study")
+    file = searched.path.parent / "msr_study.yaml"
+    file.write_text(yaml.safe_dump(study(searched, entries), sort_keys=False), encoding="utf-8")
+    command = [sys.executable, "-m", "orchestrator.sweep", str(file), "--storage", str(searched.path.parent)]
+    code = subprocess.run(command, check=False).returncode
+    if code:
+        return code
+
+    trials = folder.trials()
+    print(f"\nbest of the sweep: {best}")
+    print_arms(dict(zip(arms, (trials[place : len(SEEDS) * len(arms) : len(arms)] for place in range(4)), strict=True)))
+    print_rungs(trials[len(SEEDS) * len(arms) :])
+    return 0
+
+
+def best_setting(folder: SweepFolder) -> Arm:
+    """What the best trial of a sweep was given."""
+    run = leaders(folder)[-1].trial.config()["run"]
+    msr = run["addons"]["msr"]
+    more = {"step": ("steps",), "exponential": ("decay_rate",)}.get(msr["schedule"], ())
+    return arm(msr["base_weight"], msr["schedule"], run["augment"]["strength"], **{name: msr[name] for name in more})
+
+
+def study(folder: SweepFolder, entries: Sequence[Arm]) -> dict[str, Any]:
+    """The sweep's file with the seed as a dimension, the entries as its trials and no early stop."""
+    tree = yaml.safe_load(folder.file.read_text(encoding="utf-8"))
+    tree["sweep"] |= {
+        "name": "msr_study",
+        "trials": len(entries),
+        "sampler": {"name": "random"},
+        "scheduler": {"name": "none"},
+        "enqueue": list(entries),
+    }
+    tree["search"] = {"seed": {"choice": [0, *SEEDS]}, **tree["search"]}
+    return tree
+
+
+def scores(trials: Sequence[TrialFolder], metric: str) -> np.ndarray:
+    """The last value of a metric in each trial."""
+    return np.array([trial.reports()[-1][metric] for trial in trials])
+
+
+def print_arms(arms: dict[str, Sequence[TrialFolder]]) -> None:
+    """Means over seeds, and each arm less every yardstick, seed by seed."""
+    runs = [trial.config()["run"] for trial in arms["best of the sweep"]]
+    floors = [baselines(run, load_data(run)) for run in (resolve(run) for run in runs)]
+    for metric in METRICS:
+        yardsticks = {name: np.array([floor[name][metric] for floor in floors]) for name in floors[0]}
+        yardsticks["weight 0"] = scores(arms["weight 0"], metric)
+        print(f"\n{metric}, {len(SEEDS)} seeds: mean (sd); then mean paired difference [95 % interval]")
+        for name, values in {n: v for n, v in yardsticks.items() if n not in arms}.items():
+            print(f"  {name:18} {values.mean():6.2f} ({values.std(ddof=1):.2f})")
+        for name, trials in arms.items():
+            values = scores(trials, metric)
+            line = f"  {name:18} {values.mean():6.2f} ({values.std(ddof=1):.2f})"
+            for other, floor in yardsticks.items():
+                if other != name:
+                    line += f"   - {other}: {interval(values - floor)}"
+            print(line)
+
+
+def interval(differences: np.ndarray) -> str:
+    """The mean of paired differences with its 95 % interval."""
+    reach = stats.t.ppf(0.975, len(differences) - 1) * differences.std(ddof=1) / math.sqrt(len(differences))
+    return f"{differences.mean():+.2f} [{differences.mean() - reach:+.2f}, {differences.mean() + reach:+.2f}]"
+
+
+def print_rungs(trials: Sequence[TrialFolder]) -> None:
+    """Kendall's tau of each epoch's search metric with the last one's."""
+    curves = np.array([[report["val_knn/1"] for report in trial.reports()] for trial in trials])
+    print(f"\nrank agreement with the last epoch, val_knn/1, {len(trials)} settings: Kendall's tau (p)")
+    for epoch in range(1, curves.shape[1]):
+        tau, p = stats.kendalltau(curves[:, epoch - 1], curves[:, -1])
+        print(f"  epoch {epoch:2}  {tau:+.2f} ({p:.3f})")
+    print(f"  the settings end between {curves[:, -1].min():.2f} and {curves[:, -1].max():.2f}")
+
+
+if __name__ == "__main__":
+    sys.exit(main())
