@@ -9,7 +9,8 @@ from pathlib import Path
 from orchestrator.ledger import Ledger, Trial
 from orchestrator.wording import best, count, number, settings
 
-Scores = Mapping[str, Mapping[str, float]]
+Row = Mapping[str, int | float]
+Scores = Mapping[str, Row]
 
 
 def summary(ledger: Ledger, baselines: Scores | str, *, command: Sequence[str], tracking_uri: str) -> str:
@@ -68,7 +69,7 @@ def _leader(ledger: Ledger, leader: Trial, trials: Sequence[Trial], baselines: S
     ties = [f"trial {trial.number} ({settings(trial.values)})" for trial in _ties(leader, trials, metric)]
     if ties:
         lines.append(f"  ties      within two standard errors of it: {', '.join(ties)}")
-    rows: dict[str, Mapping[str, float]] = {"best trial": leader.reports[-1]}
+    rows: dict[str, Row] = {"best trial": leader.reports[-1]}
     if isinstance(baselines, str):
         lines.append(f"  baselines were not measured: {baselines}")
     else:
@@ -85,7 +86,7 @@ def _ties(leader: Trial, trials: Sequence[Trial], metric: str) -> list[Trial]:
     return [o for o in others if within_two_errors(best_value, best_error, o.value(metric), o.value(error))]
 
 
-def _scores(rows: Mapping[str, Mapping[str, float]]) -> str:
+def _scores(rows: Scores) -> str:
     """Validation scores side by side: every metric with a standard error, and every one that all rows share."""
     leader = rows["best trial"]
     metrics = [name for name in leader if f"{name}_se" in leader or all(name in row for row in rows.values())]
@@ -127,11 +128,11 @@ def _with_trials(command: Sequence[str], trials: int) -> list[str]:
     return [*kept, "--trials", str(trials)]
 
 
-def _with_error(report: Mapping[str, float], metric: str) -> str:
+def _with_error(report: Row, metric: str) -> str:
     if metric not in report:
         return "-"
     error = report.get(f"{metric}_se")
-    return number(report[metric]) + (f" ± {error:.2g}" if error is not None else "")
+    return number(float(report[metric])) + (f" ± {error:.2g}" if error is not None else "")
 
 
 def _near(path: Path) -> str:

@@ -8,17 +8,24 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from orchestrator.checks import check_storage
-from orchestrator.errors import UserError
-from orchestrator.study_file import load_study
-
-# Ray, Optuna and MLflow take seconds to import: `driver` brings them, once the file is known to be right.
-
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the command and returns its exit code."""
     given = list(sys.argv[1:] if arguments is None else arguments)
     options = _parser().parse_args(given)
+    try:
+        return _run(options, given)
+    except KeyboardInterrupt:
+        sys.stderr.write("stopped before the first trial; the same command begins again\n")
+        return 130
+
+
+def _run(options: argparse.Namespace, given: Sequence[str]) -> int:
+    # Imported here, so that Ctrl-C is met by `main` at any moment, and a mistake in the file before Ray is imported.
+    from orchestrator.checks import check_storage
+    from orchestrator.errors import UserError
+    from orchestrator.study_file import load_study
+
     try:
         study = load_study(options.file, options.set, trials=options.trials)
         check_storage(options.storage)
@@ -40,9 +47,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             ),
         )
     except UserError as error:
-        sys.stderr.write(
-            "".join(f"error: {line}\n" if line[:1] != " " else f"{line}\n" for line in str(error).split("\n"))
-        )
+        lines = str(error).split("\n")  # one per mistake; an indented one goes with the line before
+        sys.stderr.write("".join(f"{'' if line.startswith(' ') else 'error: '}{line}\n" for line in lines))
         return 2
 
 

@@ -104,17 +104,20 @@ def display(ledger: Ledger, *, quiet: bool) -> Iterator[Display]:
 
 
 def event(trial: Trial, metric: str) -> str:
-    """The trial's newest event in one line."""
+    """The trial's newest event in one line, empty where it is not worth one."""
     head = f"trial {trial.number:<3}"
     if trial.state == "waiting" and trial.reason:
         return f"{head} crashed: {trial.reason}; it is tried again from its checkpoint"
     if trial.state == "waiting":
-        return f"{head} epoch {trial.epoch}/{trial.epochs}  waits  {settings(trial.values)}"
+        return ""  # its start will be told
+    if trial.state == "running" and len(trial.moments) == 1:
+        verb = "goes on" if trial.reports else "starts"
+        return f"{head} epoch {trial.epoch}/{trial.epochs}  {verb}  {settings(trial.values)}"
     told = "  ".join(f"{name} {number(trial.value(name))}" for name in _shown(metric, [trial]))
     if trial.state == "running":
         left = left_in(trial)
         ahead = "" if left is None else f"  {duration(left)} left"
-        return f"{head} epoch {trial.epoch}/{trial.epochs}  {told or 'starts'}{ahead}"
+        return f"{head} epoch {trial.epoch}/{trial.epochs}  {told}{ahead}"
     return f"{head} {trial.state} at epoch {trial.epoch}/{trial.epochs}  {trial.reason or told}"
 
 
