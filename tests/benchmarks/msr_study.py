@@ -53,7 +53,7 @@ TWELVE = [
     arm(0.4, "step", steps=2),
     arm(0.4, "exponential", decay_rate=3.0),
     arm(0.4, "cosine", 0.5),
-    arm(0.4, "cosine", 1.75),
+    arm(0.4, "cosine", 1.5),
 ]
 
 
