@@ -1,12 +1,15 @@
 """One start of a sweep, from its folder's lock to its closing summary."""
 
 import json
+import os
 import sys
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Generic, TypeVar
 
 from orchestrator import continuation
 from orchestrator.baselines import baselines
@@ -21,6 +24,8 @@ from orchestrator.summary import Scores, summary
 from orchestrator.table import Display, display
 from orchestrator.tracking import Tracker, tracking_uri
 from orchestrator.trial import run_trial
+
+T = TypeVar("T")
 
 # Seconds that MLflow gets at the end; what it has not taken by then, the same command sends later.
 _TRACKING_PATIENCE = 60.0
@@ -45,6 +50,33 @@ class Options:
     command: tuple[str, ...]
 
 
+class _Later(Generic[T]):
+    """Something begun once a trial runs, lest it slow the start, and at the latest when it is asked for.
+
+    Args:
+        make: begins it.
+    """
+
+    def __init__(self, make: Callable[[], T]) -> None:
+        self._make = make
+        self._made: list[T] = []
+
+    @property
+    def begun(self) -> bool:
+        """Whether it has been begun."""
+        return bool(self._made)
+
+    def is_due(self, ledger: Ledger) -> bool:
+        """Whether nothing speaks against beginning it now."""
+        return self.begun or any(trial.state == "running" for trial in ledger.trials.values())
+
+    def begin(self) -> T:
+        """Begins it, unless that was done before."""
+        if not self._made:
+            self._made.append(self._make())
+        return self._made[0]
+
+
 def drive(study: Study, options: Options) -> int:
     """Begins or continues a sweep and returns the exit code.
 
@@ -56,8 +88,8 @@ def drive(study: Study, options: Options) -> int:
         warnings = continuation.enter(folder, study)
         store = StoredStudy(folder.journal, study.sweep, space=study.space, epochs=study.run.training.epochs)
         ledger = Ledger(folder, store, sweep=study.sweep, resolved=study.trial)
-        tracker = Tracker(folder, uri)
-        ledger.watch(tracker.changed)
+        tracker = _Later(lambda: Tracker(folder, uri))
+        ledger.watch(lambda number: tracker.begin().changed(number) if tracker.is_due(ledger) else None)
         with display(ledger, quiet=options.quiet) as shown:
             ledger.watch(shown.changed)
             for warning in warnings:
@@ -67,7 +99,7 @@ def drive(study: Study, options: Options) -> int:
         text = summary(ledger, measured, command=options.command, tracking_uri=uri)
         write_text(folder.summary, text)
         sys.stdout.write(f"\n{text}")
-        for problem in tracker.close(_TRACKING_PATIENCE):
+        for problem in tracker.begin().close(_TRACKING_PATIENCE):
             sys.stderr.write(f"warning: {problem}\n")
     return _exit_code(ledger, interruption)
 
@@ -89,12 +121,16 @@ def _search(study: Study, ledger: Ledger, shown: Display, interruption: Interrup
     interruption.install()
     shown.note("decoding the data")
     data = load_data(study.run)
-    with ThreadPoolExecutor(1, thread_name_prefix="baselines") as pool:
-        measuring = pool.submit(_measure, study.run, data, file)
+    with ThreadPoolExecutor(1, initializer=_yield_to_trials) as pool:
+        measuring = _Later(lambda: pool.submit(_measure, study.run, data, file))
+        ledger.watch(lambda number: measuring.begin() if measuring.is_due(ledger) else None)
         if not ledger.is_complete and interruption.signal is None:
             shown.note("starting Ray")
             _run_trials(study, ledger, data, shown, interruption)
-        return _measured(measuring, interruption)
+        if interruption.signal is not None and not (measuring.begun and measuring.begin().done()):
+            pool.shutdown(wait=False, cancel_futures=True)
+            return "the sweep was stopped before"
+        return _measured(measuring.begin())
 
 
 def _run_trials(study: Study, ledger: Ledger, data: Data, shown: Display, interruption: Interruption) -> None:
@@ -113,13 +149,17 @@ def _measure(run: RunConfig, data: Data, file: Path) -> Scores:
     return json.loads(file.read_text(encoding="utf-8"))
 
 
-def _measured(measuring: "Future[Scores]", interruption: Interruption) -> Scores | str:
-    if interruption.signal is not None and not measuring.done():
-        return "the sweep was stopped before"
+def _measured(measuring: "Future[Scores]") -> Scores | str:
     try:
         return measuring.result()
     except ValueError as error:
         return str(error)
+
+
+def _yield_to_trials() -> None:
+    """Gives this thread what the trials leave of the processor, where a thread can have a priority of its own."""
+    if sys.platform == "linux":
+        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), 19)
 
 
 def _exit_code(ledger: Ledger, interruption: Interruption) -> int:

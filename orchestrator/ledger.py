@@ -74,12 +74,12 @@ class Ledger:
         self.trials: dict[int, Trial] = {}
         self.closing = False  # set to hand out nothing more
         self._store, self._resolved = store, resolved
-        self._watchers: list[Callable[[int], None]] = []
+        self._watchers: list[Callable[[int], object]] = []
         self._unfinished: list[int] = []
         store.enqueue(sweep.enqueue)
         self._reconcile()
 
-    def watch(self, watcher: Callable[[int], None]) -> None:
+    def watch(self, watcher: Callable[[int], object]) -> None:
         """Has a function called with a trial's number whenever that trial changes; it must return at once."""
         self._watchers.append(watcher)
 

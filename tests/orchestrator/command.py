@@ -1,6 +1,5 @@
 """The sweep command in a process of its own, on a study of seconds, watched through its folder."""
 
-import json
 import os
 import signal
 import subprocess
@@ -33,26 +32,28 @@ class Command:
         self.working_folder = folder
         write_study(folder, with_changes(dict(changes or {}), search=search))
         self.sweep = SweepFolder(folder / "sweeps" / "study")
-        self.process: subprocess.Popen[str] | None = None
+        self._output, self._errors = folder / f"output-{id(self)}.txt", folder / f"errors-{id(self)}.txt"
+        self.process: subprocess.Popen[bytes] | None = None
 
-    def start(self, *arguments: str) -> subprocess.Popen[str]:
+    def start(self, *arguments: str) -> subprocess.Popen[bytes]:
         """Starts the command without waiting for it."""
-        self.process = subprocess.Popen(
-            [sys.executable, "-m", "orchestrator.sweep", "study.yaml", *arguments],
-            cwd=self.working_folder,
-            env={**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
+        # Into files: the end of a pipe would be seen only when the last orphan of a killed driver has closed it.
+        with self._output.open("w") as output, self._errors.open("w") as errors:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "orchestrator.sweep", "study.yaml", *arguments],
+                cwd=self.working_folder,
+                env={**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=errors,
+            )
         return self.process
 
     def finish(self) -> tuple[int, str, str]:
         """Waits for the command; exit code, output, errors."""
         assert self.process is not None
-        output, errors = self.process.communicate(timeout=PATIENCE)
-        return self.process.returncode, output, errors
+        code = self.process.wait(PATIENCE)
+        return code, self._output.read_text(), self._errors.read_text()
 
     def run(self, *arguments: str) -> tuple[int, str, str]:
         """The command from start to end."""
@@ -64,7 +65,7 @@ class Command:
         deadline = time.monotonic() + PATIENCE
         while not holds():
             assert self.process is not None
-            assert self.process.poll() is None, f"the command ended early: {self.process.communicate()}"
+            assert self.process.poll() is None, f"the command ended early: {self._errors.read_text()}"
             assert time.monotonic() < deadline, "it never came to be"
             time.sleep(0.005)
 
@@ -73,7 +74,7 @@ class Command:
         self.wait_until(holds)
         assert self.process is not None
         os.kill(self.process.pid, signal.SIGKILL)
-        self.process.communicate()
+        self.process.wait()
 
     def reports(self) -> dict[int, list[Record]]:
         """All reports without what may differ between equal trials."""
@@ -89,10 +90,6 @@ class Command:
     def weights(self) -> dict[int, bytes]:
         """The exported encoders."""
         return {trial.number: trial.encoder_weights.read_bytes() for trial in self.sweep.trials()}
-
-    def cards(self) -> dict[int, Record]:
-        """The exported encoders' cards."""
-        return {trial.number: json.loads(trial.encoder_card.read_text()) for trial in self.sweep.trials()}
 
 
 def descendants(pid: int) -> set[int]:
