@@ -10,18 +10,21 @@ from typing import Any
 import numpy as np
 import pytest
 
-from orchestrator.config import SchedulerConfig, SweepConfig
+from orchestrator.build import load_data
+from orchestrator.config import SchedulerConfig, SweepConfig, resolve, with_values
 from orchestrator.execution import Interruption, cluster, execute
 from orchestrator.folder import SweepFolder, TrialFolder
 from orchestrator.ledger import Ledger
 from orchestrator.search_space import Choice, Dimension, Range, Space
 from orchestrator.study import StoredStudy
-from orchestrator.trial import TuneContext
+from orchestrator.trial import TuneContext, run_trial
+from tests.orchestrator.command import descendants
+from tests.orchestrator.tiny_run import tiny_run
 
 EPOCHS = 6
 SPACE = Space(
     (
-        Dimension("kind", Choice(("good", "bad", "dies once", "raises"))),
+        Dimension("kind", Choice(("good", "meets", "bad", "dies once", "raises"))),
         Dimension("bonus", Range("uniform", 0.0, 0.1)),
     )
 )
@@ -41,6 +44,8 @@ def _toy(config: dict[str, Any], data: np.ndarray) -> None:
         if epoch > done:  # else it is only told again
             began = time.monotonic()
             time.sleep(0.15)
+            if epoch == 3 and values["kind"] == "meets":
+                _wait_for_the_other(folder)
             if epoch == 3 and values["kind"] == "raises":
                 raise ArithmeticError("no luck\nat all")
             if epoch == 3 and values["kind"] == "dies once" and done == 0:
@@ -50,6 +55,14 @@ def _toy(config: dict[str, Any], data: np.ndarray) -> None:
         score = values["bonus"] + (0.0 if values["kind"] == "bad" else epoch)
         writeable = float(data.flags.writeable)
         context.report({"epoch": epoch, "finished": int(epoch == EPOCHS), "score": score, "writeable": writeable})
+
+
+def _wait_for_the_other(folder: TrialFolder) -> None:
+    (folder.path / "here").touch()
+    deadline = time.monotonic() + 60
+    while len(list(folder.path.parent.glob("*/here"))) < 2:
+        assert time.monotonic() < deadline, "nobody came: trials run one by one"
+        time.sleep(0.01)
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -87,13 +100,12 @@ def _spans(folder: SweepFolder, number: int) -> list[tuple[float, float, int]]:
 
 def test_trials_overlap_share_data_and_reuse_their_workers(tmp_path: Path) -> None:
     folder = SweepFolder(tmp_path / "s")
-    ledger = _ledger(folder, _sweep(trials=5, enqueue=[{"kind": "good", "bonus": 0.01 * n} for n in range(5)]))
+    kinds_in_order = ["meets", "meets", "good", "good", "good"]
+    ledger = _ledger(folder, _sweep(trials=5, enqueue=[{"kind": kind, "bonus": 0.0} for kind in kinds_in_order]))
     _run(ledger)
     assert ledger.is_complete
     assert [trial.state for trial in ledger.trials.values()] == ["finished"] * 5
     spans = {number: _spans(folder, number) for number in range(5)}
-    overlaps = sum(a < d and c < b for a, b, _ in spans[0] for c, d, _ in spans[1])
-    assert overlaps >= EPOCHS - 2, "two trials must train at the same time"
     assert len({pid for epochs in spans.values() for *_, pid in epochs}) == 2
     assert all(report["writeable"] == 0 for report in folder.trial(4).reports()), "the data must be mapped, not copied"
 
@@ -171,11 +183,28 @@ def test_time_limit_ends_the_execution_and_not_the_trials(tmp_path: Path) -> Non
     assert all(not trial.is_over for trial in ledger.trials.values())
 
 
+def test_a_diverged_trial_fails_with_its_reason_and_the_next_one_reuses_its_worker(tmp_path: Path) -> None:
+    folder = SweepFolder(tmp_path / "s")
+    folder.path.mkdir()
+    run = tiny_run(training={"epochs": 2}, evaluation={"knn": {}}).dump()
+    space = Space((Dimension("optimizer.lr", Range("log_uniform", 1e-3, 1e30)),))
+    sweep = _sweep(trials=2, metric="val_knn/1", concurrency=1, enqueue=[{"optimizer.lr": lr} for lr in (1e30, 0.01)])
+    store = StoredStudy(folder.journal, sweep, space=space, epochs=2)
+    ledger = Ledger(folder, store, sweep=sweep, resolved=lambda number, values: {"run": with_values(run, values)})
+    pids: list[set[int]] = []
+    ledger.watch(lambda number: pids.append(descendants(os.getpid())) if ledger.trials[number].is_over else None)
+    shared = {"data": load_data(resolve(run)), "dataset": run["dataset"]}
+    execute(ledger, run_trial, shared=shared, interruption=Interruption(ledger, None, str))
+    results = [folder.trial(number).result() or {} for number in range(2)]
+    assert [result["state"] for result in results] == ["failed", "finished"]
+    assert "not finite" in results[0]["reason"]
+    assert pids[1] - pids[0] == set(), "the second trial started no process"
+    assert folder.trial(1).encoder_card.exists()
+    assert not list(folder.trial(1).path.glob("checkpoint-*")), "a finished trial needs no checkpoint"
+
+
 def test_nothing_listens_beyond_this_machine() -> None:
-    family = {str(os.getpid())}
-    parents = {path.name: _parent(path) for path in Path("/proc").glob("[0-9]*")}
-    while more := {pid for pid, parent in parents.items() if parent in family} - family:
-        family |= more
+    family = descendants(os.getpid()) | {os.getpid()}
     assert len(family) > 3, "Ray's processes are ours"
     inodes = {inode for pid in family for inode in _sockets(pid)}
     listening = [
@@ -186,14 +215,7 @@ def test_nothing_listens_beyond_this_machine() -> None:
     assert addresses <= {"0100007F", "0000000000000000FFFF00000100007F", "00000000000000000000000001000000"}
 
 
-def _parent(process: Path) -> str | None:
-    try:
-        return (process / "stat").read_text().rpartition(")")[2].split()[1]
-    except OSError:  # it has ended
-        return None
-
-
-def _sockets(pid: str) -> list[str]:
+def _sockets(pid: int) -> list[str]:
     try:
         links = [os.readlink(link) for link in Path(f"/proc/{pid}/fd").iterdir()]
     except OSError:
