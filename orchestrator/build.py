@@ -12,13 +12,13 @@ from methods.contract import Method, Plan
 from methods.objective import Objective
 from methods.parts import encoders
 from methods.parts.initial import initialise
-from orchestrator import optimizers
 from orchestrator.components import find
-from orchestrator.config import RunConfig
 from orchestrator.errors import UserError
 from orchestrator.evaluations import Timing
 from orchestrator.features import Encode
 from orchestrator.images import SPLITS, DatasetCard, ImageSet
+from orchestrator.spec.config import RunConfig
+from orchestrator.training import optimizers
 
 
 @dataclass(frozen=True)

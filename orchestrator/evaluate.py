@@ -13,15 +13,16 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from orchestrator import export, held_out, scores, standings
+from orchestrator import held_out, scores, standings
 from orchestrator.components import find
-from orchestrator.config import resolve
 from orchestrator.errors import UserError
 from orchestrator.folder import SweepFolder, TrialFolder
 from orchestrator.held_out import GAP, Score
 from orchestrator.images import DatasetCard
-from orchestrator.tracking import find_run, send_scores, tracking_uri
-from orchestrator.wording import count
+from orchestrator.running.wording import count
+from orchestrator.spec.config import resolve
+from orchestrator.tracking.tracker import find_run, send_scores, tracking_uri
+from orchestrator.training import export
 
 
 @dataclass(frozen=True)

@@ -16,12 +16,12 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from orchestrator import hardware
 from orchestrator.components import find
-from orchestrator.config import RunConfig
 from orchestrator.evaluations import knn, linear
 from orchestrator.features import encoder_features, labels_of, standard_error
 from orchestrator.images import DatasetCard
+from orchestrator.spec.config import RunConfig
+from orchestrator.training import hardware
 
 KNN = "test_knn/1"
 LINEAR = "linear_test/1"

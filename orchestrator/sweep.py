@@ -22,19 +22,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _run(options: argparse.Namespace, given: Sequence[str]) -> int:
     # Imported here, so that Ctrl-C is met by `main` at any moment, and a mistake in the file before Ray is imported.
-    from orchestrator.checks import check_storage
     from orchestrator.errors import UserError
-    from orchestrator.study_file import load_study
+    from orchestrator.spec.checks import check_storage
+    from orchestrator.spec.study_file import load_study
 
     try:
         study = load_study(options.file, options.set, trials=options.trials)
         check_storage(options.storage)
         if options.dry_run:
-            from orchestrator.plan import dry_run
+            from orchestrator.dry_run import dry_run
 
             sys.stdout.write(dry_run(study))
             return 0
-        from orchestrator.driver import Options, drive
+        from orchestrator.running.driver import Options, drive
 
         return drive(
             study,

@@ -13,7 +13,7 @@ from methods.parts import encoders
 from orchestrator import build
 from orchestrator.build import Data
 from orchestrator.components import find
-from orchestrator.config import RunConfig
+from orchestrator.spec.config import RunConfig
 
 NUM_ROWS = 8
 _SIDE = 96  # of a tile, in pixels: small images are enlarged, pixel by pixel

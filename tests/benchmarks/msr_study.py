@@ -20,11 +20,11 @@ import numpy as np
 import yaml
 from scipy import stats
 
-from orchestrator.baselines import baselines
 from orchestrator.build import load_data
-from orchestrator.config import resolve
 from orchestrator.folder import SweepFolder, TrialFolder
+from orchestrator.spec.config import resolve
 from orchestrator.standings import leaders
+from orchestrator.training.baselines import baselines
 
 METRICS = ("val_knn/1", "linear_val/1")
 SEEDS = (1, 2, 3)

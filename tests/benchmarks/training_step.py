@@ -16,10 +16,11 @@ from collections.abc import Callable
 import torch
 
 from augment.views import Batch
-from orchestrator import build, hardware
+from orchestrator import build
 from orchestrator.build import Data
-from orchestrator.config import RunConfig, resolve
-from orchestrator.loop import Training
+from orchestrator.spec.config import RunConfig, resolve
+from orchestrator.training import hardware
+from orchestrator.training.loop import Training
 from tests.benchmarks.peers.bare_simclr import SimCLR
 
 ROUNDS = 15

@@ -32,10 +32,10 @@ BUGS = {
         "tests/methods/addons/test_msr.py::test_pairs_are_cross_crop_and_share_the_weight",
     ),
     "schedule off by one": (
-        "orchestrator/loop.py",
+        "orchestrator/training/loop.py",
         "labels, self._progress[self.step])",
         "labels, self._progress[self.step - 1])",
-        "tests/orchestrator/test_loop.py::test_reported_schedules_are_means_over_the_steps_of_the_epoch",
+        "tests/orchestrator/training/test_loop.py::test_reported_schedules_are_means_over_the_steps_of_the_epoch",
     ),
     "crop ratio": (
         "augment/ops/crop.py",

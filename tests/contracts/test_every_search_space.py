@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from orchestrator import yaml_file
-from orchestrator.study_file import load_study
+from orchestrator.spec import yaml_file
+from orchestrator.spec.study_file import load_study
 
 FOLDER = Path(__file__).parents[2] / "search_spaces"
 FILES = sorted(FOLDER.glob("*.yaml"))

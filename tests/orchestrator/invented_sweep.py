@@ -6,8 +6,8 @@ from typing import Any
 
 import yaml
 
-from orchestrator.config import resolve
 from orchestrator.folder import SweepFolder, TrialFolder
+from orchestrator.spec.config import resolve
 
 EPOCHS = 6
 METRIC = "val_knn/1"

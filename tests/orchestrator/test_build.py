@@ -7,10 +7,10 @@ import torch
 from augment.config import Config
 from augment.ops import color_jitter, grayscale
 from orchestrator import build
-from orchestrator.baselines import PIXELS, RANDOM, baselines
 from orchestrator.errors import UserError
 from orchestrator.evaluations import knn
 from orchestrator.features import encoder_features, labels_of, pixel_features
+from orchestrator.training.baselines import PIXELS, RANDOM, baselines
 from tests.orchestrator.tiny_run import RUN, tiny_run
 
 

@@ -1,9 +1,10 @@
 import re
 
-from orchestrator import build, checkpoint, hardware
-from orchestrator.loop import Training
-from orchestrator.plan import dry_run, measured
-from orchestrator.study_file import load_study
+from orchestrator import build
+from orchestrator.dry_run import dry_run, measured
+from orchestrator.spec.study_file import load_study
+from orchestrator.training import checkpoint, hardware
+from orchestrator.training.loop import Training
 from tests.orchestrator.studies import with_changes, write_study
 
 SEARCH = {

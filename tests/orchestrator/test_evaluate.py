@@ -14,13 +14,14 @@ from sklearn.preprocessing import StandardScaler
 
 from methods.parts import encoders
 from methods.parts.initial import initialise
-from orchestrator import evaluate, export, held_out, scores
+from orchestrator import evaluate, held_out, scores
 from orchestrator.components import find
-from orchestrator.config import resolve
 from orchestrator.errors import UserError
 from orchestrator.evaluations.linear import L2
 from orchestrator.folder import SweepFolder, TrialFolder
-from orchestrator.tracking import Tracker
+from orchestrator.spec.config import resolve
+from orchestrator.tracking.tracker import Tracker
+from orchestrator.training import export
 from tests.orchestrator.invented_sweep import begin, end, invent, report
 
 SCENES = {"name": "fashion_scenes", "rho": 0.9, "train_size": 1000, "validation_size": 100, "test_size": 300}

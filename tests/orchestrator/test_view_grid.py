@@ -6,7 +6,7 @@ import numpy as np
 from PIL import Image
 
 from orchestrator import build, view_grid
-from orchestrator.config import resolve
+from orchestrator.spec.config import resolve
 from tests.orchestrator.invented_sweep import RUN
 
 TILE, GAP, TOP = 96, 6, 22

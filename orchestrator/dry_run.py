@@ -1,0 +1,186 @@
+"""What `--dry-run` says: what would be searched and how, and what it would cost by a few steps made on this machine."""
+
+import os
+import resource
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from methods.contract import Plan
+from orchestrator import build
+from orchestrator.build import Data
+from orchestrator.features import encoder_features
+from orchestrator.spec.study_file import Study
+from orchestrator.training import checkpoint, hardware
+from orchestrator.training.loop import Training
+
+_STEPS = 3  # timed, after one that is not
+_CPU_BATCH = 128  # images of a step made for its time; a GPU gets the whole batch, which it needs to be itself
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What one trial takes.
+
+    Args:
+        seconds: of training and evaluating to the end of the budget, alone on the machine.
+        work_bytes: weights, optimiser, and what a batch leaves for the backward pass.
+        process_bytes: of a process before that: interpreter and libraries.
+        data_bytes: of decoded images, shared by all trials.
+        checkpoint_bytes: of one checkpoint.
+        encoder_bytes: of the exported encoder.
+    """
+
+    seconds: float
+    work_bytes: int
+    process_bytes: int
+    data_bytes: int
+    checkpoint_bytes: int
+    encoder_bytes: int
+
+
+def dry_run(study: Study) -> str:
+    """The resolved plan of a study and an estimate of its time, memory and disk, as text; trains a few steps."""
+    process_bytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    data, device = build.load_data(study.run), hardware.device()
+    with hardware.arithmetic(study.run.training.threads, device):
+        training = Training(study.run, data, device)
+        cost = measured(training, data, process_bytes=process_bytes)
+    lines = [
+        f"{study.file}: sweep {study.sweep.name}, {study.sweep.trials} trials of {study.run.training.epochs} epochs, "
+        f"{study.sweep.concurrency} at a time, for the {study.sweep.mode}imum of {study.sweep.metric}",
+        *_objective_lines(study, training.objective.plan),
+        *_search_lines(study),
+        *_cost_lines(study, cost, device),
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _objective_lines(study: Study, plan: Plan) -> Iterator[str]:
+    run = study.run
+    yield f"\nobjective: {' + '.join([run.method.name, *run.addons])} over {run.encoder.name}, {run.dataset.name}"
+    for name, spec in plan.views.items():
+        ops = [op for recipe in spec.recipe for op in run.augment.recipes[recipe]]
+        yield f"  view {name}: {', '.join(ops)}, from {spec.parent or 'the image'}"
+    middle = torch.tensor(0.5)
+    for pair in plan.pairs:
+        weight = f"{float(pair.weight_at(middle)):.3g}" + (" (halfway)" if callable(pair.weight) else "")
+        yield f"  pair {pair.query} -> {pair.key} ({pair.key_from}), weight {weight}"
+
+
+def _search_lines(study: Study) -> Iterator[str]:
+    sweep, rungs = study.sweep, study.sweep.scheduler.rungs(study.run.training.epochs)
+    yield f"\nsearch: {sweep.sampler.name} over {len(study.space.dimensions)} dimensions"
+    yield from (f"  {line}" for line in study.space.describe())
+    for number, entry in enumerate(sweep.enqueue[: sweep.trials]):
+        yield f"  trial {number}: " + ", ".join(f"{path} = {value}" for path, value in entry.items())
+    if rungs:
+        yield f"  {sweep.scheduler.name} may stop a trial after epoch {', '.join(map(str, rungs))}"
+
+
+def _cost_lines(study: Study, cost: Cost, device: torch.device) -> Iterator[str]:
+    sweep = study.sweep
+    together = min(sweep.concurrency, sweep.trials, _room(study, device))
+    seconds = cost.seconds * sweep.trials / together
+    memory = together * (cost.work_bytes + cost.process_bytes) + cost.data_bytes
+    disk = together * (checkpoint.KEPT + 1) * cost.checkpoint_bytes + sweep.trials * cost.encoder_bytes
+    yield f"\ncost, estimated from {_STEPS} steps on this machine ({device.type}):"
+    alone, whole = _minutes(cost.seconds), _minutes(seconds)
+    yield f"  time    about {alone} a trial, {whole} in all with {together} at a time, if none is stopped early;"
+    yield "          the start of Ray and the fitting of probes come on top"
+    process, work, images = _size(cost.process_bytes), _size(cost.work_bytes), _size(cost.data_bytes)
+    yield f"  memory  about {_size(memory)} and what Ray takes: {process} for each process, {work} for the weights and"
+    yield f"          batch of each, {images} of images shared by all"
+    yield f"  disk    up to {_size(disk)}: checkpoints while trials run, and {sweep.trials} encoders"
+
+
+def measured(training: Training, data: Data, *, process_bytes: int) -> Cost:
+    """What a trial would cost, from a few steps of it; they move its weights.
+
+    Args:
+        training: not begun; each trial's is taken to be like it.
+        data: what it trains on.
+        process_bytes: of a process without a training.
+    """
+    run = training.run
+    sample = run.training.batch_size if training.device.type == "cuda" else min(run.training.batch_size, _CPU_BATCH)
+    rows = torch.arange(sample, device=training.device)
+    with _kept_for_backward() as kept:
+        training.train_step(rows, 1)
+    # The quickest, since others who use the machine can only make a step slower.
+    step_seconds = min(_timed(lambda: training.train_step(rows, 1)) for _ in range(_STEPS))
+    images = data.splits["train"].images[:sample]
+    encode = encoder_features(training.objective.encoder, data.card.mean, data.card.std)
+    encode_seconds = _timed(lambda: encode(images))
+
+    steps = training.steps * run.training.batch_size / sample
+    epochs = range(1, run.training.epochs + 1)
+    rounds = sum(any(e.config.due(epoch, len(epochs)) for e in build.evaluations(run)) for epoch in epochs)
+    encoded = rounds * (len(data.splits["bank"]) + len(data.splits["validation"])) / sample
+    state_bytes = _tensor_bytes(training.state_dict())
+    return Cost(
+        seconds=steps * step_seconds + encoded * encode_seconds,
+        work_bytes=state_bytes + sum(kept.values()) * run.training.batch_size // sample,
+        process_bytes=process_bytes,
+        data_bytes=sum(
+            array.nbytes for split in data.splits.values() for array in (split.images, split.masks) if array is not None
+        ),
+        checkpoint_bytes=state_bytes,
+        encoder_bytes=_tensor_bytes(training.objective.encoder.state_dict()),
+    )
+
+
+@contextmanager
+def _kept_for_backward() -> Iterator[dict[int, int]]:
+    """Counts the bytes that the block's forward passes leave for their backward pass, by address, so each once."""
+    kept: dict[int, int] = {}
+
+    def pack(tensor: Tensor) -> Tensor:
+        kept[tensor.untyped_storage().data_ptr()] = tensor.untyped_storage().nbytes()
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
+        yield kept
+
+
+def _timed(work: Callable[[], object]) -> float:
+    synchronize = torch.cuda.synchronize if torch.cuda.is_available() else torch.cpu.synchronize
+    synchronize()
+    start = time.perf_counter()
+    work()
+    synchronize()
+    return time.perf_counter() - start
+
+
+def _room(study: Study, device: torch.device) -> int:
+    """How many trials this machine can really work on at a time."""
+    if device.type == "cuda":
+        return max(1, int(torch.cuda.device_count() / (study.sweep.gpus_per_worker or 1)))
+    cores = len(os.sched_getaffinity(0))
+    return max(1, cores // max(study.run.training.threads, study.sweep.cpus_per_worker))
+
+
+def _tensor_bytes(state: Any) -> int:
+    if isinstance(state, Tensor):
+        return state.nbytes
+    parts = state.values() if isinstance(state, Mapping) else state if isinstance(state, list | tuple) else ()
+    return sum(_tensor_bytes(part) for part in parts)
+
+
+def _minutes(seconds: float) -> str:
+    return (
+        f"{seconds:.0f} s"
+        if seconds < 90
+        else f"{seconds / 60:.0f} min"
+        if seconds < 5400
+        else f"{seconds / 3600:.1f} h"
+    )
+
+
+def _size(count: int) -> str:
+    return f"{count / 1e6:.3g} MB" if count < 1e9 else f"{count / 1e9:.3g} GB"

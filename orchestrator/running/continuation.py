@@ -1,0 +1,92 @@
+"""The same command continues: what may change between two starts of one sweep, and what may not."""
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+
+import yaml
+
+from orchestrator import provenance
+from orchestrator.errors import UserError
+from orchestrator.folder import SweepFolder, write_text
+from orchestrator.spec.mistakes import show
+from orchestrator.spec.paths import flatten
+from orchestrator.spec.study_file import Study
+
+# How long and on what to search; everything else decides what the trials are or which of them are tried.
+EXTENDABLE = frozenset(
+    f"sweep.{field}"
+    for field in (
+        "trials",
+        "time_limit",
+        "concurrency",
+        "workers",
+        "cpus_per_worker",
+        "gpus_per_worker",
+        "max_failures",
+    )
+)
+
+
+def enter(folder: SweepFolder, study: Study) -> list[str]:
+    """Begins the sweep in its folder, or goes on with the one that is there.
+
+    Args:
+        folder: locked by the caller.
+        study: what the user asks for now.
+
+    Returns:
+        Warnings, a sentence each.
+
+    Raises:
+        UserError: the sweep that is there is another one; with the differences.
+    """
+    if folder.exists():
+        _check_same(folder, study)
+    write_text(folder.file, yaml.safe_dump(study.dump(), sort_keys=False))
+    return _log_commit(folder)
+
+
+def differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
+    """One line for each field that two files do not share or do not agree on."""
+    before, after = _leaves(old), _leaves(new)
+    paths = [*before, *(path for path in after if path not in before)]
+    return [
+        f"{path}: {_told(before, path)} in the folder, {_told(after, path)} now"
+        for path in paths
+        if _told(before, path) != _told(after, path)
+    ]
+
+
+def _check_same(folder: SweepFolder, study: Study) -> None:
+    old = yaml.safe_load(folder.file.read_text(encoding="utf-8"))
+    changed = [line for line in differences(old, study.dump()) if line.partition(":")[0] not in EXTENDABLE]
+    if changed:
+        listed = "\n".join(f"  {line}" for line in changed)
+        raise UserError(
+            f"{folder.path}: a sweep can be continued only as it was begun, and this differs:\n{listed}\n"
+            "  change it back, choose another sweep.name, or begin anew with --fresh (the old one is kept aside)"
+        )
+
+
+def _log_commit(folder: SweepFolder) -> list[str]:
+    """Adds this source's commit to the folder's log where it is a new one."""
+    commit = provenance.commit() or "unknown"
+    file = folder.path / "commits.txt"
+    logged = file.read_text(encoding="utf-8") if file.exists() else ""
+    last = logged.split()[-1] if logged else commit
+    if not logged or last != commit:
+        write_text(file, f"{logged}{datetime.now().astimezone():%Y-%m-%dT%H:%M:%S%z} {commit}\n")
+    if last == commit:
+        return []
+    return [
+        f"this sweep was begun at git commit {last[:12]} and goes on at {commit[:12]}; its trials may differ by more"
+    ]
+
+
+def _leaves(tree: Mapping[str, Any]) -> dict[str, object]:
+    return {path: value for path, value in flatten(tree).items() if not (isinstance(value, dict | list) and value)}
+
+
+def _told(leaves: Mapping[str, object], path: str) -> str:
+    return show(leaves[path]) if path in leaves else "nothing"

@@ -1,0 +1,179 @@
+"""Ray as a stateless executor: every start begins from the sweep's folder, and nothing of Ray's is kept."""
+
+import logging
+import os
+import re
+import signal
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from pathlib import Path
+from typing import Any
+
+# Read by Ray when it is imported or started. `setdefault`, so that a user can still say otherwise.
+for _name, _value in {
+    "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",  # on Linux too: without clusters Ray listens on 127.0.0.1 only
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_AIR_NEW_OUTPUT": "0",  # with verbose=0 the older output engine is silent, the newer is not
+    "RAY_worker_niceness": "0",  # else trials starve on a machine that does anything besides
+    "RAY_CHDIR_TO_TRIAL_DIR": "0",
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+    "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
+    "TUNE_DISABLE_SIGINT_HANDLER": "1",
+    "TUNE_PRINT_ALL_TRIAL_ERRORS": "0",
+    "TUNE_GLOBAL_CHECKPOINT_S": "1000000000",  # Tune's own snapshots are never read
+}.items():
+    os.environ.setdefault(_name, _value)
+
+import ray  # noqa: E402
+from ray import tune  # noqa: E402
+from ray.tune.experiment import Trial  # noqa: E402
+
+from orchestrator.errors import UserError  # noqa: E402
+from orchestrator.folder import write_text  # noqa: E402
+from orchestrator.running.ledger import Ledger  # noqa: E402
+from orchestrator.running.scheduler import LedgerScheduler  # noqa: E402
+from orchestrator.running.searcher import LedgerSearcher  # noqa: E402
+from orchestrator.spec.config import SweepConfig  # noqa: E402
+
+# What Ray needs in its object store beside the data.
+_STORE_MARGIN = 256 * 1024**2
+
+
+@contextmanager
+def cluster(sweep: SweepConfig, data_bytes: int, log: Path) -> Iterator[None]:
+    """A Ray of our own on this machine, closed to others, for as long as the block runs.
+
+    Args:
+        sweep: what a worker needs, checked against what the machine has.
+        data_bytes: size of what will be put into the object store.
+        log: takes what Ray would print; whoever wants to write to the terminal meanwhile holds its stream already.
+
+    Raises:
+        UserError: no worker would ever fit this machine.
+    """
+    with log.open("a", encoding="utf-8") as file, redirect_stdout(file), redirect_stderr(file):
+        ray.init(
+            address="local",
+            include_dashboard=False,
+            log_to_driver=False,
+            logging_level=logging.CRITICAL,  # what goes wrong is told by the ledger
+            object_store_memory=data_bytes + _STORE_MARGIN,
+        )
+        try:
+            assert ray.util.get_node_ip_address() == "127.0.0.1", f"{__name__} must be imported before ray"
+            resources = ray.cluster_resources()
+            for field, unit in (("cpus_per_worker", "CPU"), ("gpus_per_worker", "GPU")):
+                wanted, there = getattr(sweep, field), resources.get(unit, 0)
+                if wanted > there:
+                    raise UserError(f"sweep.{field} <= {there:g} must hold on this machine, got {wanted:g}")
+            yield
+        finally:
+            ray.shutdown()
+
+
+class Interruption(tune.Stopper):
+    """Ends the executor early, leaving its unfinished trials to the next start.
+
+    The first SIGINT or SIGTERM ends it cleanly, the second at once; nothing finished is lost either way.
+
+    Args:
+        ledger: told to hand out nothing more.
+        minutes: time limit from now, or None.
+        notify: called with a sentence when the first signal comes.
+    """
+
+    def __init__(self, ledger: Ledger, minutes: float | None, notify: Callable[[str], None]) -> None:
+        self._ledger, self._notify = ledger, notify
+        self._deadline = None if minutes is None else time.monotonic() + 60 * minutes
+        self.signal: int | None = None
+        self.out_of_time = False
+
+    def install(self) -> None:
+        """Takes over SIGINT and SIGTERM; `ray.init` takes SIGTERM for itself, so call this once more after it."""
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, self._handle)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {}  # Tune puts it into snapshots, which nobody reads
+
+    def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
+        """No trial is stopped alone."""
+        return False
+
+    def stop_all(self) -> bool:
+        """Whether it is time to go."""
+        self.out_of_time = self._deadline is not None and time.monotonic() > self._deadline
+        if self.out_of_time or self.signal is not None:
+            self._ledger.closing = True
+        return self._ledger.closing
+
+    def _handle(self, number: int, frame: object) -> None:
+        if self.signal is not None:
+            os._exit(128 + number)
+        self.signal = number
+        self._ledger.closing = True
+        self._notify("stopping; once more stops at once")
+
+
+class _Events(tune.Callback):
+    """Tells the ledger of starts and crashes, which neither searcher nor scheduler hear of in full."""
+
+    def __init__(self, ledger: Ledger) -> None:
+        self._ledger = ledger
+
+    def on_trial_start(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
+        self._ledger.started(trial.config["number"])
+
+    def on_trial_recover(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
+        self._ledger.crashed(trial.config["number"], _reason(trial))
+
+    def on_trial_error(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
+        self._ledger.failed(trial.config["number"], _reason(trial))
+
+
+def execute(
+    ledger: Ledger, run_trial: Callable[..., None], *, shared: Mapping[str, Any], interruption: Interruption
+) -> None:
+    """Runs what the ledger hands out until there is nothing left, or until the interruption.
+
+    Args:
+        ledger: hands out trials and takes their events.
+        run_trial: Tune's trainable; called in a worker with the trial's `config` and `shared`.
+        shared: put into the object store once, mapped by every worker.
+        interruption: ends it early.
+    """
+    sweep = ledger.sweep
+    trainable = tune.with_resources(
+        tune.with_parameters(run_trial, **shared), {"CPU": sweep.cpus_per_worker, "GPU": sweep.gpus_per_worker}
+    )
+    interruption.install()
+    with tempfile.TemporaryDirectory(prefix="augsweep-") as scratch:
+        # `tune.run` and not `Tuner`, which wants to pickle searcher and callbacks for a restore that we never ask for.
+        tune.run(
+            trainable,
+            name="trials",
+            storage_path=scratch,
+            search_alg=LedgerSearcher(ledger),
+            scheduler=LedgerScheduler(ledger),
+            stop=interruption,
+            callbacks=[_Events(ledger)],
+            num_samples=-1,  # the searcher says when it is over
+            max_concurrent_trials=sweep.concurrency,
+            max_failures=sweep.max_failures,
+            raise_on_failed_trial=False,
+            reuse_actors=True,
+            verbose=0,
+        )
+
+
+def _reason(trial: Trial) -> str:
+    """The last error of a trial in one line; the whole of it goes into `error.txt` beside its reports."""
+    assert trial.error_file is not None
+    text = Path(trial.error_file).read_text(encoding="utf-8")
+    write_text(Path(trial.config["folder"]) / "error.txt", text)
+    if "actor died" in text:
+        return "its worker process died"
+    named = re.findall(r"^[A-Za-z_][\w.]*(?:: .*)?$", text, re.MULTILINE)  # as a traceback ends: Error: message
+    return named[-1] if named else text.strip().rpartition("\n")[2]

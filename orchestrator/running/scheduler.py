@@ -1,0 +1,36 @@
+"""Tune's question "go on or stop?", answered by the ledger."""
+
+from typing import Any
+
+from ray.tune.experiment import Trial
+from ray.tune.schedulers import FIFOScheduler, TrialScheduler
+
+from orchestrator.running.ledger import Ledger
+from orchestrator.running.trial import divergence, unpack
+
+
+class LedgerScheduler(FIFOScheduler):
+    """Passes every report to the ledger, which stores it and decides.
+
+    Asynchronous successive halving is Optuna's pruner over the stored study, so its rungs survive any crash with it.
+
+    Args:
+        ledger: of the sweep.
+    """
+
+    def __init__(self, ledger: Ledger) -> None:
+        super().__init__()
+        self._ledger = ledger
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {}  # Tune puts it into snapshots, which nobody reads
+
+    def on_trial_result(self, tune_controller: Any, trial: Trial, result: dict[str, Any]) -> str:
+        """Stores one report and says whether the trial goes on."""
+        number = trial.config["number"]
+        reason = divergence(result)
+        if reason is not None:
+            self._ledger.failed(number, reason)
+            return TrialScheduler.STOP
+        stop = self._ledger.report(number, unpack(result))
+        return TrialScheduler.STOP if stop else TrialScheduler.CONTINUE

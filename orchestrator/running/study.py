@@ -1,0 +1,167 @@
+"""The stored Optuna study: what to try next, and when to give up on a trial.
+
+Suggestion n depends on the sweep's seed, on n and on what the study holds, never on the process that asks: a sweep that
+was cut off and continued suggests what an uninterrupted one would have.
+"""
+
+import logging
+import math
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import optuna
+from optuna.distributions import BaseDistribution
+from optuna.exceptions import ExperimentalWarning
+from optuna.samplers import BaseSampler
+from optuna.storages.journal import JournalFileBackend
+from optuna.trial import FrozenTrial, TrialState
+
+from augment.draws import integer
+from orchestrator.spec.config import SweepConfig
+from orchestrator.spec.search_space import Space
+
+logger = logging.getLogger(__name__)
+optuna.logging.set_verbosity(optuna.logging.WARNING)
+
+End = Literal["finished", "stopped", "failed"]
+
+
+class StoredStudy:
+    """An Optuna study in a journal file; the caller holds the sweep's lock, so nobody else writes.
+
+    Args:
+        journal: the file, made if it does not exist.
+        sweep: sampler, scheduler, mode and seed.
+        space: the dimensions.
+        epochs: budget of a trial, of which the scheduler's grace is a part.
+    """
+
+    def __init__(self, journal: Path, sweep: SweepConfig, *, space: Space, epochs: int) -> None:
+        _repair(journal)
+        self._space = space
+        self._live: dict[int, optuna.Trial] = {}
+        self._study = optuna.create_study(
+            study_name=sweep.name,
+            storage=optuna.storages.JournalStorage(JournalFileBackend(str(journal))),
+            sampler=AddressedSampler(_tpe if sweep.sampler.name == "tpe" else _random, sweep.seed),
+            direction="maximize" if sweep.mode == "max" else "minimize",
+            pruner=_pruner(sweep, epochs),
+            load_if_exists=True,
+        )
+
+    def __len__(self) -> int:
+        """How many trials were ever asked for, enqueued ones included."""
+        return len(self._trials())
+
+    def enqueue(self, settings: Sequence[Mapping[str, Any]]) -> None:
+        """Puts known-good settings before all suggestions; those that are there already stay as they are."""
+        for values in settings[len(self) :]:
+            self._study.enqueue_trial(self._space.params(values))
+
+    def ask(self) -> int:
+        """Opens the next trial and returns its number."""
+        waiting = [trial.number for trial in self._trials() if trial.state == TrialState.WAITING]
+        number = min(waiting, default=len(self))
+        self._live[number] = self._study.ask()
+        return number
+
+    def values(self, number: int) -> dict[str, Any]:
+        """The settings of a trial by dotted path; asked again, or by another process, it answers the same."""
+        stored = self._trials()[number]
+        return self._space.suggest(stored if stored.state.is_finished() else self._trial(number))
+
+    def state(self, number: int) -> TrialState:
+        """Optuna's word for how far a trial is."""
+        return self._trials()[number].state
+
+    def report(self, number: int, value: float, epoch: int) -> None:
+        """Stores one epoch's value of the metric, unless the epoch is there already or the value is not finite."""
+        if math.isfinite(value) and epoch not in self._trials()[number].intermediate_values:
+            self._trial(number).report(value, epoch)
+
+    def should_stop(self, number: int) -> bool:
+        """Whether the newest value is too bad to go on: asynchronous successive halving over the stored values."""
+        return self._trial(number).should_prune()
+
+    def tell(self, number: int, end: End, value: float | None = None) -> None:
+        """Closes a trial; a stopped one keeps its values by epoch, a failed one has none that the sampler would use."""
+        if end == "finished":
+            self._study.tell(number, value, skip_if_finished=True)
+        else:
+            state = TrialState.PRUNED if end == "stopped" else TrialState.FAIL
+            self._study.tell(number, state=state, skip_if_finished=True)
+        self._live.pop(number, None)
+
+    def _trials(self) -> list[FrozenTrial]:
+        return self._study.get_trials(deepcopy=False)
+
+    def _trial(self, number: int) -> optuna.Trial:
+        if number not in self._live:
+            self._live[number] = optuna.Trial(self._study, self._trials()[number]._trial_id)
+        return self._live[number]
+
+
+class AddressedSampler(BaseSampler):
+    """Any sampler, seeded anew for each trial and parameter: no draw depends on which others were made before it.
+
+    Args:
+        make: the sampler for a seed.
+        seed: of the sweep.
+    """
+
+    def __init__(self, make: Callable[[int], BaseSampler], seed: int) -> None:
+        self._make, self._seed = make, seed
+        self._joint = make(seed)
+
+    def infer_relative_search_space(self, study: optuna.Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
+        """The parameters that will be drawn together."""
+        self._joint = self._make(integer(self._seed, "suggest", trial.number))
+        return self._joint.infer_relative_search_space(study, trial)
+
+    def sample_relative(
+        self, study: optuna.Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
+    ) -> dict[str, Any]:
+        """Draws them, by the sampler that named them."""
+        return self._joint.sample_relative(study, trial, search_space)
+
+    def sample_independent(
+        self, study: optuna.Study, trial: FrozenTrial, param_name: str, param_distribution: BaseDistribution
+    ) -> Any:
+        """Draws one parameter on its own."""
+        sampler = self._make(integer(self._seed, "suggest", trial.number, param_name))
+        return sampler.sample_independent(study, trial, param_name, param_distribution)
+
+
+def _tpe(seed: int) -> BaseSampler:
+    with warnings.catch_warnings():
+        # Conditional dimensions need `group`; Optuna has called it experimental since 2.8.
+        warnings.simplefilter("ignore", ExperimentalWarning)
+        return optuna.samplers.TPESampler(seed=seed, multivariate=True, group=True, constant_liar=True)
+
+
+def _random(seed: int) -> BaseSampler:
+    return optuna.samplers.RandomSampler(seed=seed)
+
+
+def _pruner(sweep: SweepConfig, epochs: int) -> optuna.pruners.BasePruner:
+    if sweep.scheduler.name == "none":
+        return optuna.pruners.NopPruner()
+    grace = max(1, math.ceil(sweep.scheduler.grace * epochs))
+    return optuna.pruners.SuccessiveHalvingPruner(min_resource=grace, reduction_factor=sweep.scheduler.reduction)
+
+
+def _repair(journal: Path) -> None:
+    """Undoes what a killed process leaves: a last line without its end, and Optuna's own lock of one append."""
+    lock = journal.with_name(journal.name + ".lock")
+    if lock.is_symlink():
+        lock.unlink()
+    if not journal.exists():
+        return
+    with journal.open("r+b") as file:
+        content = file.read()
+        whole = content.rfind(b"\n") + 1
+        if whole < len(content):
+            logger.warning("%s: its last line was torn by a crash and is cut off", journal)
+            file.truncate(whole)

@@ -1,0 +1,190 @@
+"""What a user sees of a running sweep: one live table on a terminal, one line per event elsewhere."""
+
+import sys
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from typing import Any, Protocol
+
+from rich.console import Console, Group, RenderableType
+from rich.live import Live
+from rich.table import Table
+from rich.text import Text
+
+from orchestrator.running.ledger import Ledger, Trial
+from orchestrator.running.wording import best, count, duration, number, settings
+
+_COLOURS = {"waiting": "dim", "running": "cyan", "finished": "green", "stopped": "yellow", "failed": "red"}
+
+
+class Display(Protocol):
+    """Where news of a sweep go."""
+
+    def changed(self, number: int) -> None:
+        """Trial `number` has news."""
+        ...
+
+    def note(self, sentence: str) -> None:
+        """Something about the whole sweep."""
+        ...
+
+
+class Silence:
+    """`--quiet`: nothing until the closing summary."""
+
+    def changed(self, number: int) -> None:
+        """Says nothing."""
+
+    def note(self, sentence: str) -> None:
+        """Says nothing."""
+
+
+class Lines:
+    """One line per event, for logs and pipes.
+
+    Args:
+        ledger: of the sweep.
+        console: to write to.
+    """
+
+    def __init__(self, ledger: Ledger, console: Console) -> None:
+        self._ledger, self._console = ledger, console
+
+    def changed(self, number: int) -> None:
+        """Writes the trial's newest event."""
+        self.note(event(self._ledger.trials[number], self._ledger.sweep.metric))
+
+    def note(self, sentence: str) -> None:
+        """Writes the sentence."""
+        if sentence:
+            self._console.print(sentence, markup=False, highlight=False, soft_wrap=True)
+
+
+class LiveTable:
+    """One table that is drawn anew twice a second.
+
+    Args:
+        ledger: of the sweep.
+    """
+
+    def __init__(self, ledger: Ledger) -> None:
+        self._ledger, self._note = ledger, ""
+
+    def changed(self, number: int) -> None:
+        """The next drawing will show it."""
+
+    def note(self, sentence: str) -> None:
+        """Keeps the sentence below the table until another replaces it."""
+        self._note = sentence
+
+    def __rich__(self) -> RenderableType:
+        """The table as of now."""
+        parts: list[RenderableType] = [Text(headline(self._ledger), style="bold"), _table(self._ledger)]
+        return Group(*parts, Text(self._note, style="yellow")) if self._note else Group(*parts)
+
+
+@contextmanager
+def display(ledger: Ledger, *, quiet: bool) -> Iterator[Display]:
+    """The display that fits standard output, for as long as the block runs."""
+    console = Console(file=sys.stdout)  # this very stream, wherever standard output goes meanwhile
+    if quiet:
+        yield Silence()
+    elif console.is_terminal:
+        table = LiveTable(ledger)
+        with Live(
+            get_renderable=table.__rich__,
+            console=console,
+            refresh_per_second=2,
+            redirect_stdout=False,
+            redirect_stderr=False,
+        ):
+            yield table
+    else:
+        yield Lines(ledger, console)
+
+
+def event(trial: Trial, metric: str) -> str:
+    """The trial's newest event in one line, empty where it is not worth one."""
+    head = f"trial {trial.number:<3}"
+    if trial.state == "waiting" and trial.reason:
+        return f"{head} crashed: {trial.reason}; it is tried again from its checkpoint"
+    if trial.state == "waiting":
+        return ""  # its start will be told
+    if trial.state == "running" and len(trial.moments) == 1:
+        verb = "goes on" if trial.reports else "starts"
+        return f"{head} epoch {trial.epoch}/{trial.epochs}  {verb}  {settings(trial.values)}"
+    told = "  ".join(f"{name} {number(trial.value(name))}" for name in _shown(metric, [trial]))
+    if trial.state == "running":
+        left = left_in(trial)
+        ahead = "" if left is None else f"  {duration(left)} left"
+        return f"{head} epoch {trial.epoch}/{trial.epochs}  {told}{ahead}"
+    return f"{head} {trial.state} at epoch {trial.epoch}/{trial.epochs}  {trial.reason or told}"
+
+
+def headline(ledger: Ledger) -> str:
+    """How far the sweep is, the best so far, and when it will be done."""
+    trials = ledger.trials.values()
+    states = [trial.state for trial in trials]
+    done = sum(trial.is_over for trial in trials)
+    counts = ", ".join(f"{states.count(s)} {s}" for s in ("running", "finished", "stopped", "failed") if s in states)
+    parts = [
+        f"{ledger.folder.name}: {done} of {count(ledger.sweep.trials, 'trial')} done" + (counts and f" ({counts})")
+    ]
+    leader = best(ledger.trials.values(), ledger.sweep)
+    if leader is not None:
+        parts.append(f"best: trial {leader.number}, {ledger.sweep.metric} {number(leader.value(ledger.sweep.metric))}")
+    left = left_in_all(ledger)
+    if left is not None and not ledger.is_complete:
+        parts.append(f"about {duration(left)} left")
+    return "  |  ".join(parts)
+
+
+def left_in(trial: Trial) -> float | None:
+    """Seconds until the trial is through its budget at the pace so far, or None before its first epoch here."""
+    if trial.state != "running" or len(trial.moments) < 2:
+        return None
+    since = time.monotonic() - trial.moments[-1]
+    return max(0.0, (trial.epochs - trial.epoch) * _pace([trial]) - since)
+
+
+def left_in_all(ledger: Ledger) -> float | None:
+    """Seconds until the sweep is through if coming trials last as the past ones did, or None before an epoch."""
+    trials = list(ledger.trials.values())
+    if not any(len(trial.moments) > 1 for trial in trials):
+        return None
+    over = [trial.epoch for trial in trials if trial.is_over]
+    budget = max(trial.epochs for trial in trials)
+    to_start = ledger.sweep.trials - len(trials)
+    epochs = to_start * (sum(over) / len(over) if over else budget)
+    epochs += sum(trial.epochs - trial.epoch for trial in trials if not trial.is_over)
+    return epochs * _pace(trials) / min(ledger.sweep.concurrency, max(1, ledger.sweep.trials - len(over)))
+
+
+def _pace(trials: Iterable[Trial]) -> float:
+    """Seconds per epoch."""
+    timed = [trial.moments for trial in trials if len(trial.moments) > 1]
+    return sum(moments[-1] - moments[0] for moments in timed) / sum(len(moments) - 1 for moments in timed)
+
+
+def _shown(metric: str, trials: Iterable[Trial]) -> list[str]:
+    reported = {name for trial in trials if trial.reports for name in trial.reports[-1]}
+    return [name for name in (metric, "loss", "feature_std") if name in reported]
+
+
+def _table(ledger: Ledger) -> Table:
+    trials = list(ledger.trials.values())
+    names = _shown(ledger.sweep.metric, trials)
+    table = Table(box=None, pad_edge=False, header_style="dim")
+    for column in ("trial", "state", "epoch", *names, "left"):
+        table.add_column(column, justify="right" if column not in ("state",) else "left", no_wrap=True)
+    table.add_column("tried", overflow="fold")
+    leader = best(trials, ledger.sweep)
+    for trial in trials:
+        left = left_in(trial)
+        cells: list[Any] = [str(trial.number), Text(trial.state, style=_COLOURS[trial.state])]
+        cells.append(f"{trial.epoch}/{trial.epochs}")
+        cells += [number(trial.value(name)) for name in names]
+        cells.append("" if left is None else duration(left))
+        tried = settings(trial.values) if trial.state != "failed" else f"{settings(trial.values)}: {trial.reason}"
+        table.add_row(*cells, tried, style="bold" if trial is leader else "")
+    return table

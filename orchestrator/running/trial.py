@@ -1,0 +1,74 @@
+"""One trial inside a Tune actor: a `Context` for the loop whose reports go to Tune and whose files go to the folder."""
+
+from pathlib import Path
+from typing import Any
+
+from ray import tune
+
+from orchestrator import build, view_grid
+from orchestrator.build import Data
+from orchestrator.folder import TrialFolder
+from orchestrator.spec.config import resolve
+from orchestrator.training import checkpoint, export, loop
+
+# Tune flattens what it is given and adds keys of its own; ours are found again by the first part of their name.
+_OURS = "report/"
+_DIVERGED = "diverged"
+
+
+class TuneContext:
+    """The loop's surroundings in a one-worker trial.
+
+    Args:
+        folder: of the trial; the place of its checkpoints and of its encoder.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.rank, self.world_size = 0, 1
+        self._folder = folder
+
+    def report(self, metrics: dict[str, float]) -> None:
+        """Hands one epoch to the driver, and waits for its word to go on."""
+        tune.report({_OURS + name: value for name, value in metrics.items()})
+
+    def save_checkpoint(self, state: dict) -> None:
+        """Writes the state into the trial's folder."""
+        checkpoint.write(self._folder, state)
+
+    def load_checkpoint(self) -> dict | None:
+        """The newest readable state of the trial, whichever process wrote it."""
+        return checkpoint.read_latest(self._folder)
+
+    def export(self, encoder_state: dict, card: dict) -> None:
+        """Writes the finished encoder and its card into the trial's folder."""
+        export.write(self._folder, encoder_state, card)
+
+
+def run_trial(config: dict[str, Any], data: Data, dataset: dict[str, Any]) -> None:
+    """Trains one trial from its folder, from its newest checkpoint where it has one.
+
+    Args:
+        config: what the searcher gave Tune: the trial's `folder`.
+        data: shared by all trials, mapped from Ray's object store.
+        dataset: the settings that `data` was made with; a trial that tries other ones decodes its own.
+    """
+    folder = TrialFolder(Path(config["folder"]))
+    run = resolve(folder.config()["run"])
+    if run.dump()["dataset"] != dataset:
+        data = build.load_data(run)
+    if not folder.views.exists():
+        view_grid.write(folder.views, run, data)
+    try:
+        loop.train(run, data, TuneContext(folder.path))
+    except loop.Diverged as error:
+        tune.report({_DIVERGED: str(error)})
+
+
+def unpack(result: dict[str, Any]) -> dict[str, int | float]:
+    """The loop's own report out of what Tune hands on."""
+    return {name.removeprefix(_OURS): value for name, value in result.items() if name.startswith(_OURS)}
+
+
+def divergence(result: dict[str, Any]) -> str | None:
+    """Why the trial diverged, or None."""
+    return result.get(_DIVERGED)

@@ -1,0 +1,124 @@
+"""What no single section of a file can see: laws between sections, and between a file and the machine."""
+
+import json
+import tempfile
+from functools import lru_cache
+from pathlib import Path
+
+import torch
+
+from methods.contract import Method
+from methods.parts import encoders
+from orchestrator import build
+from orchestrator.components import find, suggest
+from orchestrator.errors import UserError
+from orchestrator.evaluations import Timing
+from orchestrator.spec.config import RunConfig, SweepConfig
+from orchestrator.spec.mistakes import Mistake
+
+LOSS = "loss"  # what every epoch of every run reports
+
+
+def check_run(run: RunConfig) -> list[Mistake]:
+    """What breaks the laws between the sections of a run."""
+    mistakes: list[Mistake] = []
+    epochs, batch, warmup = run.training.epochs, run.training.batch_size, run.optimizer.warmup_epochs
+    images = getattr(run.dataset, "train_size", batch)  # a data set of the user's own may have to look to know
+    if batch > images:
+        law = f"batch_size <= {images} must hold, the number of training images (run.dataset.train_size)"
+        mistakes.append(Mistake("run.training.batch_size", law, str(batch)))
+    if warmup >= epochs:
+        law = f"warmup_epochs < {epochs} must hold, the whole budget (run.training.epochs)"
+        mistakes.append(Mistake("run.optimizer.warmup_epochs", law, f"{warmup:g}"))
+    try:
+        method = _skeleton(run.method.name, json.dumps(run.dump()["method"]), run.encoder.model_dump_json())
+        card = find("orchestrator.datasets", run.dataset.name).card(run.dataset)
+        build.pipeline(run, build.plan_of(run, method), card)
+        build.evaluations(run)
+    except UserError as error:
+        mistakes.append(Mistake("", str(error)))
+    except ValueError as error:  # a constructor's own law, between fields or with the encoder
+        mistakes.append(Mistake("run.method", str(error)))
+    return mistakes
+
+
+def check_sweep(sweep: SweepConfig, run: RunConfig, *, searched: bool) -> list[Mistake]:
+    """What breaks the laws between a sweep and its run.
+
+    Args:
+        sweep: the section.
+        run: what its trials have in common.
+        searched: whether there is anything to search.
+    """
+    mistakes = _metric_mistakes(sweep, run)
+    if sweep.workers > 1:
+        law = "workers = 1 must hold: a trial cannot yet be spread over several; raise sweep.concurrency instead"
+        mistakes.append(Mistake("sweep.workers", law, str(sweep.workers)))
+    if sweep.trials > 1 and not searched:
+        law = "trials = 1 must hold where search is empty, since all would be the same"
+        mistakes.append(Mistake("sweep.trials", law, str(sweep.trials)))
+    return mistakes
+
+
+def check_data(run: RunConfig) -> None:
+    """Look whether the data set's files are what they should be, where it offers to.
+
+    Raises:
+        UserError: if one is missing or damaged.
+    """
+    module = find("orchestrator.datasets", run.dataset.name)
+    if hasattr(module, "verify"):
+        module.verify(run.dataset)
+
+
+def check_storage(folder: Path) -> None:
+    """Refuse a place where nothing can be written; leaves nothing there.
+
+    Raises:
+        UserError: naming what stands in the way.
+    """
+    place = folder.absolute()
+    while not place.exists():
+        place = place.parent
+    if not place.is_dir():
+        raise UserError(f"--storage {folder}: {place} is a file; name a folder")
+    try:
+        # Tried, not asked: permissions say nothing of read-only mounts and quotas, and root has them all.
+        tempfile.TemporaryFile(dir=place).close()
+    except OSError as error:
+        raise UserError(
+            f"--storage {folder}: {place} must be writable ({error.strerror}); name another folder"
+        ) from error
+
+
+def _metric_mistakes(sweep: SweepConfig, run: RunConfig) -> list[Mistake]:
+    made_by = {metric: name for name in run.evaluation for metric in find("orchestrator.evaluations", name).METRICS}
+    if sweep.metric == LOSS and sweep.mode == "max":
+        return [Mistake("sweep.mode", "mode = min must hold with the metric loss", sweep.mode)]
+    if sweep.metric == LOSS:
+        return []
+    if sweep.metric not in made_by:
+        return [
+            Mistake(
+                "sweep.metric",
+                f"no evaluation of this run makes it{suggest(sweep.metric, [*made_by, LOSS])}",
+                sweep.metric,
+            )
+        ]
+    name = made_by[sweep.metric]
+    timing = run.evaluation[name]
+    if isinstance(timing, Timing) and timing.every != 1:
+        law = f"every = 1 must hold, since sweep.metric = {sweep.metric} is wanted of every epoch"
+        return [Mistake(f"run.evaluation.{name}.every", law, "null" if timing.every is None else str(timing.every))]
+    return []
+
+
+# Remembered, because a search space is tried at hundreds of settings that mostly share one method.
+@lru_cache(maxsize=32)
+def _skeleton(name: str, settings: str, encoder: str) -> Method:
+    """A method without numbers in it: enough to ask for its plan."""
+    module = find("methods", name)
+    with torch.device("meta"):
+        return module.Method(
+            module.Config.model_validate_json(settings), encoders.build(encoders.Config.model_validate_json(encoder))
+        )

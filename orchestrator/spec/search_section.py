@@ -1,0 +1,230 @@
+"""Reads the section `search:` and finds every mistake in it, before anything is searched."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import islice
+from typing import Any, cast
+
+from orchestrator.components import suggest
+from orchestrator.spec.checks import check_run
+from orchestrator.spec.config import Json, RunConfig, resolve, with_values
+from orchestrator.spec.mistakes import ConfigError, Mistake, show
+from orchestrator.spec.paths import value_at
+from orchestrator.spec.search_space import Choice, Dimension, Kind, Range, Space
+
+_KINDS = ("uniform", "log_uniform", "int", "choice")
+# From searched values to what is wrong with them.
+_Wrong = Callable[[Mapping[str, Any]], list[Mistake]]
+# Combinations of values that are tried out; more would be felt at the start of a sweep.
+_CORNERS = 200
+
+
+def read_space(section: Mapping[str, Any], run: RunConfig) -> Space:
+    """The dimensions of a file, each proven to be a field of this run and legal at its ends.
+
+    Args:
+        section: `search:` as read from YAML.
+        run: what the file fixes; a searched field's value there is what it has where its dimension does not exist.
+
+    Raises:
+        ConfigError: with every mistake, its paths beginning with `search`.
+    """
+    mistakes: list[Mistake] = []
+    read = {path: _dimension(path, spec, mistakes) for path, spec in section.items()}
+    fixed = run.dump()
+    known = {path: _with_met_conditions(d, read, fixed, mistakes) for path, d in read.items() if d is not None}
+    if not mistakes:
+        known = _ordered(known, mistakes)
+    sound, wrong = not mistakes, _trier(run)
+    for dimension in known.values():
+        if sound or not dimension.when:  # one whose conditions are wrong exists nowhere that it could be tried
+            _check_values(dimension, known, wrong, mistakes)
+    space = Space(tuple(known.values()))
+    for values in () if mistakes else islice(space.corners(), _CORNERS):
+        mistakes += _illegal_together(values, wrong(values))
+        if mistakes:
+            break
+    if mistakes:
+        raise ConfigError(mistakes)
+    return space
+
+
+def check_enqueued(entries: Sequence[Mapping[str, Any]], space: Space, run: RunConfig) -> None:
+    """Refuse settings to try first that the space could not have proposed itself.
+
+    Raises:
+        ConfigError: with every mistake, its paths beginning with `sweep.enqueue`.
+    """
+    dimensions = {dimension.path: dimension for dimension in space.dimensions}
+    mistakes: list[Mistake] = []
+    wrong = _trier(run)
+    for place, entry in enumerate(entries):
+        before = len(mistakes)
+        for path, value in entry.items():
+            where, dimension = f"sweep.enqueue.{place}.{path}", dimensions.get(path)
+            if dimension is None:
+                mistakes.append(Mistake(where, f"is not searched{suggest(path, list(dimensions))}", show(value)))
+            elif not dimension.domain.holds(value):
+                mistakes.append(Mistake(where, f"must lie in {dimension.domain}", show(value)))
+            elif not dimension.active(entry):
+                mistakes.append(
+                    Mistake(where, f"exists only {_terms(dimension)}; add that, or leave this out", show(value))
+                )
+        if len(mistakes) == before:
+            ordered = {path: entry[path] for path in dimensions if path in entry}
+            mistakes += [Mistake(f"sweep.enqueue.{place}", str(mistake)) for mistake in wrong(ordered)]
+    if mistakes:
+        raise ConfigError(mistakes)
+
+
+def _dimension(path: str, spec: Any, mistakes: list[Mistake]) -> Dimension | None:
+    where = f"search.{path}"
+    if not isinstance(spec, Mapping):
+        mistakes.append(
+            Mistake(where, f"one of {', '.join(_KINDS)} must be given, as in {{uniform: [0.0, 1.0]}}", show(spec))
+        )
+        return None
+    unknown = [key for key in spec if key not in (*_KINDS, "when")]
+    mistakes += [
+        Mistake(f"{where}.{key}", f"unknown key{suggest(key, [*_KINDS, 'when'])}", show(spec[key])) for key in unknown
+    ]
+    kinds = [key for key in spec if key in _KINDS]
+    if len(kinds) != 1:
+        if not unknown:
+            mistakes.append(Mistake(where, f"exactly one of {', '.join(_KINDS)} must be given", show(spec)))
+        return None
+    domain = (_choice if kinds[0] == "choice" else _range)(kinds[0], spec[kinds[0]], where, mistakes)
+    when = spec.get("when", {})
+    if not isinstance(when, Mapping):
+        mistakes.append(Mistake(f"{where}.when", "a mapping (path: value or list of values) must be given", show(when)))
+        return None
+    conditions = {other: tuple(wanted) if isinstance(wanted, list) else (wanted,) for other, wanted in when.items()}
+    return Dimension(path, domain, conditions) if domain else None
+
+
+def _choice(kind: str, given: Any, where: str, mistakes: list[Mistake]) -> Choice | None:
+    where = f"{where}.{kind}"
+    if not isinstance(given, list) or not given:
+        mistakes.append(Mistake(where, "a list of at least one value must be given", show(given)))
+        return None
+    twice = [value for place, value in enumerate(given) if Choice(tuple(given[:place])).holds(value)]
+    if twice:
+        mistakes.append(Mistake(where, f"every value must be there once; {show(twice[0])} is there twice", show(given)))
+        return None
+    return Choice(tuple(given))
+
+
+def _range(kind: str, given: Any, where: str, mistakes: list[Mistake]) -> Range | None:
+    where = f"{where}.{kind}"
+    wanted: tuple[type, ...] = (int,) if kind == "int" else (int, float)
+    numbers = isinstance(given, list) and all(isinstance(end, wanted) and not isinstance(end, bool) for end in given)
+    if not numbers or len(given) != 2:
+        what = "whole numbers" if kind == "int" else "numbers (YAML takes 1e-3 for text: write 1.0e-3)"
+        mistakes.append(Mistake(where, f"a list of two {what}, low and high, must be given", show(given)))
+        return None
+    low, high = given
+    if not low < high:
+        mistakes.append(Mistake(where, "low < high must hold; to fix a value, write it below run", show(given)))
+        return None
+    if kind == "log_uniform" and low <= 0:
+        mistakes.append(
+            Mistake(where, "low > 0 must hold on a logarithmic scale; raise low, or use uniform", show(given))
+        )
+        return None
+    return Range(cast(Kind, kind), low, high) if kind == "int" else Range(cast(Kind, kind), float(low), float(high))
+
+
+def _with_met_conditions(
+    dimension: Dimension, dimensions: Mapping[str, Dimension | None], fixed: Json, mistakes: list[Mistake]
+) -> Dimension:
+    """The dimension with conditions on searched fields only, once those on fixed ones have been seen to hold."""
+    kept = {}
+    for path, wanted in dimension.when.items():
+        where = f"search.{dimension.path}.when.{path}"
+        if path in dimensions:
+            kept[path] = wanted
+            other = dimensions[path]
+            mistakes += _impossible(where, wanted, other.domain) if other else ()
+            continue
+        try:
+            value = value_at(fixed, path)
+        except ConfigError as error:
+            mistakes += [Mistake(where, wrong.law) for wrong in error.mistakes]
+            continue
+        if not Choice(wanted).holds(value):
+            mistakes.append(Mistake(where, f"can never hold: run.{path} is fixed to {show(value)}", _list(wanted)))
+    return Dimension(dimension.path, dimension.domain, kept)
+
+
+def _impossible(where: str, wanted: Sequence[Any], domain: Range | Choice) -> Iterator[Mistake]:
+    if isinstance(domain, Range) and domain.kind != "int":
+        yield Mistake(where, f"can never hold: one value of {domain} is never met; search it by choice", _list(wanted))
+        return
+    for value in wanted:
+        if not domain.holds(value):
+            yield Mistake(where, f"can never hold: the field is searched over {domain}", show(value))
+
+
+def _ordered(dimensions: Mapping[str, Dimension], mistakes: list[Mistake]) -> dict[str, Dimension]:
+    """The dimensions, each after those its `when` names, and otherwise as in the file."""
+    ordered: dict[str, Dimension] = {}
+    while len(ordered) < len(dimensions):
+        rest = [d for path, d in dimensions.items() if path not in ordered]
+        ready = [dimension for dimension in rest if all(path in ordered for path in dimension.when)]
+        if not ready:
+            law = f"waits for itself through {', '.join(d.path for d in rest[1:]) or 'its own value'}; drop one `when`"
+            mistakes.append(Mistake(f"search.{rest[0].path}.when", law))
+            return dict(dimensions)
+        ordered[ready[0].path] = ready[0]
+    return ordered
+
+
+def _check_values(dimension: Dimension, known: Mapping[str, Dimension], wrong: _Wrong, mistakes: list[Mistake]) -> None:
+    """Try the dimension's probes on the run, in a setting where the dimension exists."""
+    where = f"search.{dimension.path}"
+    needs = _needs(dimension, known)
+    for path, wanted in needs.items():
+        if not wanted:
+            mistakes.append(Mistake(f"{where}.when", f"can never hold: its conditions want different values of {path}"))
+            return
+    setting = {path: needs[path][0] for path in known if path in needs}
+    for value in dimension.domain.probes():
+        for mistake in wrong({**setting, dimension.path: value}):
+            own = mistake.path in (dimension.path, f"run.{dimension.path}")
+            mistakes.append(Mistake(where, mistake.law if own else str(mistake), show(value)))
+            if mistake.path == dimension.path:  # names no field: once is enough
+                return
+
+
+def _needs(dimension: Dimension, known: Mapping[str, Dimension]) -> dict[str, list[Any]]:
+    """What other dimensions must be for this one to exist, by way of theirs too."""
+    needs: dict[str, list[Any]] = {}
+    for path, wanted in dimension.when.items():
+        for other, values in ((path, wanted), *_needs(known[path], known).items()):
+            needs[other] = [value for value in needs.get(other, values) if Choice(tuple(values)).holds(value)]
+    return needs
+
+
+def _illegal_together(values: Mapping[str, Any], wrong: Sequence[Mistake]) -> list[Mistake]:
+    told = ", ".join(f"{path} = {show(value)}" for path, value in values.items())
+    return [Mistake("search", f"{told} do not go together: {mistake}; add a `when`") for mistake in wrong]
+
+
+def _trier(run: RunConfig) -> _Wrong:
+    """Makes what tells the mistakes of searched values in the run, beyond those it has without them."""
+    fixed, already = run.dump(), check_run(run)
+
+    def wrong(values: Mapping[str, Any]) -> list[Mistake]:
+        try:
+            return [mistake for mistake in check_run(resolve(with_values(fixed, values))) if mistake not in already]
+        except ConfigError as error:
+            return error.mistakes
+
+    return wrong
+
+
+def _terms(dimension: Dimension) -> str:
+    return str(dimension).partition("  ")[2]
+
+
+def _list(wanted: Sequence[Any]) -> str:
+    return " or ".join(map(show, wanted))

@@ -1,0 +1,164 @@
+"""From a file and the command line's changes to a study in which nothing is left to be wrong."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+from orchestrator.components import suggest
+from orchestrator.errors import UserError
+from orchestrator.spec import yaml_file
+from orchestrator.spec.checks import check_data, check_run, check_sweep
+from orchestrator.spec.config import Json, RunConfig, SweepConfig, read_sweep, resolve, with_values
+from orchestrator.spec.mistakes import ConfigError, Mistake, show
+from orchestrator.spec.search_section import check_enqueued, read_space
+from orchestrator.spec.search_space import Space
+
+_SECTIONS = ("sweep", "run", "search")
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Study:
+    """A file that has been read, completed and checked.
+
+    Args:
+        file: as the user named it.
+        sweep: how to search.
+        run: what the trials have in common; a searched field has here what it has where its dimension does not exist.
+        search: the section as written.
+        space: the same, ready to suggest settings.
+    """
+
+    file: Path
+    sweep: SweepConfig
+    run: RunConfig
+    search: Json
+    space: Space
+
+    def dump(self) -> Json:
+        """The complete file, every default written out."""
+        return {"sweep": self.sweep.model_dump(mode="json"), "run": self.run.dump(), "search": self.search}
+
+    def trial(self, number: int, values: Mapping[str, Any]) -> Json:
+        """One trial as a complete file that runs it alone.
+
+        Args:
+            number: of the trial, for the file's name.
+            values: what the space suggested.
+
+        Raises:
+            ConfigError: if the values do not make a legal run.
+        """
+        run = resolve(with_values(self.run.dump(), values))
+        if mistakes := check_run(run):
+            raise ConfigError(mistakes)
+        alone = {"name": f"{self.sweep.name}-{number:04d}", "trials": 1, "concurrency": 1, "enqueue": []}
+        return {"sweep": {**self.sweep.model_dump(mode="json"), **alone}, "run": run.dump(), "search": {}}
+
+
+def load_study(path: Path, sets: Sequence[str] = (), *, trials: int | None = None) -> Study:
+    """Read a file, change what the command line asks for, and look for every mistake there can be.
+
+    Args:
+        path: of the YAML file.
+        sets: changes, each `path=value` with a path from the root of the file and a value in YAML.
+        trials: short for the change `sweep.trials=<trials>`.
+
+    Raises:
+        UserError: with one line per mistake.
+    """
+    tree, mistakes = yaml_file.read(path), list[Mistake]()
+    changes = [*sets, *([f"sweep.trials={trials}"] if trials is not None else [])]
+    changed = {_change(tree, text, mistakes) for text in changes}
+    sections = {name: _section(tree, name, mistakes) for name in _SECTIONS}
+    for key in tree.keys() - set(_SECTIONS):
+        mistakes.append(Mistake(key, f"unknown key{suggest(key, list(_SECTIONS))}", show(tree[key])))
+    if mistakes:
+        raise _located(mistakes, path, changed)
+    sections["sweep"].setdefault("name", path.stem)
+    study = _checked(path, sections, changed, mistakes)
+    if study is None or mistakes:
+        raise _located(mistakes, path, changed)
+    return study
+
+
+def _checked(path: Path, sections: Mapping[str, Json], changed: set[str], mistakes: list[Mistake]) -> Study | None:
+    """The study that the sections make, or None; every part is looked at that can be without those that are wrong."""
+    sweep = _try(lambda: read_sweep(sections["sweep"]), mistakes)
+    run = _try(lambda: resolve(sections["run"]), mistakes)
+    if run is None:
+        return None
+    mistakes += check_run(run)
+    _try(lambda: check_data(run), mistakes)
+    space = _try(lambda: read_space(sections["search"], run), mistakes)
+    if sweep is None:
+        return None
+    mistakes += check_sweep(sweep, run, searched=bool(sections["search"]))
+    if space is None:
+        return None
+    mistakes += _hidden_changes(changed, space)
+    _try(lambda: check_enqueued(sweep.enqueue, space, run), mistakes)
+    return Study(path, sweep, run, sections["search"], space)
+
+
+def _try(read: Callable[[], T], mistakes: list[Mistake]) -> T | None:
+    try:
+        return read()
+    except ConfigError as error:
+        mistakes += error.mistakes
+    except UserError as error:
+        mistakes.append(Mistake("", str(error)))
+    return None
+
+
+def _section(tree: Json, name: str, mistakes: list[Mistake]) -> Json:
+    section = tree.get(name, {})
+    if not isinstance(section, dict):
+        mistakes.append(Mistake(name, "a mapping (key: value) must be given; write {} for none", show(section)))
+        return {}
+    return section
+
+
+def _change(tree: Json, text: str, mistakes: list[Mistake]) -> str:
+    """Put one change of the command line into the tree; says which path it was."""
+    path, equals, value = text.partition("=")
+    section, _, rest = path.partition(".")
+    if section not in _SECTIONS or not rest or not equals:
+        law = "must be path=value with a path from the root of the file, as in run.training.epochs=1"
+        mistakes.append(Mistake("", f"--set {text}: {law}{suggest(section, list(_SECTIONS)) if equals else ''}"))
+        return path
+    try:
+        parsed = yaml_file.parse(value)
+    except UserError as error:
+        mistakes.append(Mistake("", f"--set {text}: {error}"))
+        return path
+    place: Any = tree.setdefault(section, {})
+    # Below search, a whole dotted path is one key.
+    parts = [rest] if section == "search" else rest.split(".")
+    while len(parts) > 1 and isinstance(place, dict):
+        known = next((n for n in range(len(parts) - 1, 0, -1) if ".".join(parts[:n]) in place), 1)
+        place = place.setdefault(".".join(parts[:known]), {})
+        parts = parts[known:]
+    if not isinstance(place, dict):
+        mistakes.append(Mistake("", f"--set {text}: there is nothing below {show(place)}; set it as a whole"))
+        return path
+    place[".".join(parts)] = parsed
+    return path
+
+
+def _hidden_changes(changed: set[str], space: Space) -> list[Mistake]:
+    """Changes that every trial would overwrite."""
+    always = {f"run.{d.path}" for d in space.dimensions if not d.when}
+    law = "is searched, so every trial has its own; set search.{} instead"
+    return [Mistake(path, law.format(path.removeprefix("run."))) for path in sorted(changed & always)]
+
+
+def _located(mistakes: Sequence[Mistake], path: Path, changed: set[str]) -> UserError:
+    """All mistakes, each behind the place it was written at: the file, or the command line."""
+    lines = []
+    for mistake in mistakes:
+        by_command = mistake.path and any(f"{mistake.path}.".startswith(f"{other}.") for other in changed)
+        told = mistake.law.startswith("--set") and not mistake.path
+        lines.append(str(mistake) if told else f"--set {mistake}" if by_command else f"{path}: {mistake}")
+    return UserError("\n".join(lines))

@@ -1,0 +1,255 @@
+"""MLflow made equal to a sweep folder: it asks what MLflow has, and sends what it lacks.
+
+Every call may be cut off anywhere and repeated, by this process or a later one: runs are found again by tags, epochs
+already there are not sent again, files are compared by size, and a run gets its closing status after everything else.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from orchestrator import scores, standings
+from orchestrator.folder import SweepFolder, TrialFolder
+from orchestrator.tracking.client import (
+    Metric,
+    MlflowClient,
+    MlflowException,
+    Param,
+    Run,
+    RunTag,
+    artifacts_beside,
+    connect,
+)
+from orchestrator.tracking.terms import (
+    STATUS,
+    TAG_LENGTH,
+    milliseconds,
+    note,
+    params,
+    provenance_tags,
+    run_tags,
+    search_params,
+)
+
+_PARAMS_PER_CALL = 100  # MLflow's limit
+_PARENT = "parent"
+# Files that are whole as soon as they exist, and those that are sure to be only once the trial is over.
+_EARLY_FILES = ("config.yaml", "views.png")
+_LATE_FILES = ("encoder.safetensors", "encoder.json")
+
+
+@dataclass
+class _Known:
+    """What MLflow is known to hold of one run."""
+
+    id: str
+    tags: dict[str, str]
+    params: set[str]
+    metrics: dict[str, float] = field(default_factory=dict)
+    epoch: int = 0
+    files: dict[str, int | None] | None = None  # by name, their sizes; not asked for yet
+
+
+def describe_run(client: MlflowClient, run_id: str) -> dict[str, str] | None:
+    """The tags `sweep`, `trial` and `folder` of a run made by a mirror, among others; None if there is no such run."""
+    try:
+        tags = client.get_run(run_id).data.tags
+        parent = tags.get("mlflow.parentRunId")
+        return tags if parent is None else client.get_run(parent).data.tags | tags
+    except MlflowException as error:
+        if error.error_code in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
+            return None
+        raise
+
+
+class Mirror:
+    """One sweep in MLflow: an experiment of the sweep's name, a parent run for this very sweep, a child run per trial.
+
+    Args:
+        folder: the truth.
+        uri: of MLflow's tracking store or server.
+
+    Raises:
+        Exception: whatever MLflow raises, here and in every call; make a new mirror then, which asks MLflow again.
+    """
+
+    def __init__(self, folder: SweepFolder, uri: str) -> None:
+        self._folder = folder
+        self._identity = folder.identity()
+        self._provenance = provenance_tags()
+        self._client = connect(uri)
+        self._experiment = self._find_experiment(uri)
+        self._runs = self._find_runs()
+        settings = standings.settings(folder)
+        if _PARENT not in self._runs:
+            tags = {"folder": str(folder.path)} | run_tags(settings["run"])
+            self._runs[_PARENT] = self._start(_PARENT, folder.name, folder.file, tags)
+        parent = self._runs[_PARENT]
+        fixed = {path: value for path, value in params(settings["run"]).items() if path not in settings["search"]}
+        self._send_params(parent, search_params(settings["search"]) | fixed)
+        self._note_commit(parent)
+        # A sweep may be extended, so its file may change, also at the same length.
+        self._client.log_artifact(parent.id, str(folder.file))
+
+    def run_ids(self) -> dict[int, str]:
+        """The MLflow run of each trial that has one, by the trial's number."""
+        return {int(key): known.id for key, known in self._runs.items() if key != _PARENT}
+
+    def send_all(self, *, over: bool) -> None:
+        """Brings everything up to date, see `send_trial` and `send_sweep`."""
+        for trial in self._folder.trials():
+            self.send_trial(trial.number, over=over)
+        self.send_sweep(over=over)
+
+    def send_trial(self, number: int, *, over: bool) -> None:
+        """Brings one trial's run up to date.
+
+        Args:
+            number: of the trial.
+            over: whether no trial is running any more, so that one without a result was interrupted.
+        """
+        trial = self._folder.trial(number)
+        config, result = trial.config(), trial.result()
+        if config is None:
+            return
+        key = str(number)
+        if key not in self._runs:
+            tags = {"mlflow.parentRunId": self._runs[_PARENT].id} | run_tags(config.get("run"))
+            self._runs[key] = self._start(key, f"trial {number:04d}", trial.config_file, tags)
+        known = self._runs[key]
+        state = result["state"] if result else "interrupted" if over else "running"
+        self._send_scores(known, trial)
+        # The closing state is the last thing sent, so where it stands nothing else is missing.
+        if known.tags.get("state") == state != "running" and known.epoch == trial.last_epoch():
+            return
+        # A trial whose drawn settings turned out to be illegal has no run, only what was `refused`.
+        self._send_params(known, params(config.get("run") or config))
+        self._send_reports(known, trial)
+        self._send_files(known, trial.path, _EARLY_FILES + (_LATE_FILES if result else ()))
+        self._send_state(known, state, reason=(result or {}).get("reason"), file=trial.result_file)
+
+    def send_sweep(self, *, over: bool) -> None:
+        """Brings the parent run up to date: the best after each finished trial, the closing text, the state.
+
+        Args:
+            over: whether no trial is running any more.
+        """
+        parent = self._runs[_PARENT]
+        metric, _ = standings.goal(self._folder)
+        led = standings.leaders(self._folder)
+        for count, standing in enumerate(led[parent.epoch :], start=parent.epoch + 1):
+            when = milliseconds(standing.trial.result_file)
+            metrics = {f"best/{metric}": standing.value, "finished_trials": count}
+            self._client.log_batch(parent.id, [Metric(name, value, when, count) for name, value in metrics.items()])
+            parent.epoch = count
+        trials = self._folder.trials()
+        tags = {"trials": str(len(trials))}
+        if led:
+            best = led[-1].trial
+            tags |= {"best_trial": str(best.number), "best_run": self._runs[str(best.number)].id}
+        if self._folder.summary.exists():
+            tags["mlflow.note.content"] = note(self._folder.summary.read_text(encoding="utf-8"))
+        self._send_tags(parent, tags)
+        wanted = standings.settings(self._folder)["sweep"]["trials"]
+        complete = sum(trial.result() is not None for trial in trials) >= wanted
+        state = "finished" if complete else "interrupted" if over else "running"
+        self._send_state(parent, state, reason=None, file=self._folder.summary)
+
+    def _find_experiment(self, uri: str) -> str:
+        found = self._client.get_experiment_by_name(self._folder.name)
+        if found is None:
+            tags = {"mlflow.experimentKind": "custom_model_development"}  # what opens the page on its table of runs
+            return self._client.create_experiment(self._folder.name, artifacts_beside(uri), tags)
+        if found.lifecycle_stage == "deleted":
+            self._client.restore_experiment(found.experiment_id)
+        return found.experiment_id
+
+    def _find_runs(self) -> dict[str, _Known]:
+        runs: dict[str, _Known] = {}
+        page: str | None = None
+        while True:
+            batch = self._client.search_runs(
+                [self._experiment],
+                f"tags.sweep = '{self._identity}'",
+                order_by=["attributes.start_time ASC"],
+                page_token=page,
+            )
+            for run in batch:
+                # Had a lost answer ever made two runs of one trial, every process would still choose the same one.
+                runs.setdefault(run.data.tags["trial"], self._known(run))
+            page = batch.token
+            if not page:
+                return runs
+
+    def _known(self, run: Run) -> _Known:
+        progress = "finished_trials" if run.data.tags["trial"] == _PARENT else "epoch"
+        metrics = dict(run.data.metrics)
+        epoch = int(metrics.get(progress, 0))
+        return _Known(run.info.run_id, dict(run.data.tags), set(run.data.params), metrics, epoch)
+
+    def _start(self, key: str, name: str, file: Path, tags: Mapping[str, str]) -> _Known:
+        tags = {"sweep": self._identity, "trial": key, "state": "running"} | self._provenance | dict(tags)
+        run = self._client.create_run(self._experiment, start_time=milliseconds(file), tags=tags, run_name=name)
+        return _Known(run.info.run_id, tags, set())
+
+    def _send_params(self, known: _Known, wanted: Mapping[str, str]) -> None:
+        missing = [Param(key, value) for key, value in wanted.items() if key not in known.params]
+        for first in range(0, len(missing), _PARAMS_PER_CALL):
+            self._client.log_batch(known.id, params=missing[first : first + _PARAMS_PER_CALL])
+        known.params.update(wanted)
+
+    def _send_reports(self, known: _Known, trial: TrialFolder) -> None:
+        # Times are made from the folder, so that a point sent twice is the same point, which MLflow keeps once.
+        when = milliseconds(trial.config_file)
+        for report in trial.reports():
+            epoch = int(report["epoch"])
+            when += round(1000 * report["time/epoch"])
+            if epoch > known.epoch:
+                self._client.log_batch(known.id, [Metric(name, value, when, epoch) for name, value in report.items()])
+                known.epoch = epoch
+
+    def _send_scores(self, known: _Known, trial: TrialFolder) -> None:
+        """What `orchestrator.evaluate` found on held-out data, if it was asked."""
+        found = scores.read_scores(trial)
+        if found is None:
+            return
+        when, step = milliseconds(found.file), trial.last_epoch()
+        lacking = {name: value for name, value in found.metrics.items() if known.metrics.get(name) != value}
+        if lacking:
+            self._client.log_batch(known.id, [Metric(name, value, when, step) for name, value in lacking.items()])
+            self._client.log_artifact(known.id, str(found.file))
+            known.metrics.update(lacking)
+        self._send_tags(self._runs[_PARENT], {"test_uses": str(len(scores.uses(self._folder)))})
+
+    def _send_files(self, known: _Known, folder: Path, names: tuple[str, ...]) -> None:
+        if known.files is None:
+            known.files = {item.path: item.file_size for item in self._client.list_artifacts(known.id)}
+        for name in names:
+            file = folder / name
+            if file.exists() and known.files.get(name) != (size := file.stat().st_size):
+                self._client.log_artifact(known.id, str(file))
+                known.files[name] = size
+
+    def _send_tags(self, known: _Known, tags: Mapping[str, str]) -> None:
+        changed = {key: value for key, value in tags.items() if known.tags.get(key) != value}
+        if changed:
+            self._client.log_batch(known.id, tags=[RunTag(key, value) for key, value in changed.items()])
+            known.tags.update(changed)
+
+    def _send_state(self, known: _Known, state: str, *, reason: str | None, file: Path) -> None:
+        if known.tags.get("state") == state:
+            return
+        if state == "running":
+            self._client.update_run(known.id, "RUNNING")
+            self._note_commit(known)
+        else:
+            ended = milliseconds(file) if file.exists() else None
+            self._client.set_terminated(known.id, STATUS[state], ended)
+        self._send_tags(known, {"state": state} | ({"reason": reason[:TAG_LENGTH]} if reason else {}))
+
+    def _note_commit(self, known: _Known) -> None:
+        """A sweep continued from another commit says so: its numbers are not of one program."""
+        commit = self._provenance["mlflow.source.git.commit"]
+        commits = known.tags.get("commits", "").split()
+        if commit not in commits:
+            self._send_tags(known, {"commits": " ".join([*commits, commit])})

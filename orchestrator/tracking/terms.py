@@ -1,0 +1,73 @@
+"""How a sweep is put into MLflow's terms: statuses, params and tags."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from orchestrator import provenance
+from orchestrator.components import find
+from orchestrator.folder import Record
+from orchestrator.spec.config import resolve
+
+# MLflow knows four endings; the tag `state` is more exact.
+STATUS = {
+    "running": "RUNNING",
+    "finished": "FINISHED",
+    "stopped": "KILLED",
+    "interrupted": "KILLED",
+    "failed": "FAILED",
+}
+TAG_LENGTH = 5000  # MLflow's limit
+
+
+def provenance_tags() -> dict[str, str]:
+    """Program and machine of this process."""
+    return {
+        "mlflow.source.name": "orchestrator.sweep",
+        "mlflow.source.type": "LOCAL",
+        "mlflow.source.git.commit": provenance.commit() or "unknown",
+        "device": provenance.device(),
+    } | {f"version.{name}": version for name, version in provenance.versions().items()}
+
+
+def run_tags(run: Record | None) -> dict[str, str]:
+    """Seed and data of a run; nothing for a trial whose settings turned out to be illegal."""
+    if run is None:
+        return {}
+    dataset = resolve(run).dataset
+    card = find("orchestrator.datasets", dataset.name).card(dataset)
+    return {"seed": str(run["seed"]), "data_fingerprint": card.fingerprint, "data_licence": card.licence}
+
+
+def params(section: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
+    """A nested section as one level of dotted names, lists and other leaves as YAML writes them."""
+    flat: dict[str, str] = {}
+    for key, value in section.items():
+        if isinstance(value, Mapping) and value:
+            flat |= params(value, f"{prefix}{key}.")
+        else:
+            flat[f"{prefix}{key}"] = _text(value)
+    return flat
+
+
+def search_params(search: Mapping[str, Any]) -> dict[str, str]:
+    """The dimensions of a search, each as its line in the file."""
+    return {f"search.{path}": _text(dimension) for path, dimension in search.items()}
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, (str, int, float)):
+        return str(value)
+    return yaml.safe_dump(value, default_flow_style=True, width=10**6).removesuffix("\n...\n").strip()
+
+
+def note(text: str) -> str:
+    """A text in fixed width, for the description of a run."""
+    return f"```\n{text[: TAG_LENGTH - 10]}\n```"
+
+
+def milliseconds(file: Path) -> int:
+    """When a file was last written, as MLflow counts time."""
+    return file.stat().st_mtime_ns // 1_000_000

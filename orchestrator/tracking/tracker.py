@@ -1,0 +1,213 @@
+"""MLflow follows a sweep from a thread of its own: slow or down, it neither delays the sweep nor loses it a number."""
+
+import logging
+import os
+import sqlite3
+import threading
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+from orchestrator.errors import UserError
+from orchestrator.folder import SweepFolder
+
+if TYPE_CHECKING:
+    from orchestrator.tracking.mirror import Mirror
+
+logger = logging.getLogger(__name__)
+
+# What MLflow can keep numbers in; a plain folder is refused by MLflow itself since 3.13.
+SCHEMES = ("sqlite", "http", "https", "postgresql", "mysql", "mssql", "databricks")
+_FIRST_WAIT, _LONGEST_WAIT = 1.0, 30.0  # seconds between two tries while MLflow does not answer
+
+
+def tracking_uri(option: str | None) -> str:
+    """Where to track: the command line's word, else MLFLOW_TRACKING_URI, else `mlflow.db` in the working folder.
+
+    Raises:
+        UserError: if it is no address that MLflow can write to.
+    """
+    uri = option or os.environ.get("MLFLOW_TRACKING_URI")
+    if not uri:
+        return f"sqlite:///{Path('mlflow.db').absolute()}"
+    scheme = urlsplit(uri).scheme.partition("+")[0]
+    if scheme not in SCHEMES:
+        source = "--tracking-uri" if option else "MLFLOW_TRACKING_URI"
+        raise UserError(
+            f"{source} = {uri}: it must begin with one of {', '.join(SCHEMES)}; "
+            "sqlite:///mlflow.db is a file in the working folder, http://HOST:5000 a server"
+        )
+    return uri
+
+
+@dataclass(frozen=True)
+class Found:
+    """What MLflow says a run is.
+
+    Args:
+        folder: where the sweep lay when it was tracked.
+        sweep: its identity.
+        number: of the trial, None for the sweep's own run.
+    """
+
+    folder: SweepFolder
+    sweep: str
+    number: int | None
+
+
+def find_run(run_id: str, uri: str) -> Found | None:
+    """What lies behind an MLflow run id, or None where MLflow has no such run of ours.
+
+    Raises:
+        UserError: if MLflow does not answer.
+    """
+    from orchestrator.tracking.client import MlflowException, connect, is_there
+    from orchestrator.tracking.mirror import describe_run
+
+    try:
+        tags = describe_run(connect(uri), run_id) if is_there(uri) else None
+    except (MlflowException, sqlite3.Error) as error:
+        raise UserError(f"MLflow at {uri} does not answer: {_first_line(error)}") from error
+    if tags is None or "sweep" not in tags:
+        return None
+    number = None if tags["trial"] == "parent" else int(tags["trial"])
+    return Found(SweepFolder(Path(tags["folder"])), tags["sweep"], number)
+
+
+def send_scores(folder: SweepFolder, number: int, uri: str) -> str | None:
+    """Sends what a trial scored on held-out data; a sentence where that failed, None where it did not."""
+    try:
+        from orchestrator.tracking.mirror import Mirror
+
+        mirror = Mirror(folder, uri)
+        if folder.is_locked():
+            mirror.send_trial(number, over=False)  # the sweep sends its other trials itself
+        else:
+            mirror.send_all(over=True)
+    except Exception as error:  # the scores are on disk already, whatever MLflow raises
+        return (
+            f"MLflow at {uri} did not take the scores ({_first_line(error)}); they are in {folder.trial(number).path}, "
+            "and the next command of this sweep sends them"
+        )
+    return None
+
+
+class Tracker:
+    """Keeps MLflow equal to a sweep folder until it is closed, beginning with what an earlier process could not send.
+
+    Args:
+        folder: the sweep; its `sweep.yaml` must be there.
+        uri: as `tracking_uri` gives it.
+    """
+
+    def __init__(self, folder: SweepFolder, uri: str) -> None:
+        self._folder, self._uri = folder, uri
+        self._condition = threading.Condition()
+        self._changed = {trial.number for trial in folder.trials()}
+        self._woken = True  # the parent run is wanted even before the first trial
+        self._deadline: float | None = None  # on the monotonic clock, once closing
+        self._run_ids: dict[int, str] = {}
+        self._problem: str | None = None
+        # A daemon, so that a server that hangs cannot keep the process alive.
+        self._thread = threading.Thread(target=self._work, name="mlflow", daemon=True)
+        self._thread.start()
+
+    def changed(self, number: int) -> None:
+        """Says that a trial's folder holds something new; returns at once."""
+        with self._condition:
+            self._changed.add(number)
+            self._woken = True
+            self._condition.notify()
+
+    def run_id(self, number: int) -> str | None:
+        """The MLflow run of a trial, or None while there is none."""
+        with self._condition:
+            return self._run_ids.get(number)
+
+    def close(self, timeout: float) -> list[str]:
+        """Sends the rest, marks what has not ended as interrupted, and ends the thread.
+
+        Args:
+            timeout: seconds to wait for MLflow at most.
+
+        Returns:
+            What went wrong, a sentence each; nothing is lost by it, the same sweep command sends it later.
+        """
+        with self._condition:
+            self._deadline = time.monotonic() + timeout
+            self._woken = True
+            self._condition.notify()
+        self._thread.join(timeout)
+        if not self._thread.is_alive() and self._problem is None:
+            return []
+        reason = self._problem or f"no answer within {timeout:g} s"
+        return [
+            f"MLflow at {self._uri} does not have all of sweep {self._folder.name} yet ({reason}); "
+            f"nothing is lost: it is in {self._folder.path}, and the same command sends it when MLflow is back"
+        ]
+
+    def _work(self) -> None:
+        mirror = None
+        wait = _FIRST_WAIT
+        while True:
+            numbers, over = self._next()
+            try:
+                if mirror is None:
+                    # Here, because MLflow takes seconds to import and to make its tables.
+                    from orchestrator.tracking.mirror import Mirror
+
+                    mirror = Mirror(self._folder, self._uri)
+                self._send(mirror, numbers, over=over)
+            except Exception as error:  # whatever MLflow raises, the sweep goes on, and `close` tells it
+                mirror = None  # the next one asks MLflow what it has: an unanswered request may have been carried out
+                self._note(error, numbers)
+                if self._gives_up(wait):
+                    return
+                wait = min(2 * wait, _LONGEST_WAIT)
+            else:
+                self._problem, wait = None, _FIRST_WAIT
+                if over:
+                    return
+
+    def _next(self) -> tuple[set[int], bool]:
+        """Waits for something to send; what trials have changed, and whether this is the last time."""
+        with self._condition:
+            self._condition.wait_for(lambda: self._woken or self._deadline is not None)
+            numbers, self._changed, self._woken = self._changed, set(), False
+            return numbers, self._deadline is not None
+
+    def _send(self, mirror: "Mirror", numbers: set[int], *, over: bool) -> None:
+        if over:
+            mirror.send_all(over=True)
+        else:
+            for number in sorted(numbers):
+                mirror.send_trial(number, over=False)
+            mirror.send_sweep(over=False)
+        with self._condition:
+            self._run_ids = mirror.run_ids()
+
+    def _note(self, error: Exception, numbers: set[int]) -> None:
+        if self._problem is None:
+            logger.warning("MLflow at %s does not answer; the sweep goes on and its numbers are sent later", self._uri)
+        self._problem = _first_line(error)
+        with self._condition:
+            self._changed |= numbers
+            self._woken = True
+
+    def _gives_up(self, wait: float) -> bool:
+        """Waits before the next try, less long once closing; True when there is no time for another one."""
+        with self._condition:
+            if self._deadline is None:
+                self._condition.wait_for(lambda: self._deadline is not None, wait)
+                return False
+            left = self._deadline - time.monotonic()
+        if left <= _FIRST_WAIT:
+            return True
+        time.sleep(_FIRST_WAIT)
+        return False
+
+
+def _first_line(error: Exception) -> str:
+    return f"{type(error).__name__}: {str(error).partition(chr(10))[0]}"[:300]

@@ -1,0 +1,92 @@
+"""The encoder as a user gets it: weights in safetensors, and a card in JSON that says what they are."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from methods.parts import encoders
+from orchestrator.errors import UserError
+from orchestrator.folder import write_text
+from orchestrator.images import DatasetCard
+from orchestrator.spec.config import RunConfig, identity
+from orchestrator.training.context import Report
+
+FORMAT = "augsweep-encoder/1"
+WEIGHTS = "encoder.safetensors"
+CARD = "encoder.json"
+
+
+@dataclass(frozen=True)
+class Exported:
+    """An encoder read back.
+
+    Args:
+        encoder: in eval mode, without gradients, on CPU.
+        card: see `describe`.
+    """
+
+    encoder: nn.Module
+    card: dict[str, Any]
+
+
+def describe(run: RunConfig, card: DatasetCard, metrics: Report) -> dict[str, Any]:
+    """The card of a finished run's encoder, in JSON's types.
+
+    Args:
+        run: the whole run, which the card repeats so that it can be made again.
+        card: of the data it was trained on; its licence travels with the weights.
+        metrics: of the last epoch; timings are left out.
+    """
+    return {
+        "format": FORMAT,
+        "encoder": run.encoder.model_dump(mode="json"),
+        "input": {"size": card.size, "mean": list(card.mean), "std": list(card.std), "range": [0, 1]},
+        "data": {"name": run.dataset.name, "fingerprint": card.fingerprint, "licence": card.licence},
+        "method": run.method.name,
+        "addons": list(run.addons),
+        "metrics": {name: value for name, value in metrics.items() if not name.startswith("time/")},
+        "identity": identity(run),
+        "run": run.dump(),
+        "torch": str(torch.__version__),
+    }
+
+
+def write(folder: Path, encoder_state: Mapping[str, Tensor], card: Mapping[str, Any]) -> None:
+    """Put both files into a folder; the card comes last, so that where a card is there are whole weights.
+
+    Raises:
+        OSError: if the disk is full or refuses.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    partial = folder / f"{WEIGHTS}.tmp"
+    # safetensors stores rows one after the other and knows no channels_last.
+    save_file({name: value.detach().cpu().contiguous() for name, value in encoder_state.items()}, partial)
+    partial.replace(folder / WEIGHTS)
+    write_text(folder / CARD, json.dumps(dict(card), indent=2) + "\n")
+
+
+def read(folder: Path) -> Exported:
+    """The encoder of a folder, ready for use.
+
+    Raises:
+        UserError: if a file is missing, damaged, or of another format.
+    """
+    for name in (WEIGHTS, CARD):
+        if not (folder / name).exists():
+            raise UserError(f"{folder / name} does not exist: only a finished trial has an encoder")
+    try:
+        card = json.loads((folder / CARD).read_text(encoding="utf-8"))
+        if card["format"] != FORMAT:
+            raise UserError(f"{folder / CARD}: format = {card['format']}: {FORMAT} must hold; export it anew")
+        encoder = encoders.build(encoders.Config.model_validate(card["encoder"]))
+        encoder.load_state_dict(load_file(folder / WEIGHTS))
+    except (SafetensorError, ValueError, KeyError, RuntimeError) as error:
+        raise UserError(f"{folder}: the exported encoder is damaged ({type(error).__name__}): {error}") from error
+    return Exported(encoder.eval().requires_grad_(False), card)

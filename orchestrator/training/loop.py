@@ -1,0 +1,227 @@
+"""The training loop in plain PyTorch: it runs in a test, a Tune actor or a Train worker and knows none of them."""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from augment import draws
+from augment.views import Batch
+from methods.contract import Losses
+from orchestrator import build
+from orchestrator.build import Data
+from orchestrator.errors import UserError
+from orchestrator.features import encoder_features
+from orchestrator.spec.config import RunConfig, identity
+from orchestrator.training import export, hardware, optimizers
+from orchestrator.training.context import Context, Diverged, Report, TrainingConfig
+from orchestrator.training.stopwatch import Stopwatch
+
+__all__ = ["Context", "Diverged", "Training", "TrainingConfig", "train"]
+
+# Steps between looks at the loss: reading it makes a GPU wait, so it is not done at every step.
+CHECK_STEPS = 100
+
+
+def train(run: RunConfig, data: Data, context: Context) -> None:
+    """Train from the newest checkpoint, or from the start, to the end of the budget, and export the encoder.
+
+    Args:
+        run: the whole of what decides the numbers.
+        data: its images.
+        context: takes reports, checkpoints and the encoder.
+
+    Raises:
+        Diverged: if a loss or a metric is no longer finite.
+        UserError: if the checkpoint belongs to another run, or the settings leave nothing to train.
+    """
+    device = hardware.device()
+    with hardware.arithmetic(run.training.threads, device):
+        training = Training(run, data, device)
+        saved = context.load_checkpoint()
+        if saved is not None:
+            training.load_state_dict(saved)
+        for report in training.history:
+            training.deliver(report, context)
+        while training.step < training.steps:
+            training.run_epoch(context)
+
+
+class Training:
+    """Everything that changes while a run is trained, and how.
+
+    Args:
+        run: the whole of what decides the numbers.
+        data: its images; they stay on the device as bytes.
+        device: where to train.
+
+    Attributes:
+        step: optimiser steps made.
+        steps: of the whole budget.
+        history: every report so far, the oldest first.
+
+    Raises:
+        UserError: if the settings leave nothing to train.
+    """
+
+    def __init__(self, run: RunConfig, data: Data, device: torch.device) -> None:
+        self.run, self.data, self.device = run, data, device
+        self.step = 0
+        self.history: list[Report] = []
+        self.objective = build.objective(run).to(device, memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
+        self.optimizer = build.optimizer(run, self.objective)
+        self._pipeline = build.pipeline(run, self.objective.plan, data.card)
+        self._evaluations = build.evaluations(run)
+        self._bf16 = hardware.uses_bf16(run.training.precision, device)
+
+        # from_dlpack, because from_numpy warns of arrays that must not be written, as those in a shared store are.
+        source = data.splits["train"]
+        self._images = torch.from_dlpack(source.images).to(device)
+        self._labels = None if source.labels is None else torch.from_dlpack(source.labels).to(device)
+
+        self.epoch_steps = len(source) // run.training.batch_size
+        self.steps = run.training.epochs * self.epoch_steps
+        self._warmup_steps = round(run.optimizer.warmup_epochs * self.epoch_steps)
+        self._require_steps()
+        self._peak = optimizers.peak_rate(run.optimizer, run.training.batch_size)
+        self._progress = torch.arange(self.steps + 1, device=device) / self.steps
+        self._part_names: list[str] = []
+        self._part_sums = torch.zeros(0, device=device)  # over the epoch so far, on the device
+        self._stopwatch = Stopwatch(device)
+        self._lap_images = 0
+
+    def run_epoch(self, context: Context) -> None:
+        """Train to the end of the epoch begun or to begin, evaluate, save, report."""
+        epoch = self.step // self.epoch_steps + 1
+        order = draws.permutation(self.run.seed, epoch, len(self._images)).to(self.device)
+        checkpoint_steps = self.run.training.checkpoint_steps
+        self.objective.train()
+        while self.step < epoch * self.epoch_steps:
+            first = self.step % self.epoch_steps * self.run.training.batch_size
+            self.train_step(order[first : first + self.run.training.batch_size], epoch)
+            due = checkpoint_steps is not None and self.step % checkpoint_steps == 0
+            if due or self.step % CHECK_STEPS == 0:
+                self._require_finite_losses(epoch)
+            if due and self.step < epoch * self.epoch_steps:
+                self._save(context)
+        report = self._report(epoch)
+        self.history.append(report)
+        self._part_sums = torch.zeros_like(self._part_sums)
+        self._save(context)
+        self.deliver(report, context)
+
+    def train_step(self, rows: Tensor, epoch: int) -> None:
+        """One optimiser step on the images of some rows, (B,) int64."""
+        self.step += 1
+        with self._stopwatch.measure("augmentation"):
+            images = self._images[rows].permute(0, 3, 1, 2).float() / 255
+            views = self._pipeline(Batch(images), rows, epoch)
+        with self._stopwatch.measure("training"):
+            labels = None if self._labels is None else self._labels[rows]
+            with torch.autocast(self.device.type, torch.bfloat16, enabled=self._bf16):
+                losses = self.objective(views, labels, self._progress[self.step])
+            self.optimizer.zero_grad()
+            losses.total.backward()
+            optimizers.set_rate(self.optimizer, self._peak, self._rate_factor())
+            self.optimizer.step()
+            self.objective.after_step(self._progress[min(self.step + 1, self.steps)], losses.keys)
+            self._accumulate(losses)
+        self._lap_images += len(rows)
+
+    def deliver(self, report: Report, context: Context) -> None:
+        """Hand out a report; the encoder goes first, so that whoever hears of the end finds it there."""
+        if report["finished"]:
+            state = self.objective.encoder.state_dict()
+            context.export(state, export.describe(self.run, self.data.card, report))
+        context.report(report)
+
+    def state_dict(self) -> dict[str, Any]:
+        """All that a resumed training needs; draws have no state, so no generator is among it."""
+        return {
+            "identity": identity(self.run),
+            "step": self.step,
+            "history": self.history,
+            "objective": self.objective.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "part_names": self._part_names,
+            "part_sums": self._part_sums,
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on where a state was taken.
+
+        Raises:
+            UserError: if it was taken from a run of other settings.
+        """
+        own = identity(self.run)
+        if state["identity"] != own:
+            raise UserError(
+                f"the checkpoint belongs to another run (identity {state['identity'][:12]}, this one is {own[:12]}): "
+                "use another folder, or give the run the settings it had"
+            )
+        self.step, self.history = state["step"], list(state["history"])
+        self.objective.load_state_dict(state["objective"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self._part_names = list(state["part_names"])
+        self._part_sums = state["part_sums"].to(self.device)
+
+    def _rate_factor(self) -> float:
+        return optimizers.rate_factor(self.step, steps=self.steps, warmup_steps=self._warmup_steps)
+
+    def _accumulate(self, losses: Losses) -> None:
+        values = torch.stack([losses.total.detach().float(), *(part.float() for part in losses.parts.values())])
+        if not self._part_names:
+            self._part_names = ["loss", *losses.parts]
+            self._part_sums = torch.zeros_like(values)
+        self._part_sums += values
+
+    def _report(self, epoch: int) -> Report:
+        self._require_finite_losses(epoch)
+        means = (self._part_sums / self.epoch_steps).tolist()
+        metrics = dict(zip(self._part_names, means, strict=True))
+        with self._stopwatch.measure("evaluation"):
+            mean, std = self.data.card.mean, self.data.card.std
+            encode = encoder_features(self.objective.encoder, mean, std)
+            for evaluation in self._evaluations:
+                if evaluation.config.due(epoch, self.run.training.epochs):
+                    metrics |= evaluation(encode, self.data.splits)
+        bad = [name for name, value in metrics.items() if not torch.isfinite(torch.tensor(value))]
+        if bad:
+            raise Diverged(f"epoch {epoch}: {', '.join(bad)} not finite at learning rate {self._rate():.3g}")
+        finished = int(epoch == self.run.training.epochs)
+        return {"epoch": epoch, "finished": finished, "lr": self._rate(), **metrics, **self._timings()}
+
+    def _rate(self) -> float:
+        return self._peak * self._rate_factor()
+
+    def _require_finite_losses(self, epoch: int) -> None:
+        finite = torch.isfinite(self._part_sums).tolist()
+        bad = [name for name, good in zip(self._part_names, finite, strict=True) if not good]
+        if bad:
+            raise Diverged(
+                f"epoch {epoch}, step {self.step}: {', '.join(bad)} not finite at learning rate {self._rate():.3g}"
+            )
+
+    def _require_steps(self) -> None:
+        if self.epoch_steps < 1:
+            raise UserError(
+                f"run.training.batch_size = {self.run.training.batch_size}: batch_size <= {len(self._images)} (the "
+                "number of training images) must hold"
+            )
+        if self._warmup_steps >= self.steps:
+            raise UserError(
+                f"run.optimizer.warmup_epochs = {self.run.optimizer.warmup_epochs}: warmup_epochs < "
+                f"{self.run.training.epochs} (run.training.epochs) must hold"
+            )
+
+    def _save(self, context: Context) -> None:
+        with self._stopwatch.measure("checkpoint"):
+            context.save_checkpoint(self.state_dict())
+
+    def _timings(self) -> dict[str, float]:
+        """Of the time since the last report (or resume); the checkpoint in it is that of the epoch before."""
+        seconds = self._stopwatch.lap()
+        total, images, self._lap_images = seconds.pop("total"), self._lap_images, 0
+        trained = seconds.get("augmentation", 0.0) + seconds.get("training", 0.0)
+        shares = {f"time/{name}": value / total for name, value in seconds.items()}
+        return {"time/epoch": total, "time/images_per_second": images / trained, **shares}

@@ -1,0 +1,144 @@
+import io
+import math
+import time
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from orchestrator.folder import SweepFolder
+from orchestrator.running.ledger import Ledger
+from orchestrator.running.study import StoredStudy
+from orchestrator.running.summary import summary, within_two_errors
+from orchestrator.running.table import Lines, LiveTable, event, headline, left_in, left_in_all
+from orchestrator.running.wording import best, duration, number, settings
+from orchestrator.spec.config import SchedulerConfig, SweepConfig
+from orchestrator.spec.search_space import Choice, Dimension, Range, Space
+
+SPACE = Space((Dimension("addons.msr.weight", Range("uniform", 0, 1)), Dimension("optimizer.weight", Choice((1, 2)))))
+BASELINES = {"random encoder": {"knn": 20.0, "knn_se": 4.0, "loss": 9.0}, "raw pixels": {"knn": 30.0, "knn_se": 4.5}}
+
+
+@pytest.fixture
+def ledger(tmp_path: Path) -> Ledger:
+    """Trial 0 finished, 1 stopped, 2 failed, 3 runs, 4 waits, 5 is to come; the budget is 4 epochs."""
+    folder = SweepFolder(tmp_path / "demo")
+    folder.path.mkdir()
+    sweep = SweepConfig(name="demo", trials=6, metric="knn", concurrency=2, scheduler=SchedulerConfig(name="none"))
+    ledger = Ledger(
+        folder,
+        StoredStudy(folder.journal, sweep, space=SPACE, epochs=4),
+        sweep=sweep,
+        resolved=lambda number, values: {"run": {"training": {"epochs": 4}}},
+    )
+    for n in range(5):
+        assert ledger.next() == n
+    for n in range(4):
+        ledger.started(n)
+    for epoch in range(1, 5):
+        ledger.report(0, {"epoch": epoch, "finished": int(epoch == 4), "knn": 40.0 + epoch, "knn_se": 1.5, "loss": 2.0})
+    ledger.ended(0)
+    ledger.report(1, {"epoch": 1, "finished": 0, "knn": 50.0, "knn_se": 1.5, "loss": 2.0})
+    ledger._end(ledger.trials[1], "stopped", "knn 50 at epoch 1 was not among the best")
+    ledger.failed(2, "loss is nan at step 3")
+    ledger.report(3, {"epoch": 1, "finished": 0, "knn": 60.0, "knn_se": 1.5, "loss": 1.0})
+    return ledger
+
+
+def test_settings_are_named_by_their_shortest_telling_end() -> None:
+    assert settings({"a.b.weight": 0.12345, "c.weight": 2, "c.kind": "x"}) == "b.weight=0.123 c.weight=2 kind=x"
+
+
+def test_words_for_numbers() -> None:
+    assert (number(41.23456), number(math.nan)) == ("41.23", "-")
+    assert (duration(59.4), duration(61.0), duration(7260.0)) == ("59 s", "1 min 01 s", "2 h 01 min")
+
+
+def test_only_finished_trials_compete(ledger: Ledger) -> None:
+    leader = best(ledger.trials.values(), ledger.sweep)
+    assert leader is not None
+    assert leader.number == 0
+
+
+def test_each_state_has_its_line(ledger: Ledger) -> None:
+    lines = [event(trial, "knn") for trial in ledger.trials.values()]
+    assert lines[0] == "trial 0   finished at epoch 4/4  knn 44  loss 2"
+    assert lines[1] == "trial 1   stopped at epoch 1/4  knn 50 at epoch 1 was not among the best"
+    assert lines[2] == "trial 2   failed at epoch 0/4  loss is nan at step 3"
+    assert lines[3].startswith("trial 3   epoch 1/4  knn 60  loss 1")
+
+
+def test_lines_tell_a_crash_and_what_a_trial_starts_with(ledger: Ledger) -> None:
+    stream = io.StringIO()
+    lines = Lines(ledger, Console(file=stream, width=40))
+    ledger.watch(lines.changed)
+    ledger.crashed(3, "its worker process died")
+    ledger.started(4)
+    told = stream.getvalue().split("\n")
+    assert told[0] == "trial 3   crashed: its worker process died; it is tried again from its checkpoint"
+    assert told[1].startswith("trial 4   epoch 0/4  starts  ")
+    assert "msr.weight=" in told[1]
+
+
+def test_table_shows_every_trial_and_the_headline(ledger: Ledger) -> None:
+    stream = io.StringIO()
+    console = Console(file=stream, width=160, force_terminal=True, color_system=None)
+    table = LiveTable(ledger)
+    table.note("stopping; once more stops at once")
+    console.print(table)
+    text = stream.getvalue()
+    rows = {line.split()[0]: line for line in text.split("\n") if line.strip()}
+    assert rows["0"].split()[1:5] == ["finished", "4/4", "44", "2"]
+    assert "loss is nan at step 3" in rows["2"]
+    assert rows["4"].split()[1] == "waiting"
+    assert "demo: 3 of 6 trials done (1 running, 1 finished, 1 stopped, 1 failed)" in text
+    assert "best: trial 0, knn 44" in text
+    assert "stopping; once more" in text
+
+
+def test_time_left_is_the_pace_times_what_remains(ledger: Ledger) -> None:
+    now = time.monotonic()
+    for trial in ledger.trials.values():
+        trial.moments = []
+    ledger.trials[3].moments = [now - 10, now]
+    left = left_in(ledger.trials[3])
+    assert left == pytest.approx(30, abs=1)
+    # 3 epochs of trial 3, 4 of trial 4, and trial 5 like those that are over (4, 1 and 0 epochs), two at a time.
+    assert left_in_all(ledger) == pytest.approx((3 + 4 + 5 / 3) * 10 / 2, abs=1)
+    assert "left" in headline(ledger)
+
+
+def test_summary_of_an_unfinished_sweep_says_so_and_how_to_continue(ledger: Ledger) -> None:
+    text = summary(
+        ledger, "the sweep was stopped before", command=["a b.yaml", "--quiet"], tracking_uri="http://host:5000"
+    )
+    assert text.startswith("Sweep demo is NOT complete: 3 of 6 trials ended (1 finished, 1 stopped, 1 failed).\n")
+    assert "continue    python -m orchestrator.sweep 'a b.yaml' --quiet\n" in text
+    assert "baselines were not measured: the sweep was stopped before" in text
+    assert "trial 2: loss is nan at step 3" in text
+    assert "open http://host:5000" in text
+
+
+def test_summary_sets_the_best_beside_the_baselines_and_names_ties(ledger: Ledger) -> None:
+    for n, value in ((3, 42.5), (4, 30.0)):
+        if n == 4:
+            ledger.started(4)
+        ledger.report(n, {"epoch": 4, "finished": 1, "knn": value, "knn_se": 1.5, "loss": 1.0})
+        ledger.ended(n)
+    assert ledger.next() == 5
+    ledger.failed(5, "nan")
+    text = summary(ledger, BASELINES, command=["x.yaml", "--trials", "6"], tracking_uri="sqlite:////a/mlflow.db")
+    assert "is complete: 6 of 6 trials ended" in text
+    assert "Best: trial 0, knn 44 ± 1.5" in text
+    assert "ties      within two standard errors of it: trial 3 (" in text
+    assert "trial 4 (" not in text.partition("ties")[2].partition("\n")[0]
+    rows = {line.strip().split("  ")[0]: line for line in text.split("\n")}
+    assert rows["best trial"].split() == ["best", "trial", "44", "±", "1.5"]
+    assert rows["random encoder"].split() == ["random", "encoder", "20", "±", "4"]
+    assert "more        python -m orchestrator.sweep x.yaml --trials 12" in text
+    assert f"{Path('trials') / '0000' / 'config.yaml'}" in text
+
+
+def test_a_tie_is_two_standard_errors_of_the_difference() -> None:
+    assert within_two_errors(50.0, 3.0, 40.0, 4.0)  # apart by 10 = 2 * 5
+    assert not within_two_errors(50.1, 3.0, 40.0, 4.0)
