@@ -75,7 +75,8 @@ def _objective_lines(study: Study, plan: Plan) -> Iterator[str]:
 
 def _search_lines(study: Study) -> Iterator[str]:
     sweep, rungs = study.sweep, study.sweep.scheduler.rungs(study.run.training.epochs)
-    yield f"\nsearch: {sweep.sampler.name} over {len(study.space.dimensions)} dimensions"
+    learns = f", random for the first {sweep.sampler.startup} trials" if sweep.sampler.name == "tpe" else ""
+    yield f"\nsearch: {sweep.sampler.name} over {len(study.space.dimensions)} dimensions{learns}"
     yield from (f"  {line}" for line in study.space.describe())
     for number, entry in enumerate(sweep.enqueue[: sweep.trials]):
         yield f"  trial {number}: " + ", ".join(f"{path} = {value}" for path, value in entry.items())

@@ -8,6 +8,7 @@ import logging
 import math
 import warnings
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -19,7 +20,7 @@ from optuna.storages.journal import JournalFileBackend
 from optuna.trial import FrozenTrial, TrialState
 
 from augment.draws import integer
-from orchestrator.spec.config import SweepConfig
+from orchestrator.spec.config import SamplerConfig, SweepConfig
 from orchestrator.spec.search_space import Space
 
 logger = logging.getLogger(__name__)
@@ -45,7 +46,7 @@ class StoredStudy:
         self._study = optuna.create_study(
             study_name=sweep.name,
             storage=optuna.storages.JournalStorage(JournalFileBackend(str(journal))),
-            sampler=AddressedSampler(_tpe if sweep.sampler.name == "tpe" else _random, sweep.seed),
+            sampler=AddressedSampler(partial(_sampler, sweep.sampler), sweep.seed),
             direction="maximize" if sweep.mode == "max" else "minimize",
             pruner=_pruner(sweep, epochs),
             load_if_exists=True,
@@ -134,15 +135,15 @@ class AddressedSampler(BaseSampler):
         return sampler.sample_independent(study, trial, param_name, param_distribution)
 
 
-def _tpe(seed: int) -> BaseSampler:
+def _sampler(config: SamplerConfig, seed: int) -> BaseSampler:
+    if config.name == "random":
+        return optuna.samplers.RandomSampler(seed=seed)
     with warnings.catch_warnings():
         # Conditional dimensions need `group`; Optuna has called it experimental since 2.8.
         warnings.simplefilter("ignore", ExperimentalWarning)
-        return optuna.samplers.TPESampler(seed=seed, multivariate=True, group=True, constant_liar=True)
-
-
-def _random(seed: int) -> BaseSampler:
-    return optuna.samplers.RandomSampler(seed=seed)
+        return optuna.samplers.TPESampler(
+            seed=seed, n_startup_trials=config.startup, multivariate=True, group=True, constant_liar=True
+        )
 
 
 def _pruner(sweep: SweepConfig, epochs: int) -> optuna.pruners.BasePruner:

@@ -84,9 +84,15 @@ class RunConfig(Config):
 
 
 class SamplerConfig(Config):
-    """Who proposes settings: `tpe` learns from the trials so far, `random` is the control."""
+    """Who proposes settings.
+
+    Args:
+        name: `tpe` learns from the trials so far, `random` is the control.
+        startup: trials, enqueued ones included, that must have ended before `tpe` proposes any but random settings.
+    """
 
     name: Literal["tpe", "random"] = "tpe"
+    startup: int = Field(default=10, ge=1)
 
 
 class SchedulerConfig(Config):
