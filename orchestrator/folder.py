@@ -1,7 +1,9 @@
 """The sweep folder, which is the truth about a sweep: everything is on disk when it happens, nothing is kept elsewhere.
 
-<storage>/<name>/  sweep.yaml  id  lock  study.journal  baselines.json  summary.txt
-    trials/<number>/  config.yaml  reports.jsonl  result.json  checkpoint-*.pt  encoder.safetensors  encoder.json
+<storage>/<name>/  sweep.yaml  id  lock  study.journal  commits.txt  baselines.json  summary.txt
+                   test_uses.jsonl  ray.log
+    trials/<number>/  config.yaml  views.png  reports.jsonl  error.txt  result.json  checkpoint-*.pt
+                      encoder.safetensors  encoder.json  test.json  features/
 """
 
 import fcntl
@@ -14,12 +16,14 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from orchestrator.errors import UserError
+from orchestrator.spec import yaml_file
 
 # What one report or one result holds: numbers, and for results also words.
 Record = dict[str, Any]
+
+# The exported encoder's files, wherever it lies.
+ENCODER_WEIGHTS, ENCODER_CARD = "encoder.safetensors", "encoder.json"
 
 
 def write_text(path: Path, text: str) -> None:
@@ -32,6 +36,29 @@ def write_text(path: Path, text: str) -> None:
         os.fsync(file.fileno())
     half_done.replace(path)
     _sync_directory(path.parent)
+
+
+def append_record(path: Path, record: Mapping[str, Any]) -> None:
+    """Adds a line of JSON to a file and returns when it is on disk; a line torn by a crash is cut off first."""
+    line = json.dumps(dict(record)) + "\n"
+    if not path.exists():
+        write_text(path, line)
+        return
+    with path.open("r+b") as file:
+        content = file.read()
+        file.truncate(content.rfind(b"\n") + 1)
+        file.seek(0, os.SEEK_END)
+        file.write(line.encode())
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def read_records(path: Path) -> list[Record]:
+    """The lines of such a file, none where it does not exist; one without its end was torn and does not count."""
+    if not path.exists():
+        return []
+    *whole, _torn = path.read_text(encoding="utf-8").split("\n")
+    return [json.loads(line) for line in whole]
 
 
 def _sync_directory(path: Path) -> None:
@@ -56,12 +83,12 @@ class TrialFolder:
     @property
     def encoder_weights(self) -> Path:
         """Where the exported encoder's weights lie once the trial has finished."""
-        return self.path / "encoder.safetensors"
+        return self.path / ENCODER_WEIGHTS
 
     @property
     def encoder_card(self) -> Path:
         """Where the exported encoder's card lies once the trial has finished."""
-        return self.path / "encoder.json"
+        return self.path / ENCODER_CARD
 
     @property
     def views(self) -> Path:
@@ -80,7 +107,7 @@ class TrialFolder:
 
     def write_config(self, config: Mapping[str, Any]) -> None:
         """Writes the resolved trial, a dict of plain YAML values."""
-        write_text(self.config_file, yaml.safe_dump(dict(config), sort_keys=False))
+        write_text(self.config_file, yaml_file.write(dict(config)))
 
     def exists(self) -> bool:
         """Whether the trial was ever handed out."""
@@ -92,30 +119,15 @@ class TrialFolder:
         Raises:
             FileNotFoundError: it was never handed out.
         """
-        return yaml.safe_load(self.config_file.read_text(encoding="utf-8"))
+        return yaml_file.parse(self.config_file.read_text(encoding="utf-8"))
 
     def append_report(self, metrics: Mapping[str, int | float]) -> None:
         """Adds a line to `reports.jsonl` and returns when it is on disk; a line torn by a crash is cut off first."""
-        line = json.dumps(dict(metrics)) + "\n"
-        file_path = self.path / "reports.jsonl"
-        if not file_path.exists():
-            write_text(file_path, line)
-            return
-        with file_path.open("r+b") as file:
-            content = file.read()
-            file.truncate(content.rfind(b"\n") + 1)
-            file.seek(0, os.SEEK_END)
-            file.write(line.encode())
-            file.flush()
-            os.fsync(file.fileno())
+        append_record(self.path / "reports.jsonl", metrics)
 
     def reports(self) -> list[Record]:
         """All reports in the order they were made; a line without its end was torn by a crash and does not count."""
-        file_path = self.path / "reports.jsonl"
-        if not file_path.exists():
-            return []
-        *whole, _torn = file_path.read_text(encoding="utf-8").split("\n")
-        return [json.loads(line) for line in whole]
+        return read_records(self.path / "reports.jsonl")
 
     def last_epoch(self) -> int:
         """The newest epoch reported, 0 before the first."""

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from orchestrator.folder import SweepFolder, TrialFolder, write_text
+from orchestrator.folder import SweepFolder, TrialFolder, append_record, read_records, write_text
 
 
 @dataclass(frozen=True)
@@ -31,15 +31,12 @@ class Scores:
 def note_use(sweep: SweepFolder, trial: TrialFolder, encoder: str) -> None:
     """Writes into the sweep's book that its test set is about to be looked at."""
     entry = {"time": time.time(), "trial": trial.number, "encoder": encoder}
-    with _book(sweep).open("a", encoding="utf-8") as file:
-        file.write(json.dumps(entry) + "\n")
+    append_record(_book(sweep), entry)
 
 
 def uses(sweep: SweepFolder) -> list[dict[str, Any]]:
     """Every time the sweep's test set was looked at: `time`, `trial`, `encoder`."""
-    if not _book(sweep).exists():
-        return []
-    return [json.loads(line) for line in _book(sweep).read_text(encoding="utf-8").splitlines()]
+    return read_records(_book(sweep))
 
 
 def write_scores(trial: TrialFolder, content: Mapping[str, Any]) -> Scores:

@@ -2,9 +2,8 @@
 
 from dataclasses import dataclass
 
-import yaml
-
 from orchestrator.folder import Record, SweepFolder, TrialFolder
+from orchestrator.spec import yaml_file
 
 
 @dataclass(frozen=True)
@@ -23,7 +22,7 @@ def goal(folder: SweepFolder) -> tuple[str, str]:
 
 def settings(folder: SweepFolder) -> Record:
     """The sweep's resolved file: `sweep`, `run` and `search`."""
-    return yaml.safe_load(folder.file.read_text(encoding="utf-8"))
+    return yaml_file.parse(folder.file.read_text(encoding="utf-8"))
 
 
 def leaders(folder: SweepFolder) -> list[Standing]:

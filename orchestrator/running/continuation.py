@@ -4,11 +4,10 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
-import yaml
-
 from orchestrator import provenance
 from orchestrator.errors import UserError
 from orchestrator.folder import SweepFolder, write_text
+from orchestrator.spec import yaml_file
 from orchestrator.spec.mistakes import show
 from orchestrator.spec.paths import flatten
 from orchestrator.spec.study_file import Study
@@ -43,7 +42,7 @@ def enter(folder: SweepFolder, study: Study) -> list[str]:
     """
     if folder.exists():
         _check_same(folder, study)
-    write_text(folder.file, yaml.safe_dump(study.dump(), sort_keys=False))
+    write_text(folder.file, yaml_file.write(study.dump()))
     return _log_commit(folder)
 
 
@@ -59,7 +58,7 @@ def differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
 
 
 def _check_same(folder: SweepFolder, study: Study) -> None:
-    old = yaml.safe_load(folder.file.read_text(encoding="utf-8"))
+    old = yaml_file.parse(folder.file.read_text(encoding="utf-8"))
     changed = [line for line in differences(old, study.dump()) if line.partition(":")[0] not in EXTENDABLE]
     if changed:
         listed = "\n".join(f"  {line}" for line in changed)

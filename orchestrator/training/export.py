@@ -13,14 +13,12 @@ from torch import Tensor, nn
 
 from methods.parts import encoders
 from orchestrator.errors import UserError
-from orchestrator.folder import write_text
+from orchestrator.folder import ENCODER_CARD, ENCODER_WEIGHTS, write_text
 from orchestrator.images import DatasetCard
 from orchestrator.spec.config import RunConfig, identity
 from orchestrator.training.context import Report
 
 FORMAT = "augsweep-encoder/1"
-WEIGHTS = "encoder.safetensors"
-CARD = "encoder.json"
 
 
 @dataclass(frozen=True)
@@ -65,11 +63,11 @@ def write(folder: Path, encoder_state: Mapping[str, Tensor], card: Mapping[str, 
         OSError: if the disk is full or refuses.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    partial = folder / f"{WEIGHTS}.tmp"
+    partial = folder / f"{ENCODER_WEIGHTS}.tmp"
     # safetensors stores rows one after the other and knows no channels_last.
     save_file({name: value.detach().cpu().contiguous() for name, value in encoder_state.items()}, partial)
-    partial.replace(folder / WEIGHTS)
-    write_text(folder / CARD, json.dumps(dict(card), indent=2) + "\n")
+    partial.replace(folder / ENCODER_WEIGHTS)
+    write_text(folder / ENCODER_CARD, json.dumps(dict(card), indent=2) + "\n")
 
 
 def read(folder: Path) -> Exported:
@@ -78,15 +76,15 @@ def read(folder: Path) -> Exported:
     Raises:
         UserError: if a file is missing, damaged, or of another format.
     """
-    for name in (WEIGHTS, CARD):
+    for name in (ENCODER_WEIGHTS, ENCODER_CARD):
         if not (folder / name).exists():
             raise UserError(f"{folder / name} does not exist: only a finished trial has an encoder")
     try:
-        card = json.loads((folder / CARD).read_text(encoding="utf-8"))
+        card = json.loads((folder / ENCODER_CARD).read_text(encoding="utf-8"))
         if card["format"] != FORMAT:
-            raise UserError(f"{folder / CARD}: format = {card['format']}: {FORMAT} must hold; export it anew")
+            raise UserError(f"{folder / ENCODER_CARD}: format = {card['format']}: {FORMAT} must hold; export it anew")
         encoder = encoders.build(encoders.Config.model_validate(card["encoder"]))
-        encoder.load_state_dict(load_file(folder / WEIGHTS))
+        encoder.load_state_dict(load_file(folder / ENCODER_WEIGHTS))
     except (SafetensorError, ValueError, KeyError, RuntimeError) as error:
         raise UserError(f"{folder}: the exported encoder is damaged ({type(error).__name__}): {error}") from error
     return Exported(encoder.eval().requires_grad_(False), card)

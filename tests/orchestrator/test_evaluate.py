@@ -104,6 +104,17 @@ def test_torn_feature_file_is_made_anew(evaluated: evaluate.Evaluated) -> None:
     assert evaluate.evaluate(evaluated.trial).found == evaluated.found
 
 
+def test_torn_entry_in_the_book_of_looks_does_not_count(tmp_path: Path) -> None:
+    sweep = invent(tmp_path / "torn", trials=1)
+    trial = begin(sweep, 0)
+    scores.note_use(sweep, trial, "one")
+    with (sweep.path / "test_uses.jsonl").open("a") as file:
+        file.write('{"time": 1.0, "tri')
+    assert [look["encoder"] for look in scores.uses(sweep)] == ["one"]
+    scores.note_use(sweep, trial, "two")
+    assert [look["encoder"] for look in scores.uses(sweep)] == ["one", "two"]
+
+
 def test_fingerprint_sees_parameters_and_buffers() -> None:
     module = torch.nn.BatchNorm1d(3)
     seen = {held_out.fingerprint(module)}
