@@ -50,13 +50,31 @@ def check_sweep(sweep: SweepConfig, run: RunConfig, *, searched: bool) -> list[M
         run: what its trials have in common.
         searched: whether there is anything to search.
     """
-    mistakes = _metric_mistakes(sweep, run)
+    mistakes = check_trial(sweep, run, epochs=run.training.epochs)
     if sweep.workers > 1:
         law = "workers = 1 must hold: a trial cannot yet be spread over several; raise sweep.concurrency instead"
         mistakes.append(Mistake("sweep.workers", law, str(sweep.workers)))
     if sweep.trials > 1 and not searched:
         law = "trials = 1 must hold where search is empty, since all would be the same"
         mistakes.append(Mistake("sweep.trials", law, str(sweep.trials)))
+    return mistakes
+
+
+def check_trial(sweep: SweepConfig, run: RunConfig, *, epochs: int) -> list[Mistake]:
+    """What makes a trial one that its sweep cannot compare with the others.
+
+    Args:
+        sweep: the section.
+        run: of the trial, searched values included.
+        epochs: the budget of which the rungs are shares.
+    """
+    mistakes = _metric_mistakes(sweep, run)
+    if sweep.scheduler.name != "none" and run.training.epochs != epochs:
+        law = (
+            f"epochs = {epochs} must hold, the budget of which {sweep.scheduler.name} takes its rungs; "
+            "fix it, or set sweep.scheduler.name to none"
+        )
+        mistakes.append(Mistake("run.training.epochs", law, str(run.training.epochs)))
     return mistakes
 
 

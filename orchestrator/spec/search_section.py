@@ -5,8 +5,8 @@ from itertools import islice
 from typing import Any, cast
 
 from orchestrator.components import suggest
-from orchestrator.spec.checks import check_run
-from orchestrator.spec.config import Json, RunConfig, resolve, with_values
+from orchestrator.spec.checks import check_run, check_trial
+from orchestrator.spec.config import Json, RunConfig, SweepConfig, resolve, with_values
 from orchestrator.spec.mistakes import ConfigError, Mistake, show
 from orchestrator.spec.paths import value_at
 from orchestrator.spec.search_space import Choice, Dimension, Kind, Range, Space
@@ -16,6 +16,8 @@ _KINDS = ("uniform", "log_uniform", "int", "choice")
 _Wrong = Callable[[Mapping[str, Any]], list[Mistake]]
 # Combinations of values that are tried out; more would be felt at the start of a sweep.
 _CORNERS = 200
+# Fields that say which component's fields stand beside them.
+_NAMES = ("dataset.name", "method.name")
 
 
 def read_space(section: Mapping[str, Any], run: RunConfig) -> Space:
@@ -46,6 +48,27 @@ def read_space(section: Mapping[str, Any], run: RunConfig) -> Space:
     if mistakes:
         raise ConfigError(mistakes)
     return space
+
+
+def check_comparable(space: Space, sweep: SweepConfig, run: RunConfig) -> None:
+    """Refuse values that leave the sweep with trials it cannot compare: by its metric, or at its rungs.
+
+    Raises:
+        ConfigError: with every mistake, its paths beginning with `search`.
+    """
+    known = {dimension.path: dimension for dimension in space.dimensions}
+    mistakes: list[Mistake] = []
+    fixed, epochs = run.dump(), run.training.epochs
+    already = check_trial(sweep, run, epochs=epochs)
+
+    def wrong(values: Mapping[str, Any]) -> list[Mistake]:
+        found = check_trial(sweep, resolve(with_values(fixed, values)), epochs=epochs)
+        return [mistake for mistake in found if mistake not in already]
+
+    for dimension in space.dimensions:
+        _check_values(dimension, known, wrong, mistakes)
+    if mistakes:
+        raise ConfigError(mistakes)
 
 
 def check_enqueued(entries: Sequence[Mapping[str, Any]], space: Space, run: RunConfig) -> None:
@@ -187,12 +210,25 @@ def _check_values(dimension: Dimension, known: Mapping[str, Dimension], wrong: _
             mistakes.append(Mistake(f"{where}.when", f"can never hold: its conditions want different values of {path}"))
             return
     setting = {path: needs[path][0] for path in known if path in needs}
+    broken: dict[str, list[Any]] = {}
     for value in dimension.domain.probes():
-        for mistake in wrong({**setting, dimension.path: value}):
-            own = mistake.path in (dimension.path, f"run.{dimension.path}")
-            mistakes.append(Mistake(where, mistake.law if own else str(mistake), show(value)))
-            if mistake.path == dimension.path:  # names no field: once is enough
-                return
+        found = wrong({**setting, dimension.path: value})
+        if missing := [mistake for mistake in found if mistake.path == dimension.path]:  # whatever the value
+            mistakes.append(Mistake(where, missing[0].law, str(dimension.domain)))
+            return
+        for law in dict.fromkeys(_law(mistake, dimension.path) for mistake in found):
+            broken.setdefault(law, []).append(value)
+    mistakes += [Mistake(where, law, _list(values)) for law, values in broken.items()]
+
+
+def _law(mistake: Mistake, path: str) -> str:
+    """What a mistake says about the searched field at `path`."""
+    if mistake.path == f"run.{path}":
+        return mistake.law
+    if path in _NAMES:
+        section = path.partition(".")[0]
+        return f"each has fields of its own; search {section} as a whole, as in {section}: {{choice: [{{name: ...}}]}}"
+    return str(mistake)
 
 
 def _needs(dimension: Dimension, known: Mapping[str, Dimension]) -> dict[str, list[Any]]:

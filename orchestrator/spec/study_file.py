@@ -11,7 +11,7 @@ from orchestrator.spec import yaml_file
 from orchestrator.spec.checks import check_data, check_run, check_sweep
 from orchestrator.spec.config import Json, RunConfig, SweepConfig, read_sweep, resolve, with_values
 from orchestrator.spec.mistakes import ConfigError, Mistake, show
-from orchestrator.spec.search_section import check_enqueued, read_space
+from orchestrator.spec.search_section import check_comparable, check_enqueued, read_space
 from orchestrator.spec.search_space import Space
 
 _SECTIONS = ("sweep", "run", "search")
@@ -98,6 +98,7 @@ def _checked(path: Path, sections: Mapping[str, Json], changed: set[str], mistak
     if space is None:
         return None
     mistakes += _hidden_changes(changed, space)
+    _try(lambda: check_comparable(space, sweep, run), mistakes)
     _try(lambda: check_enqueued(sweep.enqueue, space, run), mistakes)
     return Study(path, sweep, run, sections["search"], space)
 

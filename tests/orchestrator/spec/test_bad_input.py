@@ -92,11 +92,28 @@ def test_study_loads_and_is_named_after_its_file(tmp_path):
             65,
             "run.training.batch_size = 65: batch_size <= 64 must hold, the number of training",
         ),
+        (
+            "search.evaluation.knn.every",
+            {"int": [1, 3]},
+            "search.evaluation.knn.every = 3: every = 1 must hold, since sweep.metric = val_knn/1",
+        ),
+        (
+            "search.evaluation",
+            {"choice": [{"linear": {}}, {"knn": {"every": 1}}]},
+            'search.evaluation = {"linear": {}}: sweep.metric = val_knn/1: no evaluation of this run makes it',
+        ),
+        (
+            "search.training.epochs",
+            {"int": [2, 9]},
+            "search.training.epochs = 2 or 9: epochs = 3 must hold, the budget of which asha takes its rungs",
+        ),
         ("search", {}, "sweep.trials = 3: trials = 1 must hold where search is empty"),
     ],
 )
 def test_file_is_refused_in_one_line(tmp_path, path, value, told):
-    file = write_study(tmp_path, with_changes({path: value}))
+    section, _, dimension = path.partition(".")
+    searched = {dimension: value} if section == "search" and dimension else None
+    file = write_study(tmp_path, with_changes({} if searched else {path: value}, search=searched))
     message = refusal(file)
     assert message.startswith(f"{file}: ")
     assert told in message
@@ -159,7 +176,10 @@ def test_file_that_cannot_be_read_is_told(tmp_path):
         ("run.seed", "--set run.seed: must be path=value"),
         ("run.seed={", "--set run.seed={: line 1"),
         ("run.training.epochs.last=1", "there is nothing below 3; set it as a whole"),
-        ("search.optimizer.lrr={uniform: [0.1, 0.2]}", "--set search.optimizer.lrr = 0.1: names no field of run"),
+        (
+            "search.optimizer.lrr={uniform: [0.1, 0.2]}",
+            "--set search.optimizer.lrr = uniform [0.1, 0.2]: names no field of run",
+        ),
         (
             "run.addons.msr.base_weight=0.1",
             "is searched, so every trial has its own; set search.addons.msr.base_weight",
@@ -171,6 +191,12 @@ def test_set_is_refused_in_one_line_that_names_the_command_line(tmp_path, change
     assert message.startswith("--set ")
     assert told in message
     assert "\n" not in message
+
+
+def test_budget_can_be_searched_where_nothing_stops_trials(tmp_path):
+    search = {"training.epochs": {"int": [2, 9]}}
+    study = load_study(write_study(tmp_path, with_changes({"sweep.scheduler": {"name": "none"}}, search=search)))
+    assert [dimension.path for dimension in study.space.dimensions] == ["training.epochs"]
 
 
 def test_set_changes_fields_sections_and_searches(tmp_path):

@@ -130,8 +130,22 @@ def test_search_names_what_is_wrong_with_a_dimension(spec, told):
 
 def test_search_offers_the_nearest_field():
     assert mistakes({"addons.msr.base_wieght": {"uniform": [0.0, 0.5]}}) == (
-        "search.addons.msr.base_wieght = 0.0: names no field of run; did you mean addons.msr.base_weight?"
+        "search.addons.msr.base_wieght = uniform [0, 0.5]: names no field of run; did you mean addons.msr.base_weight?"
     )
+
+
+def test_search_tells_all_values_that_break_one_law_in_one_line():
+    assert mistakes({"addons.msr.base_weight": {"choice": ["much", 0.1, "more"]}}) == (
+        "search.addons.msr.base_weight = much or more: a number must be given"
+    )
+
+
+def test_search_of_a_components_name_offers_the_whole_section():
+    assert mistakes({"method.name": {"choice": ["simclr", "byol", "byoll"]}}).split("\n") == [
+        "search.method.name = byol: each has fields of its own; search method as a whole, as in "
+        "method: {choice: [{name: ...}]}",
+        "search.method.name = byoll: methods has no byoll; did you mean byol?",
+    ]
 
 
 def test_search_refuses_conditions_on_values_that_are_never_taken():
