@@ -12,7 +12,7 @@ from orchestrator.running.trial import divergence, unpack
 class LedgerScheduler(FIFOScheduler):
     """Passes every report to the ledger, which stores it and decides.
 
-    Asynchronous successive halving is Optuna's pruner over the stored study, so its rungs survive any crash with it.
+    Asynchronous successive halving is judged by the stored study alone, so its rungs survive any crash with it.
 
     Args:
         ledger: of the sweep.

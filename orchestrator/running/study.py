@@ -17,6 +17,7 @@ from optuna.distributions import BaseDistribution
 from optuna.exceptions import ExperimentalWarning
 from optuna.samplers import BaseSampler
 from optuna.storages.journal import JournalFileBackend
+from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
 from augment.draws import integer
@@ -25,6 +26,9 @@ from orchestrator.spec.search_space import Space
 
 logger = logging.getLogger(__name__)
 optuna.logging.set_verbosity(optuna.logging.WARNING)
+
+# The newest rung that let a trial go on, kept with the trial.
+_CLEARED = "cleared"
 
 End = Literal["finished", "stopped", "failed"]
 
@@ -48,9 +52,9 @@ class StoredStudy:
             storage=optuna.storages.JournalStorage(JournalFileBackend(str(journal))),
             sampler=AddressedSampler(partial(_sampler, sweep.sampler), sweep.seed),
             direction="maximize" if sweep.mode == "max" else "minimize",
-            pruner=_pruner(sweep, epochs),
             load_if_exists=True,
         )
+        self._reduction, self._rungs = sweep.scheduler.reduction, sweep.scheduler.rungs(epochs)
 
     def __len__(self) -> int:
         """How many trials were ever asked for, enqueued ones included."""
@@ -83,8 +87,26 @@ class StoredStudy:
             self._trial(number).report(value, epoch)
 
     def should_stop(self, number: int) -> bool:
-        """Whether the newest value is too bad to go on: asynchronous successive halving over the stored values."""
-        return self._trial(number).should_prune()
+        """Whether the newest value is too bad to go on: asynchronous successive halving over the stored values.
+
+        At a rung, of the n trials that have reached it so far, the best max(1, floor(n / reduction)) go on, the first
+        of equals before the others. A trial told to go on is not judged again by those that reach the rung later; one
+        told to stop is, by whoever asks after a crash, and by the same values.
+
+        Source: Li et al., "A System for Massively Parallel Hyperparameter Tuning" (2020), algorithm 2, without the
+        promotion of trials that were stopped, as in Ray Tune and Optuna.
+        """
+        trial = self._trials()[number]
+        rung = trial.last_step
+        if rung not in self._rungs or trial.user_attrs.get(_CLEARED) == rung:
+            return False
+        sign = -1 if self._study.direction == StudyDirection.MAXIMIZE else 1
+        reached = [other for other in self._trials() if rung in other.intermediate_values]
+        reached.sort(key=lambda other: (sign * other.intermediate_values[rung], other.number))
+        if trial not in reached[: max(1, len(reached) // self._reduction)]:
+            return True
+        self._trial(number).set_user_attr(_CLEARED, rung)
+        return False
 
     def tell(self, number: int, end: End, value: float | None = None) -> None:
         """Closes a trial; a stopped one keeps its values by epoch, a failed one has none that the sampler would use."""
@@ -144,13 +166,6 @@ def _sampler(config: SamplerConfig, seed: int) -> BaseSampler:
         return optuna.samplers.TPESampler(
             seed=seed, n_startup_trials=config.startup, multivariate=True, group=True, constant_liar=True
         )
-
-
-def _pruner(sweep: SweepConfig, epochs: int) -> optuna.pruners.BasePruner:
-    if sweep.scheduler.name == "none":
-        return optuna.pruners.NopPruner()
-    grace = max(1, math.ceil(sweep.scheduler.grace * epochs))
-    return optuna.pruners.SuccessiveHalvingPruner(min_resource=grace, reduction_factor=sweep.scheduler.reduction)
 
 
 def _repair(journal: Path) -> None:

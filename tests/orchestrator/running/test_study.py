@@ -1,3 +1,4 @@
+import random
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal
@@ -163,10 +164,16 @@ def test_successive_halving_judges_at_its_rungs_only_and_across_restarts(tmp_pat
         bad.report(1, 0.4, epoch)
         judged.append(bad.should_stop(1))
     assert judged == [False, False, False, True]
+    assert _open(tmp_path, sweep).should_stop(1), "killed after the verdict, it is asked for once more"
     better = _open(tmp_path, sweep)
     better.values(better.ask())
     better.report(2, 0.6, 4)
     assert not better.should_stop(2)
+    best = _open(tmp_path, sweep)
+    best.values(best.ask())
+    best.report(3, 0.7, 4)
+    best.report(3, 0.7, 5)
+    assert not _open(tmp_path, sweep).should_stop(2), "what was told to go on goes on, whoever came after"
 
 
 def test_a_minimised_metric_stops_the_larger(tmp_path: Path) -> None:
@@ -178,3 +185,60 @@ def test_a_minimised_metric_stops_the_larger(tmp_path: Path) -> None:
         study.report(number, value, 4)
         stopped.append(study.should_stop(number))
     assert stopped == [False, True, False]
+
+
+def _curves(seed: int, *, distinct: bool) -> list[list[float]]:
+    """Twelve epochs of 25 trials, some of them equal if wanted."""
+    noise = random.Random(seed)
+    return [[noise.random() if distinct else noise.randrange(4) / 4 for _ in range(12)] for _ in range(25)]
+
+
+def _stopped_at(should_stop: Callable[[int, int, float], bool], curves: list[list[float]]) -> list[int | None]:
+    """The epoch after which each trial is stopped, trial after trial."""
+    return [
+        next((e for e, value in enumerate(curve[:-1], start=1) if should_stop(number, e, value)), None)
+        for number, curve in enumerate(curves)
+    ]
+
+
+@pytest.mark.parametrize("mode", ["max", "min"])
+@pytest.mark.parametrize("distinct", [True, False])
+def test_successive_halving_follows_the_paper(tmp_path: Path, mode: Literal["max", "min"], distinct: bool) -> None:
+    sweep = _sweep("random", "asha").model_copy(update={"mode": mode})
+    study = _open(tmp_path, sweep)
+    told: dict[int, list[float]] = {4: [], 8: []}  # values that came to a rung, in order of trial
+
+    def slow(number: int, epoch: int, value: float) -> bool:
+        if epoch not in told:
+            return False
+        told[epoch].append(value)
+        better = sum(other > value if mode == "max" else other < value for other in told[epoch])
+        equal_before_it = told[epoch][:-1].count(value)
+        return better + equal_before_it >= max(1, len(told[epoch]) // 2)
+
+    def ours(number: int, epoch: int, value: float) -> bool:
+        if epoch == 1:
+            study.values(study.ask())
+        study.report(number, value, epoch)
+        return study.should_stop(number)
+
+    curves = _curves(3, distinct=distinct)
+    stops = _stopped_at(ours, curves)
+    assert stops == _stopped_at(slow, curves)
+    assert {None, 4, 8} == set(stops)
+    if distinct:  # of equals, Optuna lets all go on
+        assert stops == _stopped_at(_optuna_pruner(mode), curves)
+
+
+def _optuna_pruner(mode: str) -> Callable[[int, int, float], bool]:
+    pruner = optuna.pruners.SuccessiveHalvingPruner(min_resource=4, reduction_factor=2)
+    study = optuna.create_study(direction=f"{mode}imize", pruner=pruner)
+    trials: list[optuna.Trial] = []
+
+    def should_stop(number: int, epoch: int, value: float) -> bool:
+        if epoch == 1:
+            trials.append(study.ask())
+        trials[number].report(value, epoch)
+        return trials[number].should_prune()
+
+    return should_stop
