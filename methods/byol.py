@@ -28,8 +28,8 @@ class Config(BaseConfig):
 
     name: str = "byol"
     momentum: Probability = 0.99
-    hidden: int = Field(1024, ge=1)
-    outputs: int = Field(128, ge=1)
+    hidden: int = Field(1024, ge=1, le=16384)
+    outputs: int = Field(128, ge=1, le=16384)
 
 
 class Method(nn.Module):

@@ -27,8 +27,8 @@ class Config(BaseConfig):
 
     name: str = "simclr"
     temperature: float = Field(0.2, gt=0, le=10)
-    projector_hidden: int = Field(512, ge=1)
-    projector_outputs: int = Field(128, ge=1)
+    projector_hidden: int = Field(512, ge=1, le=16384)
+    projector_outputs: int = Field(128, ge=1, le=16384)
 
 
 class Method(nn.Module):

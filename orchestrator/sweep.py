@@ -1,9 +1,10 @@
 """What a user runs: `python -m orchestrator.sweep FILE` searches, and the same line again continues.
 
-Exit codes: 0 done, 1 no trial finished, 2 a mistake of the user's, 130 and 143 stopped by Ctrl-C and SIGTERM.
+Exit codes: 0 done, 1 no trial finished or the disk was full, 2 a mistake of the user's, 130 and 143 stopped by Ctrl-C and SIGTERM.
 """
 
 import argparse
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -28,7 +29,7 @@ def _run(options: argparse.Namespace, given: Sequence[str]) -> int:
 
     try:
         study = load_study(options.file, options.set, trials=options.trials)
-        check_storage(options.storage)
+        check_storage(options.storage, study.sweep.name)
         if options.dry_run:
             from orchestrator.dry_run import dry_run
 
@@ -44,6 +45,7 @@ def _run(options: argparse.Namespace, given: Sequence[str]) -> int:
                 fresh=options.fresh,
                 quiet=options.quiet,
                 command=tuple(argument for argument in given if argument != "--fresh"),
+                places=_places(options),
             ),
         )
     except UserError as error:
@@ -52,9 +54,17 @@ def _run(options: argparse.Namespace, given: Sequence[str]) -> int:
         return 2
 
 
+def _places(options: argparse.Namespace) -> tuple[str, ...]:
+    """Arguments that say where things lie, as far as the user has given them."""
+    storage = () if options.storage == _parser().get_default("storage") else ("--storage", str(options.storage))
+    return (*storage, *(("--tracking-uri", options.tracking_uri) if options.tracking_uri else ()))
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="python -m orchestrator.sweep", description="Search as a file says; the same command again continues."
+        prog="python -m orchestrator.sweep",
+        description="Search as a file says; the same command again continues.",
+        allow_abbrev=False,  # else `--fre` would stay in the command that continues
     )
     parser.add_argument("file", type=Path, help="a YAML file with the sections sweep, run and search")
     parser.add_argument("--set", action="append", default=[], metavar="PATH=VALUE", help="change a field of the file")
@@ -70,4 +80,8 @@ def _parser() -> argparse.ArgumentParser:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    code = main()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    # Not `sys.exit`: a thread of the baselines that is still at work would abort the interpreter on its way out.
+    os._exit(code)

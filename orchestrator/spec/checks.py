@@ -89,17 +89,21 @@ def check_data(run: RunConfig) -> None:
         module.verify(run.dataset)
 
 
-def check_storage(folder: Path) -> None:
+def check_storage(folder: Path, name: str) -> None:
     """Refuse a place where nothing can be written; leaves nothing there.
+
+    Args:
+        folder: of sweep folders.
+        name: of the sweep.
 
     Raises:
         UserError: naming what stands in the way.
     """
-    place = folder.absolute()
+    place = folder.absolute() / name
     while not place.exists():
         place = place.parent
     if not place.is_dir():
-        raise UserError(f"--storage {folder}: {place} is a file; name a folder")
+        raise UserError(f"--storage {folder}: {place} is a file; name another folder")
     try:
         # Tried, not asked: permissions say nothing of read-only mounts and quotas, and root has them all.
         tempfile.TemporaryFile(dir=place).close()

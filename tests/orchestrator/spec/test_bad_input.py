@@ -52,6 +52,7 @@ def test_study_loads_and_is_named_after_its_file(tmp_path):
         ("run.method.temperature", "warm", "run.method.temperature = warm: a number must be given"),
         ("run.method.temperature", float("nan"), "run.method.temperature = NaN: must be finite"),
         ("run.method.projector_hidden", 8.5, "run.method.projector_hidden = 8.5: a whole number must be given"),
+        ("run.method.projector_hidden", 10**11, "projector_hidden <= 16384 must hold"),
         ("run.dataset.name", "sinthetic", "orchestrator.datasets has no sinthetic; did you mean synthetic?"),
         ("run.dataset", "synthetic", "run.dataset = synthetic: a mapping (key: value) must be given"),
         ("run.addons", {"mrs": {}}, "run.addons.mrs: methods.addons has no mrs; did you mean msr?"),
@@ -239,14 +240,15 @@ def test_corrupt_data_file_is_told(tmp_path, monkeypatch):
 
 
 def test_storage_must_be_a_folder_that_can_be_written(tmp_path):
-    check_storage(tmp_path / "new" / "deeper")
+    check_storage(tmp_path / "new" / "deeper", "study")
     assert list(tmp_path.iterdir()) == []
     (tmp_path / "file").touch()
-    with pytest.raises(UserError, match=r"--storage .*/file/sweeps: .*/file is a file; name a folder"):
-        check_storage(tmp_path / "file" / "sweeps")
+    for storage, name in ((tmp_path / "file" / "sweeps", "study"), (tmp_path, "file")):
+        with pytest.raises(UserError, match=rf"--storage {storage}: .*/file is a file; name another folder"):
+            check_storage(storage, name)
     # Even root may not write into the kernel's own file system.
     with pytest.raises(UserError, match=r"--storage /proc/sweeps: /proc must be writable \("):
-        check_storage(Path("/proc/sweeps"))
+        check_storage(Path("/proc/sweeps"), "study")
 
 
 def test_command_prints_the_line_and_returns_2(tmp_path, capsys):
