@@ -38,10 +38,10 @@ def leaders(folder: SweepFolder) -> list[Standing]:
             finished.append((trial.result_file.stat().st_mtime_ns, Standing(trial, result["value"])))
     led: list[Standing] = []
     for _, standing in sorted(finished, key=lambda pair: (pair[0], pair[1].trial.number)):
-        led.append(min([standing, *led[-1:]], key=lambda one: _rank(one, mode)))
+        led.append(min([standing, *led[-1:]], key=lambda one: rank(one.value, one.trial.number, mode)))
     return led
 
 
-def _rank(standing: Standing, mode: str) -> tuple[float, int]:
-    """Lower is better; of equals the trial asked first, so that the leader does not depend on who finished when."""
-    return (-standing.value if mode == "max" else standing.value), standing.trial.number
+def rank(value: float, number: int, mode: str) -> tuple[float, int]:
+    """By which finished trials lead, the lowest first; of equals the one asked first, whoever finished when."""
+    return (-value if mode == "max" else value), number

@@ -6,6 +6,7 @@ from typing import Any
 
 from orchestrator.running.ledger import Trial
 from orchestrator.spec.config import SweepConfig
+from orchestrator.standings import rank
 
 
 def number(value: float) -> str:
@@ -36,9 +37,7 @@ def settings(values: Mapping[str, Any]) -> str:
 def best(trials: Iterable[Trial], sweep: SweepConfig) -> Trial | None:
     """The finished trial that leads, or None before the first; those stopped early do not compete."""
     finished = [trial for trial in trials if trial.state == "finished"]
-    sign = 1 if sweep.mode == "max" else -1
-    # The first of equals, so that the leader does not depend on who asks when.
-    return max(finished, key=lambda trial: sign * trial.value(sweep.metric), default=None)
+    return min(finished, key=lambda trial: rank(trial.value(sweep.metric), trial.number, sweep.mode), default=None)
 
 
 def _short(path: str, paths: Iterable[str]) -> str:
