@@ -69,7 +69,7 @@ def locate(name: str, storage: Path, uri: str) -> TrialFolder:
         UserError: if there is no such trial here, or the sweep has no finished one.
     """
     given = Path(name).absolute()
-    if (given / "config.yaml").exists():
+    if given.name.isdecimal() and (given / "config.yaml").exists():
         return TrialFolder(given)
     for folder in (SweepFolder(given), SweepFolder(storage / name)):
         if folder.exists():
@@ -80,8 +80,10 @@ def locate(name: str, storage: Path, uri: str) -> TrialFolder:
             f"{name} is no folder of a trial, no sweep in {storage}, and no run in MLflow at {uri}; "
             "name one of them, or say where they are with --storage and --tracking-uri"
         )
-    folder = next((one for one in (found.folder, SweepFolder(storage / found.folder.name)) if one.exists()), None)
-    if folder is None or folder.identity() != found.sweep:
+    # By its identity, since the folder may have been moved, or put aside by --fresh.
+    there = [SweepFolder(id.parent) for home in (found.folder.path.parent, storage) for id in sorted(home.glob("*/id"))]
+    folder = next((one for one in there if one.exists() and one.identity() == found.sweep), None)
+    if folder is None:
         raise UserError(f"run {name} belongs to sweep {found.folder.path}, which is not here; point --storage at it")
     return _best(folder) if found.number is None else folder.trial(found.number)
 
@@ -103,7 +105,8 @@ def evaluate(trial: TrialFolder) -> Evaluated:
     scores.note_use(sweep, trial, before)
     store = held_out.FeatureStore(trial.path / "features", exported.encoder, run=run, card=card)
     try:
-        found = held_out.score(store, card.variants)
+        with store.arithmetic():
+            found = held_out.score(store, card.variants)
     except ValueError as error:
         raise UserError(f"{trial.path}: {error}") from error
     assert held_out.fingerprint(exported.encoder) == before, "the evaluation changed the encoder that it measures"

@@ -7,6 +7,7 @@ what the features know. `linear_test_biased/1` is fitted on `train` as it is: wh
 
 import hashlib
 from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -72,10 +73,14 @@ class FeatureStore:
         file = self._folder / f"{self._key}-{name.replace('/', '-')}.safetensors"
         return _read_features(file) or self._extract(name, file)
 
+    def arithmetic(self) -> AbstractContextManager[None]:
+        """Repeatable arithmetic with the run's threads, as in its own evaluations."""
+        return hardware.arithmetic(self._run.training.threads, self._device)
+
     def _extract(self, name: str, file: Path) -> Features:
         images = find("orchestrator.datasets", self._run.dataset.name).load(self._run.dataset, name)
         labels = labels_of(images)
-        with hardware.arithmetic(self._run.training.threads, self._device):
+        with self.arithmetic():
             encode = encoder_features(self._encoder, self._card.mean, self._card.std)
             values = encode(images.images)
         file.parent.mkdir(parents=True, exist_ok=True)

@@ -4,7 +4,7 @@ Every call may be cut off anywhere and repeated, by this process or a later one:
 already there are not sent again, files are compared by size, and a run gets its closing status after everything else.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -33,9 +33,6 @@ from orchestrator.tracking.terms import (
 
 _PARAMS_PER_CALL = 100  # MLflow's limit
 _PARENT = "parent"
-# Files that are whole as soon as they exist, and those that are sure to be only once the trial is over.
-_EARLY_FILES = ("config.yaml", "views.png")
-_LATE_FILES = ("encoder.safetensors", "encoder.json")
 
 
 @dataclass
@@ -77,23 +74,20 @@ class Mirror:
         self._folder = folder
         self._identity = folder.identity()
         self._provenance = provenance_tags()
+        settings = standings.settings(folder)
+        self._name = settings["sweep"]["name"]  # the folder's own may be another one since it was put aside
         self._client = connect(uri)
         self._experiment = self._find_experiment(uri)
         self._runs = self._find_runs()
-        settings = standings.settings(folder)
         if _PARENT not in self._runs:
             tags = {"folder": str(folder.path)} | run_tags(settings["run"])
-            self._runs[_PARENT] = self._start(_PARENT, folder.name, folder.file, tags)
+            self._runs[_PARENT] = self._start(_PARENT, self._name, folder.file, tags)
         parent = self._runs[_PARENT]
         fixed = {path: value for path, value in params(settings["run"]).items() if path not in settings["search"]}
         self._send_params(parent, search_params(settings["search"]) | fixed)
         self._note_commit(parent)
         # A sweep may be extended, so its file may change, also at the same length.
         self._client.log_artifact(parent.id, str(folder.file))
-
-    def run_ids(self) -> dict[int, str]:
-        """The MLflow run of each trial that has one, by the trial's number."""
-        return {int(key): known.id for key, known in self._runs.items() if key != _PARENT}
 
     def send_all(self, *, over: bool) -> None:
         """Brings everything up to date, see `send_trial` and `send_sweep`."""
@@ -110,8 +104,6 @@ class Mirror:
         """
         trial = self._folder.trial(number)
         config, result = trial.config(), trial.result()
-        if config is None:
-            return
         key = str(number)
         if key not in self._runs:
             tags = {"mlflow.parentRunId": self._runs[_PARENT].id} | run_tags(config.get("run"))
@@ -125,7 +117,8 @@ class Mirror:
         # A trial whose drawn settings turned out to be illegal has no run, only what was `refused`.
         self._send_params(known, params(config.get("run") or config))
         self._send_reports(known, trial)
-        self._send_files(known, trial.path, _EARLY_FILES + (_LATE_FILES if result else ()))
+        files = [trial.config_file, trial.views]  # whole as soon as they exist; the others once the trial is over
+        self._send_files(known, files + ([trial.encoder_weights, trial.encoder_card] if result else []))
         self._send_state(known, state, reason=(result or {}).get("reason"), file=trial.result_file)
 
     def send_sweep(self, *, over: bool) -> None:
@@ -144,9 +137,9 @@ class Mirror:
             parent.epoch = count
         trials = self._folder.trials()
         tags = {"trials": str(len(trials))}
-        if led:
-            best = led[-1].trial
-            tags |= {"best_trial": str(best.number), "best_run": self._runs[str(best.number)].id}
+        leader = str(led[-1].trial.number) if led else ""
+        if leader in self._runs:  # else it has finished since the trials were sent, and is told next time
+            tags |= {"best_trial": leader, "best_run": self._runs[leader].id}
         if self._folder.summary.exists():
             tags["mlflow.note.content"] = note(self._folder.summary.read_text(encoding="utf-8"))
         self._send_tags(parent, tags)
@@ -156,10 +149,10 @@ class Mirror:
         self._send_state(parent, state, reason=None, file=self._folder.summary)
 
     def _find_experiment(self, uri: str) -> str:
-        found = self._client.get_experiment_by_name(self._folder.name)
+        found = self._client.get_experiment_by_name(self._name)
         if found is None:
             tags = {"mlflow.experimentKind": "custom_model_development"}  # what opens the page on its table of runs
-            return self._client.create_experiment(self._folder.name, artifacts_beside(uri), tags)
+            return self._client.create_experiment(self._name, artifacts_beside(uri), tags)
         if found.lifecycle_stage == "deleted":
             self._client.restore_experiment(found.experiment_id)
         return found.experiment_id
@@ -221,14 +214,13 @@ class Mirror:
             known.metrics.update(lacking)
         self._send_tags(self._runs[_PARENT], {"test_uses": str(len(scores.uses(self._folder)))})
 
-    def _send_files(self, known: _Known, folder: Path, names: tuple[str, ...]) -> None:
+    def _send_files(self, known: _Known, files: Sequence[Path]) -> None:
         if known.files is None:
             known.files = {item.path: item.file_size for item in self._client.list_artifacts(known.id)}
-        for name in names:
-            file = folder / name
-            if file.exists() and known.files.get(name) != (size := file.stat().st_size):
+        for file in files:
+            if file.exists() and known.files.get(file.name) != (size := file.stat().st_size):
                 self._client.log_artifact(known.id, str(file))
-                known.files[name] = size
+                known.files[file.name] = size
 
     def _send_tags(self, known: _Known, tags: Mapping[str, str]) -> None:
         changed = {key: value for key, value in tags.items() if known.tags.get(key) != value}

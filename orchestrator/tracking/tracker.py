@@ -108,7 +108,6 @@ class Tracker:
         self._changed = {trial.number for trial in folder.trials()}
         self._woken = True  # the parent run is wanted even before the first trial
         self._deadline: float | None = None  # on the monotonic clock, once closing
-        self._run_ids: dict[int, str] = {}
         self._problem: str | None = None
         # A daemon, so that a server that hangs cannot keep the process alive.
         self._thread = threading.Thread(target=self._work, name="mlflow", daemon=True)
@@ -120,11 +119,6 @@ class Tracker:
             self._changed.add(number)
             self._woken = True
             self._condition.notify()
-
-    def run_id(self, number: int) -> str | None:
-        """The MLflow run of a trial, or None while there is none."""
-        with self._condition:
-            return self._run_ids.get(number)
 
     def close(self, timeout: float) -> list[str]:
         """Sends the rest, marks what has not ended as interrupted, and ends the thread.
@@ -185,8 +179,6 @@ class Tracker:
             for number in sorted(numbers):
                 mirror.send_trial(number, over=False)
             mirror.send_sweep(over=False)
-        with self._condition:
-            self._run_ids = mirror.run_ids()
 
     def _note(self, error: Exception, numbers: set[int]) -> None:
         if self._problem is None:

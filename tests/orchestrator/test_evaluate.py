@@ -17,11 +17,12 @@ from methods.parts.initial import initialise
 from orchestrator import evaluate, held_out, scores
 from orchestrator.components import find
 from orchestrator.errors import UserError
+from orchestrator.evaluations import linear
 from orchestrator.evaluations.linear import L2
 from orchestrator.folder import SweepFolder, TrialFolder
 from orchestrator.spec.config import resolve
-from orchestrator.tracking.tracker import Tracker
-from orchestrator.training import export
+from orchestrator.tracking.tracker import Tracker, send_scores
+from orchestrator.training import export, hardware
 from tests.orchestrator.invented_sweep import begin, end, invent, report
 
 SCENES = {"name": "fashion_scenes", "rho": 0.9, "train_size": 1000, "validation_size": 100, "test_size": 300}
@@ -40,6 +41,14 @@ def finished_trial(folder: SweepFolder, number: int, dataset: dict | None = None
     card = find("orchestrator.datasets", run.dataset.name).card(run.dataset)
     export.write(trial.path, encoder.state_dict(), export.describe(run, card, {}))
     return trial
+
+
+def run_ids(uri: str, experiment: str) -> dict[str, str]:
+    """The MLflow runs of an experiment, by the number of the trial or `parent`."""
+    client = MlflowClient(uri)
+    runs = client.search_runs([client.get_experiment_by_name(experiment).experiment_id])
+    assert len({run.data.tags["trial"] for run in runs}) == len(runs)
+    return {run.data.tags["trial"]: run.info.run_id for run in runs}
 
 
 @pytest.fixture(scope="module")
@@ -115,6 +124,21 @@ def test_torn_entry_in_the_book_of_looks_does_not_count(tmp_path: Path) -> None:
     assert [look["encoder"] for look in scores.uses(sweep)] == ["one", "two"]
 
 
+def test_probes_are_fitted_in_repeatable_arithmetic(
+    evaluated: evaluate.Evaluated, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fit, modes = linear.fit_linear, []
+
+    def watched(features: torch.Tensor, labels: torch.Tensor) -> linear.LinearProbe:
+        modes.append((torch.get_num_threads(), torch.get_deterministic_debug_mode()))
+        return fit(features, labels)
+
+    monkeypatch.setattr(linear, "fit_linear", watched)
+    monkeypatch.setattr(hardware, "device", lambda: torch.device("cpu"))
+    evaluate.evaluate(evaluated.trial)
+    assert modes == [(resolve(evaluated.trial.config()["run"]).training.threads, 2)] * 2
+
+
 def test_fingerprint_sees_parameters_and_buffers() -> None:
     module = torch.nn.BatchNorm1d(3)
     seen = {held_out.fingerprint(module)}
@@ -135,26 +159,38 @@ def test_command_finds_a_trial_by_every_name_and_logs_to_its_run(
     best = finished_trial(folder, 1)  # invented values rise with the number
     tracker = Tracker(folder, uri)
     assert tracker.close(60.0) == []
-    (parent,) = [
-        run
-        for run in MlflowClient(uri).search_runs([MlflowClient(uri).get_experiment_by_name("named").experiment_id])
-        if run.data.tags["trial"] == "parent"
-    ]
-    names = ["named", str(folder.path), str(best.path), tracker.run_id(1), parent.info.run_id]
+    ids = run_ids(uri, "named")
+    names = ["named", str(folder.path), str(best.path), ids["1"], ids["parent"]]
     assert [evaluate.locate(name, Path("sweeps"), uri).path for name in names] == [best.path] * 5
-    assert evaluate.locate(tracker.run_id(0), Path("sweeps"), uri).number == 0
+    assert evaluate.locate(ids["0"], Path("sweeps"), uri).number == 0
 
     assert evaluate.main(["named"]) == 0
     said = capsys.readouterr().out
     content = json.loads((best.path / "test.json").read_text())
-    run = MlflowClient(uri).get_run(tracker.run_id(1))
+    run = MlflowClient(uri).get_run(ids["1"])
     assert run.info.status == "FINISHED"
     for name, value in content["metrics"].items():
         assert run.data.metrics[name] == value
     assert f"{content['metrics']['test_knn/1/original']:.1f} ±" in said
     assert content["data_fingerprint"] in said
     assert "used 1 time, on 1 encoder" in said
-    assert MlflowClient(uri).get_run(parent.info.run_id).data.tags["test_uses"] == "1"
+    assert MlflowClient(uri).get_run(ids["parent"]).data.tags["test_uses"] == "1"
+
+
+def test_archived_sweep_is_found_by_its_runs_and_keeps_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    uri = f"sqlite:///{tmp_path / 'mlflow.db'}"
+    folder = invent(tmp_path / "sweeps" / "again", trials=1)
+    report(begin(folder, 0), 1)
+    assert Tracker(folder, uri).close(60.0) == []
+    ids = run_ids(uri, "again")
+    aside = SweepFolder(folder.archive())
+    invent(folder.path, trials=1).identity()
+    assert evaluate.locate(ids["0"], Path("sweeps"), uri).path == aside.trial(0).path
+    scores.write_scores(aside.trial(0), {"metrics": {"test_knn/1/original": 50.0}})
+    assert send_scores(aside, 0, uri) is None
+    assert run_ids(uri, "again") == ids
+    assert MlflowClient(uri).get_run(ids["0"]).data.metrics["test_knn/1/original"] == 50.0
 
 
 def test_scores_stay_beside_the_trial_when_mlflow_is_away(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -171,6 +207,13 @@ def test_other_data_than_those_of_training_are_refused(tmp_path: Path) -> None:
     trial.encoder_card.write_text(json.dumps(card))
     with pytest.raises(UserError, match="trained on data 0000000000000000, the data set is now"):
         evaluate.evaluate(trial)
+
+
+def test_folder_with_a_config_that_is_no_trial_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "copied").mkdir()
+    (tmp_path / "copied" / "config.yaml").write_text("run: {}")
+    assert evaluate.main([str(tmp_path / "copied"), "--tracking-uri", f"sqlite:///{tmp_path / 'none.db'}"]) == 2
+    assert re.fullmatch(r"error: .*/copied is no folder of a trial.*\n", capsys.readouterr().err)
 
 
 @pytest.mark.parametrize("mistake", ["no encoder", "torn encoder", "no finished trial"])

@@ -16,6 +16,7 @@ from mlflow.entities import Run
 
 from orchestrator.errors import UserError
 from orchestrator.folder import SweepFolder
+from orchestrator.tracking.mirror import Mirror
 from orchestrator.tracking.tracker import Tracker, tracking_uri
 from tests.orchestrator.invented_sweep import EPOCHS, METRIC, begin, end, invent, report
 
@@ -77,8 +78,6 @@ def test_tracker_makes_mlflow_equal_to_the_folder(tmp_path: Path, uri: str) -> N
     assert {run.data.tags["mlflow.parentRunId"] for run in found.values()} == {parent.info.run_id}
     assert [found[n].info.status for n in range(3)] == ["FINISHED", "KILLED", "FAILED"]
     assert [found[n].data.tags.get("reason") for n in range(3)] == [None, "reason of 1", "reason of 2"]
-    assert tracker.run_id(1) == found[1].info.run_id
-    assert tracker.run_id(9) is None
     assert found[2].data.params["optimizer.lr"] == str(0.1 * 3)
     assert found[2].data.params["addons.msr.schedule"] == "cosine"
     tags = found[0].data.tags
@@ -103,6 +102,15 @@ def test_parent_run_holds_the_search_and_the_best(tmp_path: Path, uri: str) -> N
     assert parent.data.tags["best_run"] == best.info.run_id
     assert parent.data.tags["trials"] == "3"
     assert "the best is trial 0" in parent.data.tags["mlflow.note.content"]
+
+
+def test_trial_that_finishes_while_others_are_sent_is_named_best_the_next_time(tmp_path: Path, uri: str) -> None:
+    folder = whole_sweep(tmp_path / "race")
+    mirror = Mirror(folder, uri)
+    mirror.send_sweep(over=False)
+    assert "best_run" not in parents(uri, folder)[0].data.tags
+    mirror.send_all(over=True)
+    assert parents(uri, folder)[0].data.tags["best_run"] == children(uri, folder)[0].info.run_id
 
 
 def test_finished_trial_has_its_files_and_a_failed_one_no_encoder(tmp_path: Path, uri: str) -> None:
@@ -272,7 +280,7 @@ def test_server_killed_in_mid_sweep_gets_everything_when_it_is_back(tmp_path: Pa
     assert tracker.close(60.0) == []
     assert_equal(server.uri, folder)
     assert {run.info.status for run in runs(server.uri, folder.name)} == {"FINISHED"}
-    names = {item.path for item in MlflowClient(server.uri).list_artifacts(tracker.run_id(1))}
+    names = {item.path for item in MlflowClient(server.uri).list_artifacts(children(server.uri, folder)[1].info.run_id)}
     assert "encoder.safetensors" in names
 
 
