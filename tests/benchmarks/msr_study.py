@@ -1,11 +1,11 @@
 """Does MSR's weight matter on fashion_scenes, is the best setting better than nothing, and do early rungs tell the end?
 
-python -m tests.benchmarks.msr_study sweeps/msr
+python -m tests.benchmarks.msr_study rungs sweeps/msr    twelve settings with seed 0, all to the end of the budget
+python -m tests.benchmarks.msr_study seeds sweeps/msr    the best setting of the sweep and three controls, seeds 1, 2, 3
 
-Takes the finished sweep of `search_spaces/msr.yaml`, trains its best setting and three controls with seeds 1, 2 and 3
-(new ones: the winner among noisy trials was chosen by its luck with seed 0), and twelve settings with seed 0, all to
-the end of the budget, as one sweep named `msr_study` beside it. Cut off, the same command continues. Prints paired
-differences with 95 % intervals (Student's t over seeds) and Kendall's tau of every epoch with the last.
+Takes the finished sweep of `search_spaces/msr.yaml` and runs another beside it, without early stops; cut off, the same
+command continues. `rungs` prints Kendall's tau of every epoch with the last. `seeds` prints paired differences with 95 %
+intervals (Student's t over seeds); its seeds are new, because the winner among noisy trials owes something to its own.
 """
 
 import argparse
@@ -60,25 +60,28 @@ TWELVE = [
 def main() -> int:
     """Runs what is missing, then prints."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("question", choices=["rungs", "seeds"])
     parser.add_argument("sweep", type=Path, help="folder of the finished sweep of search_spaces/msr.yaml")
-    searched = SweepFolder(parser.parse_args().sweep)
+    options = parser.parse_args()
+    searched = SweepFolder(options.sweep)
     best = best_setting(searched)
-    arms = {"best of the sweep": best, **CONTROLS}
-    entries = [{**setting, "seed": seed} for seed in SEEDS for setting in arms.values()]
-    entries += [{**setting, "seed": 0} for setting in TWELVE]
+    arms = {"best of the sweep": best, **{name: setting for name, setting in CONTROLS.items() if setting != best}}
+    entries = [{**setting, "seed": 0} for setting in TWELVE]
+    if options.question == "seeds":
+        entries = [{**setting, "seed": seed} for seed in SEEDS for setting in arms.values()]
 
-    folder = SweepFolder(searched.path.parent / "msr_study")
-    file = searched.path.parent / "msr_study.yaml"
-    file.write_text(yaml.safe_dump(study(searched, entries), sort_keys=False), encoding="utf-8")
+    folder = SweepFolder(searched.path.parent / f"{searched.name}_{options.question}")
+    file = folder.path.with_suffix(".yaml")
+    file.write_text(yaml.safe_dump(study(searched, folder.name, entries), sort_keys=False), encoding="utf-8")
     command = [sys.executable, "-m", "orchestrator.sweep", str(file), "--storage", str(searched.path.parent)]
     code = subprocess.run(command, check=False).returncode
     if code:
         return code
-
-    trials = folder.trials()
-    print(f"\nbest of the sweep: {best}")
-    print_arms(dict(zip(arms, (trials[place : len(SEEDS) * len(arms) : len(arms)] for place in range(4)), strict=True)))
-    print_rungs(trials[len(SEEDS) * len(arms) :])
+    if options.question == "rungs":
+        print_rungs(folder.trials())
+    else:
+        print(f"\nbest of the sweep: {best}")
+        print_arms({name: folder.trials()[place :: len(arms)] for place, name in enumerate(arms)})
     return 0
 
 
@@ -90,11 +93,11 @@ def best_setting(folder: SweepFolder) -> Arm:
     return arm(msr["base_weight"], msr["schedule"], run["augment"]["strength"], **{name: msr[name] for name in more})
 
 
-def study(folder: SweepFolder, entries: Sequence[Arm]) -> dict[str, Any]:
+def study(folder: SweepFolder, name: str, entries: Sequence[Arm]) -> dict[str, Any]:
     """The sweep's file with the seed as a dimension, the entries as its trials and no early stop."""
     tree = yaml.safe_load(folder.file.read_text(encoding="utf-8"))
     tree["sweep"] |= {
-        "name": "msr_study",
+        "name": name,
         "trials": len(entries),
         "sampler": {"name": "random"},
         "scheduler": {"name": "none"},
@@ -115,7 +118,8 @@ def print_arms(arms: dict[str, Sequence[TrialFolder]]) -> None:
     floors = [baselines(run, load_data(run)) for run in (resolve(run) for run in runs)]
     for metric in METRICS:
         yardsticks = {name: np.array([floor[name][metric] for floor in floors]) for name in floors[0]}
-        yardsticks["weight 0"] = scores(arms["weight 0"], metric)
+        if "weight 0" in arms:
+            yardsticks["weight 0"] = scores(arms["weight 0"], metric)
         print(f"\n{metric}, {len(SEEDS)} seeds: mean (sd); then mean paired difference [95 % interval]")
         for name, values in {n: v for n, v in yardsticks.items() if n not in arms}.items():
             print(f"  {name:18} {values.mean():6.2f} ({values.std(ddof=1):.2f})")
