@@ -4,8 +4,9 @@ python -m tests.benchmarks.msr_study rungs sweeps/msr    twelve settings with se
 python -m tests.benchmarks.msr_study seeds sweeps/msr    the best setting of the sweep and three controls, seeds 1, 2, 3
 
 Takes the finished sweep of `search_spaces/msr.yaml` and runs another beside it, without early stops; cut off, the same
-command continues. `rungs` prints Kendall's tau of every epoch with the last. `seeds` prints paired differences with 95 %
-intervals (Student's t over seeds); its seeds are new, because the winner among noisy trials owes something to its own.
+command continues. `rungs` prints Kendall's tau of every epoch with the last. `seeds` prints paired differences with
+95 % intervals (Student's t over seeds); its seeds are new, because the winner among noisy trials owes something to its
+own.
 """
 
 import argparse
