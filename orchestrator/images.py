@@ -40,6 +40,11 @@ class ImageSet:
     def __len__(self) -> int:
         return len(self.images)
 
+    @property
+    def nbytes(self) -> int:
+        """Size in memory."""
+        return sum(array.nbytes for array in (self.images, self.labels, self.masks) if array is not None)
+
 
 @dataclass(frozen=True)
 class DatasetCard:
