@@ -6,6 +6,7 @@
                       encoder.safetensors  encoder.json  test.json  features/
 """
 
+import errno
 import fcntl
 import json
 import os
@@ -21,6 +22,9 @@ from orchestrator.spec import yaml_file
 
 # What one report or one result holds: numbers, and for results also words.
 Record = dict[str, Any]
+
+# Of an OSError: the disk, or the user's share of it, is full.
+DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
 
 # The exported encoder's files, wherever it lies.
 ENCODER_WEIGHTS, ENCODER_CARD = "encoder.safetensors", "encoder.json"

@@ -2,17 +2,20 @@
 
 import json
 import os
+import signal
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, wait
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
-from typing import Generic, TypeVar
+from typing import TypeVar
 
 from orchestrator.build import Data, load_data
-from orchestrator.folder import SweepFolder, write_text
+from orchestrator.errors import UserError
+from orchestrator.folder import DISK_FULL, SweepFolder, write_text
 from orchestrator.running import continuation
 from orchestrator.running.execution import Interruption, cluster, execute
 from orchestrator.running.ledger import Ledger
@@ -20,15 +23,17 @@ from orchestrator.running.study import StoredStudy
 from orchestrator.running.summary import Scores, summary
 from orchestrator.running.table import Display, display
 from orchestrator.running.trial import run_trial
-from orchestrator.spec.config import RunConfig
+from orchestrator.spec.config import RunConfig, SweepConfig
 from orchestrator.spec.study_file import Study
 from orchestrator.tracking.tracker import Tracker, tracking_uri
+from orchestrator.training import hardware
 from orchestrator.training.baselines import baselines
 
 T = TypeVar("T")
 
 # Seconds that MLflow gets at the end; what it has not taken by then, the same command sends later.
 _TRACKING_PATIENCE = 60.0
+_GLANCE = 0.2  # seconds between looks for a signal while nothing but the baselines is waited for
 
 
 @dataclass(frozen=True)
@@ -41,6 +46,7 @@ class Options:
         fresh: put an old sweep of this name aside and begin anew.
         quiet: show only the closing summary.
         command: arguments of the command that continues this sweep.
+        places: those of them that say where sweeps and MLflow are, which other commands need too.
     """
 
     storage: Path
@@ -48,33 +54,7 @@ class Options:
     fresh: bool
     quiet: bool
     command: tuple[str, ...]
-
-
-class _Later(Generic[T]):
-    """Something begun once a trial runs, lest it slow the start, and at the latest when it is asked for.
-
-    Args:
-        make: begins it.
-    """
-
-    def __init__(self, make: Callable[[], T]) -> None:
-        self._make = make
-        self._made: list[T] = []
-
-    @property
-    def begun(self) -> bool:
-        """Whether it has been begun."""
-        return bool(self._made)
-
-    def is_due(self, ledger: Ledger) -> bool:
-        """Whether nothing speaks against beginning it now."""
-        return self.begun or any(trial.state == "running" for trial in ledger.trials.values())
-
-    def begin(self) -> T:
-        """Begins it, unless that was done before."""
-        if not self._made:
-            self._made.append(self._make())
-        return self._made[0]
+    places: tuple[str, ...]
 
 
 def drive(study: Study, options: Options) -> int:
@@ -84,24 +64,49 @@ def drive(study: Study, options: Options) -> int:
         UserError: the folder is in use or holds another sweep, MLflow's address is none, or a data file is damaged.
     """
     uri = tracking_uri(options.tracking_uri)
-    with _locked(SweepFolder(options.storage / study.sweep.name), fresh=options.fresh) as folder:
-        warnings = continuation.enter(folder, study)
+    with _full_disk_told(options.storage), _locked(_folder(study, options), fresh=options.fresh) as folder:
+        for warning in [*continuation.enter(folder, study), *_idle_gpu(study.sweep)]:
+            sys.stderr.write(f"warning: {warning}\n")
         store = StoredStudy(folder.journal, study.sweep, space=study.space, epochs=study.run.training.epochs)
         ledger = Ledger(folder, store, sweep=study.sweep, resolved=study.trial)
-        tracker = _Later(lambda: Tracker(folder, uri))
-        ledger.watch(lambda number: tracker.begin().changed(number) if tracker.is_due(ledger) else None)
+        # Not before a trial runs, lest it slow the start.
+        tracker = cache(lambda: Tracker(folder, uri))
+        ledger.watch(lambda number: tracker().changed(number) if ledger.has_run else None)
         with display(ledger, quiet=options.quiet) as shown:
             ledger.watch(shown.changed)
-            for warning in warnings:
-                shown.note(f"warning: {warning}")
             interruption = Interruption(ledger, study.sweep.time_limit, shown.note)
             measured = _search(study, ledger, shown, interruption)
-        text = summary(ledger, measured, command=options.command, tracking_uri=uri)
-        write_text(folder.summary, text)
+        text = summary(ledger, measured, command=options.command, places=options.places, tracking_uri=uri)
         sys.stdout.write(f"\n{text}")
-        for problem in tracker.begin().close(_TRACKING_PATIENCE):
+        with ledger.closed_when_full():
+            write_text(folder.summary, text)
+        for problem in tracker().close(_TRACKING_PATIENCE):
             sys.stderr.write(f"warning: {problem}\n")
+        if ledger.disk_full:
+            sys.stderr.write(f"error: {ledger.closing}\n")
     return _exit_code(ledger, interruption)
+
+
+def _folder(study: Study, options: Options) -> SweepFolder:
+    return SweepFolder(options.storage / study.sweep.name)
+
+
+def _idle_gpu(sweep: SweepConfig) -> list[str]:
+    if hardware.device().type == "cpu" or sweep.gpus_per_worker:
+        return []
+    return ["this machine has a GPU and the trials will not use it; --set sweep.gpus_per_worker=1 gives each trial one"]
+
+
+@contextmanager
+def _full_disk_told(storage: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in DISK_FULL:
+            raise
+        raise UserError(
+            f"{storage}: the disk is full ({error}); free some of it, and the same command goes on"
+        ) from error
 
 
 @contextmanager
@@ -121,39 +126,58 @@ def _search(study: Study, ledger: Ledger, shown: Display, interruption: Interrup
     interruption.install()
     shown.note("decoding the data")
     data = load_data(study.run)
-    with ThreadPoolExecutor(1, initializer=_yield_to_trials) as pool:
-        measuring = _Later(lambda: pool.submit(_measure, study.run, data, file))
-        ledger.watch(lambda number: measuring.begin() if measuring.is_due(ledger) else None)
-        if not ledger.is_complete and interruption.signal is None:
-            shown.note("starting Ray")
-            _run_trials(study, ledger, data, shown, interruption)
-        if interruption.signal is not None and not (measuring.begun and measuring.begin().done()):
-            pool.shutdown(wait=False, cancel_futures=True)
-            return "the sweep was stopped before"
-        return _measured(measuring.begin())
+    measuring = cache(lambda: _in_background(lambda: _measured(study.run, data, file)))
+    ledger.watch(lambda number: measuring() if ledger.has_run else None)
+    if not ledger.is_complete and interruption.signal is None:
+        shown.note("starting Ray")
+        _run_trials(study, ledger, data, shown, interruption)
+    if interruption.signal is None or ledger.has_run:
+        while not measuring().done() and interruption.signal is None:
+            wait([measuring()], _GLANCE)
+        if measuring().done():
+            return measuring().result()
+    return "the sweep was stopped before"
 
 
 def _run_trials(study: Study, ledger: Ledger, data: Data, shown: Display, interruption: Interruption) -> None:
-    size = sum(split.images.nbytes for split in data.splits.values())
-    with cluster(study.sweep, size, ledger.folder.path / "ray.log"):
-        shown.note("starting the first trials")
-        shared = {"data": data, "dataset": study.run.dump()["dataset"]}
-        execute(ledger, run_trial, shared=shared, interruption=interruption)
-        shown.note("")
-
-
-def _measure(run: RunConfig, data: Data, file: Path) -> Scores:
-    """The baselines, from the folder where an earlier start measured them: they depend on nothing but the run."""
-    if not file.exists():
-        write_text(file, json.dumps(baselines(run, data), indent=2) + "\n")
-    return json.loads(file.read_text(encoding="utf-8"))
-
-
-def _measured(measuring: "Future[Scores]") -> Scores | str:
+    size = sum(split.nbytes for split in data.splits.values())
     try:
-        return measuring.result()
-    except ValueError as error:
-        return str(error)
+        with cluster(study.sweep, size, ledger.folder.path / "ray.log"):
+            interruption.install()
+            shown.note("starting the first trials")
+            shared = {"data": data, "dataset": study.run.dump()["dataset"]}
+            execute(ledger, run_trial, shared=shared, interruption=interruption)
+            shown.note("")
+    except SystemExit:  # Ray's answer to SIGTERM for as long as it starts
+        interruption.receive(signal.SIGTERM)
+
+
+def _measured(run: RunConfig, data: Data, file: Path) -> Scores | str:
+    """The baselines, from the folder where an earlier start measured them: they depend on nothing but the run.
+
+    Whatever goes wrong with them is told, and costs the sweep nothing else.
+    """
+    try:
+        if not file.exists():
+            write_text(file, json.dumps(baselines(run, data), indent=2) + "\n")
+        return json.loads(file.read_text(encoding="utf-8"))
+    except Exception as error:
+        return f"{type(error).__name__}: {error}".partition("\n")[0]
+
+
+def _in_background(work: Callable[[], T]) -> Future[T]:
+    """Begins some work in a thread that, unlike an executor's, no end of the process waits for."""
+    future: Future[T] = Future()
+
+    def run() -> None:
+        _yield_to_trials()
+        try:
+            future.set_result(work())
+        except BaseException as error:
+            future.set_exception(error)
+
+    threading.Thread(target=run, name="baselines", daemon=True).start()
+    return future
 
 
 def _yield_to_trials() -> None:
@@ -165,5 +189,6 @@ def _yield_to_trials() -> None:
 def _exit_code(ledger: Ledger, interruption: Interruption) -> int:
     if interruption.signal is not None and not ledger.is_complete:
         return 128 + interruption.signal
-    states = {trial.state for trial in ledger.trials.values()}
-    return 1 if ledger.is_complete and "finished" not in states else 0
+    if not ledger.is_complete:
+        return 0 if interruption.out_of_time else 1
+    return 0 if any(trial.state == "finished" for trial in ledger.trials.values()) else 1

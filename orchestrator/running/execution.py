@@ -1,5 +1,6 @@
 """Ray as a stateless executor: every start begins from the sweep's folder, and nothing of Ray's is kept."""
 
+import _thread
 import logging
 import os
 import re
@@ -11,14 +12,16 @@ from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from pathlib import Path
 from typing import Any
 
-# Read by Ray when it is imported or started. `setdefault`, so that a user can still say otherwise.
+# Read by Ray when it is imported or started. Not for a user to change: without clusters, on Linux too, Ray listens on
+# 127.0.0.1 only.
+os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"
+# `setdefault`, so that a user can still say otherwise.
 for _name, _value in {
-    "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",  # on Linux too: without clusters Ray listens on 127.0.0.1 only
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_AIR_NEW_OUTPUT": "0",  # with verbose=0 the older output engine is silent, the newer is not
     "RAY_worker_niceness": "0",  # else trials starve on a machine that does anything besides
     "RAY_CHDIR_TO_TRIAL_DIR": "0",
-    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "1",  # a trial that asks for no GPU sees none
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
     "TUNE_DISABLE_SIGINT_HANDLER": "1",
     "TUNE_PRINT_ALL_TRIAL_ERRORS": "0",
@@ -37,6 +40,8 @@ from orchestrator.running.scheduler import LedgerScheduler  # noqa: E402
 from orchestrator.running.searcher import LedgerSearcher  # noqa: E402
 from orchestrator.spec.config import SweepConfig  # noqa: E402
 
+logger = logging.getLogger(__name__)
+
 # What Ray needs in its object store beside the data.
 _STORE_MARGIN = 256 * 1024**2
 
@@ -54,15 +59,17 @@ def cluster(sweep: SweepConfig, data_bytes: int, log: Path) -> Iterator[None]:
         UserError: no worker would ever fit this machine.
     """
     with log.open("a", encoding="utf-8") as file, redirect_stdout(file), redirect_stderr(file):
-        ray.init(
-            address="local",
-            include_dashboard=False,
-            log_to_driver=False,
-            logging_level=logging.CRITICAL,  # what goes wrong is told by the ledger
-            object_store_memory=data_bytes + _STORE_MARGIN,
-        )
         try:
-            assert ray.util.get_node_ip_address() == "127.0.0.1", f"{__name__} must be imported before ray"
+            ray.init(
+                address="local",
+                include_dashboard=False,
+                log_to_driver=False,
+                logging_level=logging.CRITICAL,  # what goes wrong is told by the ledger
+                object_store_memory=data_bytes + _STORE_MARGIN,
+            )
+            address = ray.util.get_node_ip_address()
+            if address != "127.0.0.1":
+                raise UserError(f"Ray must listen on 127.0.0.1 alone, got {address}; import {__name__} before ray")
             resources = ray.cluster_resources()
             for field, unit in (("cpus_per_worker", "CPU"), ("gpus_per_worker", "GPU")):
                 wanted, there = getattr(sweep, field), resources.get(unit, 0)
@@ -81,11 +88,12 @@ class Interruption(tune.Stopper):
     Args:
         ledger: told to hand out nothing more.
         minutes: time limit from now, or None.
-        notify: called with a sentence when the first signal comes.
+        notify: called with a sentence when it begins, from any thread.
     """
 
     def __init__(self, ledger: Ledger, minutes: float | None, notify: Callable[[str], None]) -> None:
         self._ledger, self._notify = ledger, notify
+        self._minutes = minutes
         self._deadline = None if minutes is None else time.monotonic() + 60 * minutes
         self.signal: int | None = None
         self.out_of_time = False
@@ -93,7 +101,7 @@ class Interruption(tune.Stopper):
     def install(self) -> None:
         """Takes over SIGINT and SIGTERM; `ray.init` takes SIGTERM for itself, so call this once more after it."""
         for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, self._handle)
+            signal.signal(number, self.receive)
 
     def __getstate__(self) -> dict[str, Any]:
         return {}  # Tune puts it into snapshots, which nobody reads
@@ -104,17 +112,20 @@ class Interruption(tune.Stopper):
 
     def stop_all(self) -> bool:
         """Whether it is time to go."""
-        self.out_of_time = self._deadline is not None and time.monotonic() > self._deadline
-        if self.out_of_time or self.signal is not None:
-            self._ledger.closing = True
-        return self._ledger.closing
+        if not self.out_of_time and self._deadline is not None and time.monotonic() > self._deadline:
+            self.out_of_time = True
+            self._ledger.close(f"its time limit of {self._minutes:g} min is over (sweep.time_limit)")
+            self._notify("the time limit is over: stopping; the same command goes on")
+        return self._ledger.closing is not None
 
-    def _handle(self, number: int, frame: object) -> None:
+    def receive(self, number: int, frame: object = None) -> None:
+        """What a signal does; it writes nothing itself, since it may have come in the middle of a writing."""
         if self.signal is not None:
             os._exit(128 + number)
         self.signal = number
-        self._ledger.closing = True
-        self._notify("stopping; once more stops at once")
+        self._ledger.close(f"it was stopped by {signal.Signals(number).name}")
+        # `threading` takes a lock that the interrupted code may hold.
+        _thread.start_new_thread(self._notify, ("stopping; once more stops at once",))
 
 
 class _Events(tune.Callback):
@@ -127,10 +138,21 @@ class _Events(tune.Callback):
         self._ledger.started(trial.config["number"])
 
     def on_trial_recover(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
-        self._ledger.crashed(trial.config["number"], _reason(trial))
+        self._ledger.crashed(trial.config["number"], self._reason(trial))
 
     def on_trial_error(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
-        self._ledger.failed(trial.config["number"], _reason(trial))
+        self._ledger.failed(trial.config["number"], self._reason(trial))
+
+    def _reason(self, trial: Trial) -> str:
+        """The last error of a trial in one line; the whole of it goes into `error.txt` beside its reports."""
+        assert trial.error_file is not None
+        text = Path(trial.error_file).read_text(encoding="utf-8")
+        with self._ledger.closed_when_full():
+            write_text(Path(trial.config["folder"]) / "error.txt", text)
+        if "actor died" in text:
+            return "its worker process died"
+        named = re.findall(r"^[A-Za-z_][\w.]*(?:: .*)?$", text, re.MULTILINE)  # as a traceback ends: Error: message
+        return named[-1] if named else text.strip().rpartition("\n")[2]
 
 
 def execute(
@@ -149,31 +171,24 @@ def execute(
         tune.with_parameters(run_trial, **shared), {"CPU": sweep.cpus_per_worker, "GPU": sweep.gpus_per_worker}
     )
     interruption.install()
-    with tempfile.TemporaryDirectory(prefix="augsweep-") as scratch:
-        # `tune.run` and not `Tuner`, which wants to pickle searcher and callbacks for a restore that we never ask for.
-        tune.run(
-            trainable,
-            name="trials",
-            storage_path=scratch,
-            search_alg=LedgerSearcher(ledger),
-            scheduler=LedgerScheduler(ledger),
-            stop=interruption,
-            callbacks=[_Events(ledger)],
-            num_samples=-1,  # the searcher says when it is over
-            max_concurrent_trials=sweep.concurrency,
-            max_failures=sweep.max_failures,
-            raise_on_failed_trial=False,
-            reuse_actors=True,
-            verbose=0,
-        )
-
-
-def _reason(trial: Trial) -> str:
-    """The last error of a trial in one line; the whole of it goes into `error.txt` beside its reports."""
-    assert trial.error_file is not None
-    text = Path(trial.error_file).read_text(encoding="utf-8")
-    write_text(Path(trial.config["folder"]) / "error.txt", text)
-    if "actor died" in text:
-        return "its worker process died"
-    named = re.findall(r"^[A-Za-z_][\w.]*(?:: .*)?$", text, re.MULTILINE)  # as a traceback ends: Error: message
-    return named[-1] if named else text.strip().rpartition("\n")[2]
+    try:
+        with tempfile.TemporaryDirectory(prefix="augsweep-") as scratch:
+            # Not `Tuner`, which wants to pickle searcher and callbacks for a restore that we never ask for.
+            tune.run(
+                trainable,
+                name="trials",
+                storage_path=scratch,
+                search_alg=LedgerSearcher(ledger),
+                scheduler=LedgerScheduler(ledger),
+                stop=interruption,
+                callbacks=[_Events(ledger)],
+                num_samples=-1,  # the searcher says when it is over
+                max_concurrent_trials=sweep.concurrency,
+                max_failures=sweep.max_failures,
+                raise_on_failed_trial=False,
+                reuse_actors=True,
+                verbose=0,
+            )
+    except (OSError, tune.TuneError) as error:
+        logger.exception("Tune gave up")  # the whole of it into the folder's ray.log
+        ledger.close(f"Ray gave up ({type(error).__name__}: {str(error).strip().rpartition(chr(10))[2]}), see ray.log")

@@ -6,14 +6,15 @@ the same folder goes on from what is on disk.
 
 import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from optuna.trial import TrialState
 
 from orchestrator.errors import UserError
-from orchestrator.folder import Record, SweepFolder, TrialFolder
+from orchestrator.folder import DISK_FULL, Record, SweepFolder, TrialFolder
 from orchestrator.running.study import End, StoredStudy
 from orchestrator.spec.config import SweepConfig
 
@@ -72,7 +73,8 @@ class Ledger:
     ) -> None:
         self.folder, self.sweep = folder, sweep
         self.trials: dict[int, Trial] = {}
-        self.closing = False  # set to hand out nothing more
+        self.closing: str | None = None  # why nothing more is handed out
+        self.disk_full = False  # then nothing more is written either
         self._store, self._resolved = store, resolved
         self._watchers: list[Callable[[int], object]] = []
         self._unfinished: list[int] = []
@@ -88,17 +90,42 @@ class Ledger:
         """Whether every trial of the sweep exists and is over."""
         return len(self.trials) >= self.sweep.trials and all(trial.is_over for trial in self.trials.values())
 
+    @property
+    def has_run(self) -> bool:
+        """Whether this process has seen a trial run."""
+        return any(trial.moments for trial in self.trials.values())
+
+    def close(self, reason: str) -> None:
+        """Hands out nothing more; of several reasons the first is told."""
+        self.closing = self.closing or reason
+
+    def close_full(self, error: str) -> None:
+        """Closes a sweep whose disk is full: no trial fails of it, each goes on from what is on disk."""
+        self.disk_full = True
+        self.close(f"the disk is full ({error}); free some of it, and the same command goes on")
+
+    @contextmanager
+    def closed_when_full(self) -> Iterator[None]:
+        """Closes the sweep where the block meets a full disk."""
+        try:
+            yield
+        except OSError as error:
+            if error.errno not in DISK_FULL:
+                raise
+            self.close_full(str(error))
+
     def next(self) -> int | None:
         """The next trial to run: first those that were cut off, then new ones; None when there is nothing left."""
-        while not self.closing:
-            if self._unfinished:
-                number = self._unfinished.pop(0)
-            elif len(self.trials) < self.sweep.trials:
-                number = self._store.ask()
-            else:
-                return None
-            if self._prepare(number):
-                return number
+        with self.closed_when_full():
+            while self.closing is None:
+                if self._unfinished:
+                    number = self._unfinished.pop(0)
+                elif len(self.trials) < self.sweep.trials:
+                    number = self._store.ask()
+                else:
+                    return None
+                if self._prepare(number):
+                    return number
         return None
 
     def started(self, number: int) -> None:
@@ -110,22 +137,24 @@ class Ledger:
     def report(self, number: int, metrics: Mapping[str, int | float]) -> bool:
         """Takes one epoch of a trial and says whether to stop it; an epoch that is known already changes nothing."""
         trial = self.trials[number]
-        if int(metrics["epoch"]) <= trial.epoch:
+        if self.disk_full or int(metrics["epoch"]) <= trial.epoch:
             return False
-        self.folder.trial(number).append_report(metrics)
-        trial.reports.append(dict(metrics))
-        trial.moments.append(time.monotonic())
-        stop = self._judge(trial)
-        if not stop:  # else its end has been told
+        with self.closed_when_full():
+            self.folder.trial(number).append_report(metrics)
+            trial.reports.append(dict(metrics))
+            trial.moments.append(time.monotonic())
+            if self._judge(trial):
+                return True
             self._changed(number)
-        return stop
+        return False
 
     def ended(self, number: int) -> None:
-        """The trial's worker has returned: it has finished, or its end is known already."""
+        """The trial's worker has returned: it has finished, its end is known already, or the sweep is being closed."""
         trial = self.trials[number]
-        if trial.is_over:
+        unfinished = not trial.reports or not trial.reports[-1]["finished"]
+        if trial.is_over or (unfinished and self.closing is not None):
             return
-        if not trial.reports or not trial.reports[-1]["finished"]:
+        if unfinished:
             self.failed(number, f"it ended after epoch {trial.epoch} without its last report")
         elif not math.isfinite(trial.value(self.sweep.metric)):
             self.failed(number, f"{self.sweep.metric} was {trial.value(self.sweep.metric)} at the end")
@@ -134,13 +163,15 @@ class Ledger:
 
     def failed(self, number: int, reason: str) -> None:
         """The trial is given up, diverged or crashed too often; the sweep goes on without it."""
-        self._end(self.trials[number], "failed", reason)
+        if not self.trials[number].is_over:
+            self._end(self.trials[number], "failed", reason)
 
     def crashed(self, number: int, reason: str) -> None:
         """The trial's worker died; it will be started again from its checkpoint."""
         trial = self.trials[number]
-        trial.state, trial.reason = "waiting", reason
-        self._changed(number)
+        if not trial.is_over:
+            trial.state, trial.reason = "waiting", reason
+            self._changed(number)
 
     def _reconcile(self) -> None:
         on_disk = [folder.number for folder in self.folder.trials()]
@@ -165,6 +196,7 @@ class Ledger:
         result = folder.result()
         if result is not None:
             trial.state, trial.reason = result["state"], result["reason"]
+            folder.drop_checkpoints()  # a kill may have come between the two
         if closed:
             return
         for report in trial.reports:
@@ -209,21 +241,24 @@ class Ledger:
         return True
 
     def _end(self, trial: Trial, end: End, reason: str | None) -> None:
-        trial.state, trial.reason = end, reason
+        if self.disk_full:
+            return
         folder = self.folder.trial(trial.number)
         value = trial.value(self.sweep.metric)
-        folder.write_result(
-            {
-                "state": end,
-                "reason": reason,
-                "epoch": trial.epoch,
-                "metric": self.sweep.metric,
-                "value": value if math.isfinite(value) else None,
-            }
-        )
-        self._tell(trial)
-        folder.drop_checkpoints()
-        self._changed(trial.number)
+        with self.closed_when_full():
+            folder.write_result(
+                {
+                    "state": end,
+                    "reason": reason,
+                    "epoch": trial.epoch,
+                    "metric": self.sweep.metric,
+                    "value": value if math.isfinite(value) else None,
+                }
+            )
+            trial.state, trial.reason = end, reason
+            self._tell(trial)
+            folder.drop_checkpoints()
+            self._changed(trial.number)
 
     def _tell(self, trial: Trial) -> None:
         assert trial.state not in ("waiting", "running")

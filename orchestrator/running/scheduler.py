@@ -6,7 +6,7 @@ from ray.tune.experiment import Trial
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 
 from orchestrator.running.ledger import Ledger
-from orchestrator.running.trial import divergence, unpack
+from orchestrator.running.trial import divergence, full_disk, unpack
 
 
 class LedgerScheduler(FIFOScheduler):
@@ -28,6 +28,10 @@ class LedgerScheduler(FIFOScheduler):
     def on_trial_result(self, tune_controller: Any, trial: Trial, result: dict[str, Any]) -> str:
         """Stores one report and says whether the trial goes on."""
         number = trial.config["number"]
+        full = full_disk(result)
+        if full is not None:
+            self._ledger.close_full(full)
+            return TrialScheduler.STOP
         reason = divergence(result)
         if reason is not None:
             self._ledger.failed(number, reason)

@@ -3,6 +3,7 @@
 import math
 import os
 import shlex
+import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -13,13 +14,16 @@ Row = Mapping[str, int | float]
 Scores = Mapping[str, Row]
 
 
-def summary(ledger: Ledger, baselines: Scores | str, *, command: Sequence[str], tracking_uri: str) -> str:
+def summary(
+    ledger: Ledger, baselines: Scores | str, *, command: Sequence[str], places: Sequence[str] = (), tracking_uri: str
+) -> str:
     """The closing text, made from the sweep's folder alone.
 
     Args:
         ledger: of the sweep, whatever state it is in.
         baselines: metrics by name of what the best encoder has to beat, or why they were not measured.
         command: arguments of the command that continues the sweep, after `python -m orchestrator.sweep`.
+        places: those of them that say where sweeps and MLflow are, which other commands need too.
         tracking_uri: of MLflow.
 
     Returns:
@@ -33,7 +37,7 @@ def summary(ledger: Ledger, baselines: Scores | str, *, command: Sequence[str], 
     failed = [f"  trial {trial.number}: {trial.reason}" for trial in trials if trial.state == "failed"]
     if failed:
         blocks.append("\n".join(["Failed", *failed]))
-    blocks.append(_commands(ledger, leader, command, tracking_uri))
+    blocks.append(_commands(ledger, leader, command, places=places, tracking_uri=tracking_uri))
     return "\n\n".join(blocks) + "\n"
 
 
@@ -57,7 +61,8 @@ def _head(ledger: Ledger, trials: Sequence[Trial]) -> str:
     spent = sum(trial.epoch for trial in trials)
     if ledger.is_complete and budget:
         head += f"; {spent} of {budget} epochs were trained ({100 * spent / budget:.0f} %)"
-    return head + "."
+    why = f" Why: {ledger.closing}." if ledger.closing and not ledger.is_complete else ""
+    return f"{head}.{why}"
 
 
 def _leader(ledger: Ledger, leader: Trial, trials: Sequence[Trial], baselines: Scores | str) -> str:
@@ -99,24 +104,32 @@ def _scores(rows: Scores) -> str:
     )
 
 
-def _commands(ledger: Ledger, leader: Trial | None, command: Sequence[str], tracking_uri: str) -> str:
-    sweep = "python -m orchestrator.sweep"
-    lines = [f"compare     {_open_mlflow(tracking_uri)}"]
+def _commands(
+    ledger: Ledger, leader: Trial | None, command: Sequence[str], *, places: Sequence[str], tracking_uri: str
+) -> str:
+    """Where the sweep lies, and lines to paste into a shell of this working folder."""
+    python = _near(Path(sys.executable))
+    sweep = [python, "-m", "orchestrator.sweep"]
+    lines = [
+        f"folder      {_near(ledger.folder.path)} (this text is in {_near(ledger.folder.summary)})",
+        f"compare     {_open_mlflow(tracking_uri)}",
+    ]
     if not ledger.is_complete:
-        lines.append(f"continue    {sweep} {shlex.join(command)}")
+        lines.append(f"continue    {shlex.join([*sweep, *command])}")
     else:
-        lines.append(f"more        {sweep} {shlex.join(_with_trials(command, 2 * ledger.sweep.trials))}")
+        lines.append(f"more        {shlex.join([*sweep, *_with_trials(command, 2 * ledger.sweep.trials)])}")
     if leader is not None:
         trial = ledger.folder.trial(leader.number)
-        lines.append(f"evaluate    python -m orchestrator.evaluate {_near(trial.path)}")
-        lines.append(f"rerun best  {sweep} {_near(trial.config_file)}")
+        lines.append(f"evaluate    {shlex.join([python, '-m', 'orchestrator.evaluate', _near(trial.path), *places])}")
+        lines.append(f"rerun best  {shlex.join([*sweep, _near(trial.config_file), *places])}")
     return "\n".join(lines)
 
 
 def _open_mlflow(uri: str) -> str:
-    if not uri.startswith("sqlite"):
+    if uri.startswith(("http://", "https://", "databricks")):
         return f"open {uri}"
-    return f"mlflow ui --backend-store-uri sqlite:///{_near(Path(uri.removeprefix('sqlite:///')))}"
+    store = f"sqlite:///{_near(Path(uri.removeprefix('sqlite:///')))}" if uri.startswith("sqlite:///") else uri
+    return shlex.join([_near(Path(sys.executable).with_name("mlflow")), "ui", "--backend-store-uri", store])
 
 
 def _with_trials(command: Sequence[str], trials: int) -> list[str]:

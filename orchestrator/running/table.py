@@ -4,7 +4,7 @@ import sys
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
@@ -17,6 +17,7 @@ from orchestrator.running.wording import best, count, duration, number, settings
 _COLOURS = {"waiting": "dim", "running": "cyan", "finished": "green", "stopped": "yellow", "failed": "red"}
 
 
+@runtime_checkable
 class Display(Protocol):
     """Where news of a sweep go."""
 
@@ -123,14 +124,14 @@ def event(trial: Trial, metric: str) -> str:
 
 def headline(ledger: Ledger) -> str:
     """How far the sweep is, the best so far, and when it will be done."""
-    trials = ledger.trials.values()
+    trials = list(ledger.trials.values())  # a copy, since rich draws from a thread of its own
     states = [trial.state for trial in trials]
     done = sum(trial.is_over for trial in trials)
     counts = ", ".join(f"{states.count(s)} {s}" for s in ("running", "finished", "stopped", "failed") if s in states)
     parts = [
         f"{ledger.folder.name}: {done} of {count(ledger.sweep.trials, 'trial')} done" + (counts and f" ({counts})")
     ]
-    leader = best(ledger.trials.values(), ledger.sweep)
+    leader = best(trials, ledger.sweep)
     if leader is not None:
         parts.append(f"best: trial {leader.number}, {ledger.sweep.metric} {number(leader.value(ledger.sweep.metric))}")
     left = left_in_all(ledger)

@@ -7,13 +7,14 @@ from ray import tune
 
 from orchestrator import build, view_grid
 from orchestrator.build import Data
-from orchestrator.folder import TrialFolder
+from orchestrator.folder import DISK_FULL, TrialFolder
 from orchestrator.spec.config import resolve
 from orchestrator.training import checkpoint, export, loop
 
 # Tune flattens what it is given and adds keys of its own; ours are found again by the first part of their name.
 _OURS = "report/"
 _DIVERGED = "diverged"
+_DISK_FULL = "disk full"
 
 
 class TuneContext:
@@ -24,7 +25,6 @@ class TuneContext:
     """
 
     def __init__(self, folder: Path) -> None:
-        self.rank, self.world_size = 0, 1
         self._folder = folder
 
     def report(self, metrics: dict[str, float]) -> None:
@@ -56,12 +56,16 @@ def run_trial(config: dict[str, Any], data: Data, dataset: dict[str, Any]) -> No
     run = resolve(folder.config()["run"])
     if run.dump()["dataset"] != dataset:
         data = build.load_data(run)
-    if not folder.views.exists():
-        view_grid.write(folder.views, run, data)
     try:
+        if not folder.views.exists():
+            view_grid.write(folder.views, run, data)
         loop.train(run, data, TuneContext(folder.path))
     except loop.Diverged as error:
         tune.report({_DIVERGED: str(error)})
+    except OSError as error:
+        if error.errno not in DISK_FULL:
+            raise
+        tune.report({_DISK_FULL: str(error)})
 
 
 def unpack(result: dict[str, Any]) -> dict[str, int | float]:
@@ -72,3 +76,8 @@ def unpack(result: dict[str, Any]) -> dict[str, int | float]:
 def divergence(result: dict[str, Any]) -> str | None:
     """Why the trial diverged, or None."""
     return result.get(_DIVERGED)
+
+
+def full_disk(result: dict[str, Any]) -> str | None:
+    """What the trial could not write for want of space, or None."""
+    return result.get(_DISK_FULL)

@@ -55,6 +55,10 @@ class Command:
         code = self.process.wait(PATIENCE)
         return code, self._output.read_text(), self._errors.read_text()
 
+    def told(self) -> str:
+        """Its output so far."""
+        return self._output.read_text()
+
     def run(self, *arguments: str) -> tuple[int, str, str]:
         """The command from start to end."""
         self.start(*arguments)

@@ -53,8 +53,8 @@ def _toy(config: dict[str, Any], data: np.ndarray) -> None:
             (folder.path / f"epoch-{epoch}").write_text(f"{began} {time.monotonic()} {os.getpid()}")
             state.write_text(str(epoch))
         score = values["bonus"] + (0.0 if values["kind"] == "bad" else epoch)
-        writeable = float(data.flags.writeable)
-        context.report({"epoch": epoch, "finished": int(epoch == EPOCHS), "score": score, "writeable": writeable})
+        told = {"writeable": float(data.flags.writeable), "gpus": len(os.environ.get("CUDA_VISIBLE_DEVICES", "all"))}
+        context.report({"epoch": epoch, "finished": int(epoch == EPOCHS), "score": score, **told})
 
 
 def _wait_for_the_other(folder: TrialFolder) -> None:
@@ -108,6 +108,7 @@ def test_trials_overlap_share_data_and_reuse_their_workers(tmp_path: Path) -> No
     spans = {number: _spans(folder, number) for number in range(5)}
     assert len({pid for epochs in spans.values() for *_, pid in epochs}) == 2
     assert all(report["writeable"] == 0 for report in folder.trial(4).reports()), "the data must be mapped, not copied"
+    assert all(report["gpus"] == 0 for report in folder.trial(4).reports()), "a trial that asks for no GPU sees none"
 
 
 def test_a_trial_whose_worker_dies_goes_on_and_one_that_always_raises_is_given_up(tmp_path: Path) -> None:
@@ -156,7 +157,7 @@ def test_an_interrupted_execution_is_continued_by_the_next(tmp_path: Path) -> No
 
     def close_in_the_second(number: int) -> None:
         if number == 1 and first.trials[number].epoch == 2:
-            first.closing = True
+            first.close("enough")
 
     first.watch(close_in_the_second)
     _run(first)
@@ -175,10 +176,13 @@ def test_an_interrupted_execution_is_continued_by_the_next(tmp_path: Path) -> No
 def test_time_limit_ends_the_execution_and_not_the_trials(tmp_path: Path) -> None:
     folder = SweepFolder(tmp_path / "s")
     ledger = _ledger(folder, _sweep(trials=3, enqueue=[{"kind": "good", "bonus": 0.0}] * 3, concurrency=1))
-    interruption = Interruption(ledger, 1e9, str)
+    told: list[str] = []
+    interruption = Interruption(ledger, 1e9, told.append)
     ledger.watch(lambda number: setattr(interruption, "_deadline", 0.0))
     execute(ledger, _toy, shared={"data": np.zeros(10, np.uint8)}, interruption=interruption)
     assert interruption.out_of_time
+    assert told == ["the time limit is over: stopping; the same command goes on"]
+    assert ledger.closing == "its time limit of 1e+09 min is over (sweep.time_limit)"
     assert not ledger.is_complete
     assert all(not trial.is_over for trial in ledger.trials.values())
 

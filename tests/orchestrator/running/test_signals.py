@@ -1,6 +1,8 @@
 import os
 import signal
+import sys
 import time
+from pathlib import Path
 
 import pytest
 
@@ -28,7 +30,9 @@ def test_one_signal_stops_cleanly_and_tells_how_to_go_on(command: Command, numbe
     returned, output, errors = command.finish()
     assert returned == code, errors
     assert "is NOT complete" in output
-    assert "continue    python -m orchestrator.sweep study.yaml\n" in output
+    assert f"continue    {sys.executable} -m orchestrator.sweep study.yaml\n" in output
+    assert f"Why: it was stopped by {number.name}." in output
+    assert "stopping; once more stops at once" in output
     assert "is complete" not in output
     assert "Traceback" not in errors
     assert command.results() == {0: None, 1: None}
@@ -64,3 +68,21 @@ def test_two_signals_stop_a_fresh_sweep_at_once_and_a_second_driver_is_refused(c
     common = min(len(anew), len(old[0]))
     assert common > 0
     assert anew[:common] == old[0][:common], "the same settings and seed give the same numbers"
+
+
+@pytest.mark.parametrize("delay", [0.0, 1.0, 2.5])
+def test_sigterm_while_ray_starts_ends_the_sweep_as_at_any_other_time(tmp_path: Path, delay: float) -> None:
+    command = Command(tmp_path, ENDLESS)
+    process = command.start()
+    command.wait_until(lambda: "starting Ray" in command.told())
+    time.sleep(delay)
+    family = descendants(process.pid)
+    os.kill(process.pid, signal.SIGTERM)
+    code, output, errors = command.finish()
+    assert code == 143, errors
+    assert "continue    " in output
+    assert "Traceback" not in errors
+    deadline = time.monotonic() + 10
+    while living(family):
+        assert time.monotonic() < deadline
+        time.sleep(0.1)

@@ -1,5 +1,6 @@
 import io
 import math
+import sys
 import time
 from pathlib import Path
 
@@ -15,8 +16,14 @@ from orchestrator.running.wording import best, duration, number, settings
 from orchestrator.spec.config import SchedulerConfig, SweepConfig
 from orchestrator.spec.search_space import Choice, Dimension, Range, Space
 
+pytestmark = pytest.mark.usefixtures("_python")
 SPACE = Space((Dimension("addons.msr.weight", Range("uniform", 0, 1)), Dimension("optimizer.weight", Choice((1, 2)))))
 BASELINES = {"random encoder": {"knn": 20.0, "knn_se": 4.0, "loss": 9.0}, "raw pixels": {"knn": 30.0, "knn_se": 4.5}}
+
+
+@pytest.fixture
+def _python(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "executable", "/opt/python")
 
 
 @pytest.fixture
@@ -109,11 +116,13 @@ def test_time_left_is_the_pace_times_what_remains(ledger: Ledger) -> None:
 
 
 def test_summary_of_an_unfinished_sweep_says_so_and_how_to_continue(ledger: Ledger) -> None:
+    ledger.close("time is over")
     text = summary(
         ledger, "the sweep was stopped before", command=["a b.yaml", "--quiet"], tracking_uri="http://host:5000"
     )
-    assert text.startswith("Sweep demo is NOT complete: 3 of 6 trials ended (1 finished, 1 stopped, 1 failed).\n")
-    assert "continue    python -m orchestrator.sweep 'a b.yaml' --quiet\n" in text
+    head = "Sweep demo is NOT complete: 3 of 6 trials ended (1 finished, 1 stopped, 1 failed). Why: time is over.\n"
+    assert text.startswith(head)
+    assert "continue    /opt/python -m orchestrator.sweep 'a b.yaml' --quiet\n" in text
     assert "baselines were not measured: the sweep was stopped before" in text
     assert "trial 2: loss is nan at step 3" in text
     assert "open http://host:5000" in text
@@ -135,10 +144,33 @@ def test_summary_sets_the_best_beside_the_baselines_and_names_ties(ledger: Ledge
     rows = {line.strip().split("  ")[0]: line for line in text.split("\n")}
     assert rows["best trial"].split() == ["best", "trial", "44", "±", "1.5"]
     assert rows["random encoder"].split() == ["random", "encoder", "20", "±", "4"]
-    assert "more        python -m orchestrator.sweep x.yaml --trials 12" in text
+    assert "more        /opt/python -m orchestrator.sweep x.yaml --trials 12" in text
     assert f"{Path('trials') / '0000' / 'config.yaml'}" in text
 
 
 def test_a_tie_is_two_standard_errors_of_the_difference() -> None:
     assert within_two_errors(50.0, 3.0, 40.0, 4.0)  # apart by 10 = 2 * 5
     assert not within_two_errors(50.1, 3.0, 40.0, 4.0)
+
+
+def test_commands_run_when_pasted(ledger: Ledger, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    home = ledger.folder.path.parent
+    monkeypatch.chdir(home)
+    monkeypatch.setattr(sys, "executable", str(home / ".venv" / "bin" / "python"))
+    places = ["--storage", "my sweeps", "--tracking-uri", "sqlite:///my runs.db"]
+    text = summary(
+        ledger, "none", command=["x.yaml", *places], places=places, tracking_uri=f"sqlite:///{home / 'my runs.db'}"
+    )
+    lines = {line[:12].strip(): line[12:] for line in text.rpartition("\n\n")[2].splitlines()}
+    given = "--storage 'my sweeps' --tracking-uri 'sqlite:///my runs.db'"
+    assert lines["folder"] == "demo (this text is in demo/summary.txt)"
+    assert lines["compare"] == ".venv/bin/mlflow ui --backend-store-uri 'sqlite:///my runs.db'"
+    assert lines["continue"] == f".venv/bin/python -m orchestrator.sweep x.yaml {given}"
+    assert lines["evaluate"] == f".venv/bin/python -m orchestrator.evaluate demo/trials/0000 {given}"
+    assert lines["rerun best"] == f".venv/bin/python -m orchestrator.sweep demo/trials/0000/config.yaml {given}"
+
+
+def test_an_end_is_not_taken_back_by_a_late_crash(ledger: Ledger) -> None:
+    ledger.crashed(0, "its worker died")
+    ledger.failed(1, "its worker died")
+    assert [ledger.trials[n].state for n in (0, 1)] == ["finished", "stopped"]
