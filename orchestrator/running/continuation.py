@@ -1,5 +1,6 @@
 """The same command continues: what may change between two starts of one sweep, and what may not."""
 
+import re
 from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
@@ -19,12 +20,12 @@ EXTENDABLE = frozenset(
         "trials",
         "time_limit",
         "concurrency",
-        "workers",
         "cpus_per_worker",
         "gpus_per_worker",
         "max_failures",
     )
 )
+_IN_ORDER = re.compile(r"search|run\.addons|run\.augment\.recipes\.[^.]+").fullmatch
 
 
 def enter(folder: SweepFolder, study: Study) -> list[str]:
@@ -47,13 +48,19 @@ def enter(folder: SweepFolder, study: Study) -> list[str]:
 
 
 def differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
-    """One line for each field that two files do not share or do not agree on."""
+    """One line for each field that two files do not share or do not agree on, and for each order that decides."""
     before, after = _leaves(old), _leaves(new)
     paths = [*before, *(path for path in after if path not in before)]
-    return [
+    lines = [
         f"{path}: {_told(before, path)} in the folder, {_told(after, path)} now"
         for path in paths
         if _told(before, path) != _told(after, path)
+    ]
+    were, are = _orders(old), _orders(new)
+    return lines + [
+        f"{path}: the order {', '.join(were[path])} in the folder, {', '.join(are[path])} now"
+        for path in were
+        if path in are and were[path] != are[path] and set(were[path]) == set(are[path])
     ]
 
 
@@ -69,7 +76,7 @@ def _check_same(folder: SweepFolder, study: Study) -> None:
 
 
 def _log_commit(folder: SweepFolder) -> list[str]:
-    """Adds this source's commit to the folder's log where it is a new one."""
+    """Adds this source's commit to the folder's log where it is not the last one there, and warns of the change."""
     commit = provenance.commit() or "unknown"
     file = folder.path / "commits.txt"
     logged = file.read_text(encoding="utf-8") if file.exists() else ""
@@ -79,12 +86,17 @@ def _log_commit(folder: SweepFolder) -> list[str]:
     if last == commit:
         return []
     return [
-        f"this sweep was begun at git commit {last[:12]} and goes on at {commit[:12]}; its trials may differ by more"
+        f"this sweep last ran at git commit {last[:12]} and goes on at {commit[:12]}; its trials may differ by more"
     ]
 
 
 def _leaves(tree: Mapping[str, Any]) -> dict[str, object]:
     return {path: value for path, value in flatten(tree).items() if not (isinstance(value, dict | list) and value)}
+
+
+def _orders(tree: Mapping[str, Any]) -> dict[str, list[str]]:
+    """The keys of each section whose order decides what is applied or drawn first."""
+    return {path: list(value) for path, value in flatten(tree).items() if isinstance(value, dict) and _IN_ORDER(path)}
 
 
 def _told(leaves: Mapping[str, object], path: str) -> str:

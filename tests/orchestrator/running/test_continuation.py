@@ -1,0 +1,61 @@
+from pathlib import Path
+
+import pytest
+
+from orchestrator import provenance
+from orchestrator.errors import UserError
+from orchestrator.folder import SweepFolder
+from orchestrator.running import continuation
+from orchestrator.spec.study_file import Study, load_study
+from tests.orchestrator.studies import with_changes, write_study
+
+SEARCH = {"addons.msr.base_weight": {"uniform": [0.0, 0.6]}, "optimizer.lr": {"uniform": [0.1, 0.2]}}
+
+
+def study(folder: Path, *sets: str, search: dict | None = None) -> Study:
+    return load_study(write_study(folder, with_changes(search=search or SEARCH)), sets)
+
+
+@pytest.fixture
+def begun(tmp_path: Path) -> SweepFolder:
+    folder = SweepFolder(tmp_path / "sweeps" / "study")
+    assert continuation.enter(folder, study(tmp_path)) == []
+    return folder
+
+
+def test_sweep_goes_on_as_it_was_and_with_more_trials_time_and_machine(tmp_path: Path, begun: SweepFolder) -> None:
+    more = ("trials=9", "time_limit=5.0", "concurrency=2", "cpus_per_worker=2", "gpus_per_worker=1.0")
+    continuation.enter(begun, study(tmp_path))
+    continuation.enter(begun, study(tmp_path, *(f"sweep.{change}" for change in more)))
+    assert "time_limit: 5.0" in begun.file.read_text()
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        ("run.optimizer.momentum=0.5", "run.optimizer.momentum: 0.9 in the folder, 0.5 now"),
+        ("sweep.seed=1", "sweep.seed: 0 in the folder, 1 now"),
+        (
+            "run.augment.recipes.weak={flip: {}, crop: {}}",
+            "run.augment.recipes.weak: the order crop, flip in the folder, flip, crop now",
+        ),
+    ],
+)
+def test_other_sweep_is_refused_with_what_differs(tmp_path: Path, begun: SweepFolder, change: str, told: str) -> None:
+    before = begun.file.read_text()
+    with pytest.raises(UserError) as caught:
+        continuation.enter(begun, study(tmp_path, change))
+    assert str(caught.value).split("\n")[1:-1] == [f"  {told}"]
+    assert begun.file.read_text() == before
+
+
+def test_other_order_of_dimensions_is_another_search(tmp_path: Path, begun: SweepFolder) -> None:
+    with pytest.raises(UserError, match=r"search: the order addons\.msr\.base_weight, optimizer\.lr in the folder"):
+        continuation.enter(begun, study(tmp_path, search=dict(reversed(SEARCH.items()))))
+
+
+def test_other_commit_is_warned_of_once(tmp_path: Path, begun: SweepFolder, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(provenance, "commit", lambda: "f" * 40)
+    (warning,) = continuation.enter(begun, study(tmp_path))
+    assert "goes on at ffffffffffff" in warning
+    assert continuation.enter(begun, study(tmp_path)) == []
