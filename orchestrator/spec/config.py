@@ -54,7 +54,10 @@ class AugmentConfig(Config):
 
 
 class RunConfig(Config):
-    """Everything that decides the numbers of one trial. Build it with `resolve`, which reads the components' sections.
+    """Everything that decides the numbers of one trial on one kind of hardware.
+
+    Build it with `resolve`, which reads the components' sections. Where `training.precision` is `auto`, the hardware
+    decides, and the card of the exported encoder says on what.
 
     Args:
         seed: of every random draw of the run.

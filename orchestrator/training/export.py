@@ -16,6 +16,7 @@ from orchestrator.errors import UserError
 from orchestrator.folder import ENCODER_CARD, ENCODER_WEIGHTS, write_text
 from orchestrator.images import DatasetCard
 from orchestrator.spec.config import RunConfig, identity
+from orchestrator.training import hardware
 from orchestrator.training.context import Report
 
 FORMAT = "augsweep-encoder/1"
@@ -35,7 +36,7 @@ class Exported:
 
 
 def describe(run: RunConfig, card: DatasetCard, metrics: Report) -> dict[str, Any]:
-    """The card of a finished run's encoder, in JSON's types.
+    """The card of a finished run's encoder, in JSON's types; made where it was trained, for it says in what precision.
 
     Args:
         run: the whole run, which the card repeats so that it can be made again.
@@ -50,6 +51,7 @@ def describe(run: RunConfig, card: DatasetCard, metrics: Report) -> dict[str, An
         "method": run.method.name,
         "addons": list(run.addons),
         "metrics": {name: value for name, value in metrics.items() if not name.startswith("time/")},
+        "precision": "bf16" if hardware.uses_bf16(run.training.precision, hardware.device()) else "fp32",
         "identity": identity(run),
         "run": run.dump(),
         "torch": str(torch.__version__),

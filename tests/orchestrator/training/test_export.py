@@ -7,7 +7,7 @@ from methods.parts import encoders
 from methods.parts.initial import initialise
 from orchestrator import build
 from orchestrator.errors import UserError
-from orchestrator.training import export
+from orchestrator.training import export, hardware
 from tests.orchestrator.tiny_run import tiny_run
 
 
@@ -39,6 +39,8 @@ def test_card_tells_data_licence_and_scores_but_no_timings(exported):
     _, _, card = exported
     assert card["data"]["licence"] == "CC0-1.0"
     assert card["metrics"] == {"epoch": 2, "val_knn/1": 12.5}
+    assert card["precision"] == ("bf16" if hardware.computes_bf16(hardware.device()) else "fp32")
+    assert card["run"]["training"]["precision"] == "auto"
     assert card["run"]["method"]["name"] == card["method"] == "byol"
 
 
