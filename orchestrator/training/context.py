@@ -32,9 +32,6 @@ class TrainingConfig(Config):
 class Context(Protocol):
     """The surroundings of a training: where its numbers, checkpoints and encoder go. The loop knows no more of them."""
 
-    rank: int
-    world_size: int
-
     def report(self, metrics: Report) -> None:
         """Take one epoch's numbers.
 

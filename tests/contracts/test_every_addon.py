@@ -13,6 +13,7 @@ from augment import draws
 from augment.config import Config
 from augment.views import View
 from methods import addons
+from methods.contract import AddOn
 from methods.objective import Objective
 from methods.parts import encoders
 from methods.parts.initial import initialise
@@ -29,10 +30,10 @@ def check_addon(module: ModuleType) -> None:
     assert isinstance(config, type), f"{name} defines no Config"
     assert issubclass(config, Config), f"{name}.Config is no augment.config.Config"
     config()  # every field has a default, so that `addons: {name: {}}` is enough
-    rewrite = getattr(module, "rewrite", None)
-    assert callable(rewrite), f"{name} defines no rewrite"
-    assert list(inspect.signature(rewrite).parameters) == ["plan", "config"], f"{name}.rewrite takes other arguments"
-    assert "Source:" in (inspect.getdoc(rewrite) or ""), f"{name}.rewrite names no source"
+    assert isinstance(module, AddOn), f"{name} defines no rewrite"
+    wanted = list(inspect.signature(AddOn.rewrite).parameters)[1:]  # a module has no self
+    assert list(inspect.signature(module.rewrite).parameters) == wanted, f"{name}.rewrite takes other arguments"
+    assert "Source:" in (inspect.getdoc(module.rewrite) or ""), f"{name}.rewrite names no source"
 
 
 def test_there_are_addons():

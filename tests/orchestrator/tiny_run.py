@@ -42,8 +42,6 @@ class Surroundings:
         kill_at: step whose checkpoint is the last thing that happens.
     """
 
-    rank, world_size = 0, 1
-
     def __init__(self, saved: bytes | None = None, kill_at: int | None = None) -> None:
         self.saved, self.kill_at = saved, kill_at
         self.events: list[str] = []
