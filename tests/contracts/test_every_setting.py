@@ -1,0 +1,65 @@
+"""No dead options: a field of a `Config` exists only if a search space or a test sets it to something else."""
+
+import importlib
+import pkgutil
+import re
+from functools import cache
+from pathlib import Path
+
+import pytest
+import yaml
+
+from augment.config import Config
+
+ROOT = Path(__file__).parents[2]
+
+
+def configs(base: type[Config] = Config) -> list[type[Config]]:
+    """Every `Config` of the house."""
+    found = {base, *(one for child in base.__subclasses__() for one in configs(child))}
+    return sorted(found, key=lambda one: (one.__module__, one.__name__))
+
+
+importlib.import_module("orchestrator.spec.config")
+for package in ("augment.ops", "methods", "methods.addons", "orchestrator.datasets", "orchestrator.evaluations"):
+    for entry in pkgutil.iter_modules(importlib.import_module(package).__path__):
+        importlib.import_module(f"{package}.{entry.name}")
+FIELDS = [
+    pytest.param(name, field.get_default(call_default_factory=True), id=f"{config.__module__}.{name}")
+    for config in configs()
+    if config.__module__.partition(".")[0] in ("augment", "methods", "orchestrator")
+    for name, field in config.model_fields.items()
+    if not field.is_required() and name in config.__annotations__ and name != "name"
+]
+
+
+@cache
+def written() -> str:
+    """All search spaces and all tests but this one."""
+    files = [*(ROOT / "search_spaces").glob("*.yaml"), *(ROOT / "tests").rglob("*.py")]
+    return "\n".join(file.read_text(encoding="utf-8") for file in files if file != Path(__file__))
+
+
+def is_set(name: str, default: object, text: str) -> bool:
+    """Whether a text gives a field of this name (as a key, an argument or the end of a path) another value."""
+    for value in re.findall(rf"\b{name}\b" + r"[\"']?\s*[:=,]\s*(\[[^\]]*\]|[^\s,})][^,})\n]*)", text):
+        try:
+            other = yaml.safe_load(value) != default
+        except yaml.YAMLError:
+            other = True  # an expression of Python's
+        if other:
+            return True
+    return False
+
+
+@pytest.mark.parametrize(("name", "default"), FIELDS)
+def test_field_is_set_off_its_default_somewhere(name, default):
+    assert is_set(name, default, written()), f"nobody sets {name} to anything but {default!r}: remove it, or use it"
+
+
+def test_search_for_settings_tells_defaults_from_others():
+    assert is_set("width", 1.0, "encoder: {width: 0.25}")
+    assert is_set("width", 1.0, "Config(width=0.5)")
+    assert is_set("width", 1.0, '("run.encoder.width", 4.0)')
+    assert not is_set("width", 1.0, "encoder: {width: 1.0, bandwidth: 3}")
+    assert not is_set("width", 1.0, "Config(width=1.0)")
