@@ -7,7 +7,7 @@ BIN := .venv/bin
 sweep: .venv/runs
 	$(BIN)/python -m orchestrator.sweep search_spaces/msr.yaml
 
-test: .venv/develops
+test: lint
 	$(BIN)/pytest -m "not slow and not gpu"
 
 lint: .venv/develops
