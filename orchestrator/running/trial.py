@@ -26,6 +26,7 @@ class TuneContext:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
+        self._inode = folder.stat().st_ino
 
     def report(self, metrics: dict[str, float]) -> None:
         """Hands one epoch to the driver, and waits for its word to go on."""
@@ -33,7 +34,7 @@ class TuneContext:
 
     def save_checkpoint(self, state: dict) -> None:
         """Writes the state into the trial's folder."""
-        checkpoint.write(self._folder, state)
+        checkpoint.write(self._own_folder(), state)
 
     def load_checkpoint(self) -> dict | None:
         """The newest readable state of the trial, whichever process wrote it."""
@@ -41,7 +42,17 @@ class TuneContext:
 
     def export(self, encoder_state: dict, card: dict) -> None:
         """Writes the finished encoder and its card into the trial's folder."""
-        export.write(self._folder, encoder_state, card)
+        export.write(self._own_folder(), encoder_state, card)
+
+    def _own_folder(self) -> Path:
+        """The folder, unless `--fresh` has put it aside: its new namesake is no place for an orphan of the old sweep.
+
+        Raises:
+            RuntimeError: it is another one by now.
+        """
+        if self._folder.stat().st_ino != self._inode:
+            raise RuntimeError(f"{self._folder} is another sweep's by now")
+        return self._folder
 
 
 def run_trial(config: dict[str, Any], data: Data, dataset: dict[str, Any]) -> None:

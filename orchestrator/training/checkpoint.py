@@ -1,5 +1,6 @@
 """Checkpoints that survive a kill at any instruction: written beside, flushed, renamed; the last two are kept."""
 
+import io
 import logging
 import os
 import pickle
@@ -22,7 +23,7 @@ def write(folder: Path, state: dict) -> Path:
     """Store a state as the folder's newest checkpoint.
 
     Args:
-        folder: made if it does not exist.
+        folder: must exist; a worker that outlives its driver shall not bring back a folder that was put aside.
         state: tensors, numbers, strings, lists and dicts; `step` (int) names the file.
 
     Returns:
@@ -31,12 +32,13 @@ def write(folder: Path, state: dict) -> Path:
     Raises:
         OSError: if the disk is full or refuses.
     """
-    folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"checkpoint-{state['step']:08d}.pt"
     partial = path.with_suffix(f".tmp-{os.getpid()}")
+    content = io.BytesIO()
+    torch.save(state, content)  # not into the file: torch hides the system's error behind one of its own
     try:
         with partial.open("wb") as file:
-            torch.save(state, file)
+            file.write(content.getbuffer())
             file.flush()
             os.fsync(file.fileno())
         partial.replace(path)
@@ -45,8 +47,9 @@ def write(folder: Path, state: dict) -> Path:
     _sync_folder(folder)
     for old in _stored(folder)[KEPT:]:
         old.unlink(missing_ok=True)
-    for leftover in folder.glob("checkpoint-*.tmp-*"):  # of a writer that was killed
-        leftover.unlink(missing_ok=True)
+    for leftover in folder.glob("checkpoint-*.tmp-*"):
+        if not _lives(int(leftover.suffix.removeprefix(".tmp-"))):  # its writer was killed
+            leftover.unlink(missing_ok=True)
     return path
 
 
@@ -76,6 +79,16 @@ def _stored(folder: Path) -> list[Path]:
     """The folder's checkpoints, newest first."""
     named = [path for path in folder.glob("checkpoint-*.pt") if _NAME.fullmatch(path.name)]
     return sorted(named, reverse=True)
+
+
+def _lives(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:  # it is another user's
+        pass
+    return True
 
 
 def _sync_folder(folder: Path) -> None:

@@ -1,6 +1,7 @@
 """The encoder as a user gets it: weights in safetensors, and a card in JSON that says what they are."""
 
 import json
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,7 +9,7 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
 from methods.parts import encoders
@@ -64,11 +65,14 @@ def write(folder: Path, encoder_state: Mapping[str, Tensor], card: Mapping[str, 
     Raises:
         OSError: if the disk is full or refuses.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    partial = folder / f"{ENCODER_WEIGHTS}.tmp"
+    partial = folder / f"{ENCODER_WEIGHTS}.tmp-{os.getpid()}"
     # safetensors stores rows one after the other and knows no channels_last.
-    save_file({name: value.detach().cpu().contiguous() for name, value in encoder_state.items()}, partial)
-    partial.replace(folder / ENCODER_WEIGHTS)
+    content = save({name: value.detach().cpu().contiguous() for name, value in encoder_state.items()})
+    try:
+        partial.write_bytes(content)
+        partial.replace(folder / ENCODER_WEIGHTS)
+    finally:
+        partial.unlink(missing_ok=True)
     write_text(folder / ENCODER_CARD, json.dumps(dict(card), indent=2) + "\n")
 
 

@@ -103,3 +103,16 @@ def test_a_trial_found_to_be_over_leaves_no_checkpoint(tmp_path: Path) -> None:
     left.touch()
     _open(tmp_path / "s")
     assert not left.exists()
+
+
+def test_an_orphan_of_a_sweep_put_aside_writes_nothing_into_its_namesake(tmp_path: Path) -> None:
+    old = SweepFolder(tmp_path / "s")
+    old.trial(0).write_config({})
+    orphan = trial.TuneContext(old.trial(0).path)
+    old.archive()
+    with pytest.raises(FileNotFoundError):
+        orphan.save_checkpoint({"step": 1})
+    old.trial(0).write_config({})
+    with pytest.raises(RuntimeError, match="another sweep's"):
+        orphan.save_checkpoint({"step": 1})
+    assert [path.name for path in old.trial(0).path.iterdir()] == ["config.yaml"]

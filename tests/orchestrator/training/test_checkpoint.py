@@ -1,4 +1,6 @@
 import logging
+import os
+import subprocess
 
 import pytest
 import torch
@@ -16,6 +18,7 @@ def same(a: dict, b: dict) -> bool:
 
 def test_newest_checkpoint_is_read_and_two_are_kept(tmp_path):
     assert checkpoint.read_latest(tmp_path / "none") is None
+    (tmp_path / "new").mkdir()
     for step in (2, 9, 10, 100):
         checkpoint.write(tmp_path / "new", state(step))
     assert sorted(path.name for path in (tmp_path / "new").iterdir()) == [
@@ -64,11 +67,21 @@ def test_failed_write_leaves_the_older_ones_and_no_litter(tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["checkpoint-00000001.pt"]
 
 
-def test_leftovers_of_a_killed_writer_are_swept_away(tmp_path):
-    (tmp_path / "checkpoint-00000007.tmp-1").write_bytes(b"half")
+def test_leftovers_of_a_killed_writer_are_swept_away_and_a_living_ones_are_not(tmp_path):
+    dead = subprocess.Popen(["true"])
+    dead.wait()
+    (tmp_path / f"checkpoint-00000007.tmp-{dead.pid}").write_bytes(b"half")
+    (tmp_path / f"checkpoint-00000008.tmp-{os.getppid()}").write_bytes(b"half")
     checkpoint.write(tmp_path, state(1))
     assert same(checkpoint.read_latest(tmp_path), state(1))
-    assert [path.name for path in tmp_path.iterdir()] == ["checkpoint-00000001.pt"]
+    names = {"checkpoint-00000001.pt", f"checkpoint-00000008.tmp-{os.getppid()}"}
+    assert {path.name for path in tmp_path.iterdir()} == names
+
+
+def test_a_folder_that_is_gone_is_not_brought_back(tmp_path):
+    with pytest.raises(FileNotFoundError):
+        checkpoint.write(tmp_path / "gone", state(1))
+    assert not (tmp_path / "gone").exists()
 
 
 def test_rewriting_a_step_replaces_it(tmp_path):
