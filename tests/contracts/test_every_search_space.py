@@ -16,7 +16,8 @@ def check_header(path: Path) -> None:
     """Fails unless the file begins with its question, command, time and expected result."""
     header = "".join(re.findall(r"^#.*\n", path.read_text(encoding="utf-8").split("\nsweep:")[0], re.MULTILINE))
     assert re.match(r"# \w.{20,}\n", header), "the first line must say what the study is for"
-    assert re.search(rf"^# Command: +python -m orchestrator\.sweep search_spaces/{path.name}( --set \S+)*$", header, re.MULTILINE)
+    command = rf"python -m orchestrator\.sweep search_spaces/{path.name}( --set \S+)*"
+    assert re.search(rf"^# Command: +{command}$", header, re.MULTILINE)
     for key in ("Time", "Expected"):
         assert re.search(rf"^# {key}: +\S.*\d|^# {key}: +\w+ \w+", header, re.MULTILINE), f"{key} must say something"
 
