@@ -20,7 +20,7 @@ lint: .venv/develops
 .venv/runs: pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	$(BIN)/pip install --quiet --upgrade "pip>=25.1"
-	$(BIN)/pip install --quiet --editable .
+	$(BIN)/pip install --quiet .
 	touch $@
 
 .venv/develops: .venv/runs
