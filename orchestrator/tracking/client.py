@@ -42,11 +42,25 @@ def connect(uri: str) -> MlflowClient:
     file = _database(uri)
     file.parent.mkdir(parents=True, exist_ok=True)
     with _alone(file):
+        if not file.exists():
+            _create(file)
         # Readers and the writer stop waiting for one another, and a batch costs 8 ms for 20; it stays with the file.
         # (Not for a network file system, which WAL cannot use: a sweep over several machines wants a server.)
         with closing(sqlite3.connect(file, timeout=20)) as database:
             database.execute("PRAGMA journal_mode=WAL")
         return MlflowClient(uri)
+
+
+def _create(file: Path) -> None:
+    """Makes an empty store beside its place and moves it there whole.
+
+    MLflow builds the schema in dozens of steps that no transaction holds together: a process killed among them would
+    leave a database that nobody can ever open again.
+    """
+    unfinished = file.with_name(f"{file.name}.unfinished")
+    unfinished.unlink(missing_ok=True)
+    MlflowClient(f"{_SQLITE}{unfinished}")
+    unfinished.replace(file)
 
 
 def is_there(uri: str) -> bool:

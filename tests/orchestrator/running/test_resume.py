@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from orchestrator.tracking.client import connect
 from tests.orchestrator.command import Command, descendants, living
 
 # One at a time and TPE, or any number at a time and random: then a sweep's trials are reproducible as a whole.
@@ -89,3 +90,41 @@ def test_a_finished_sweep_prints_its_result_again_and_more_trials_extend_it(unin
     after = uninterrupted.reports()
     assert {n: after[n] for n in before} == before
     assert len(after[3]) == 4
+
+
+def test_kills_under_tpe_and_halving_rerun_nothing_and_leave_mlflow_whole(tmp_path: Path) -> None:
+    twice = {"addons.msr.base_weight": 0.5}
+    command = Command(
+        tmp_path,
+        {
+            "sweep.trials": 6,
+            "sweep.concurrency": 2,
+            "sweep.sampler": {"name": "tpe", "startup": 2},
+            "sweep.scheduler": {"name": "asha", "grace": 0.25, "reduction": 2},
+            "sweep.enqueue": [twice, twice],
+            "run.training.epochs": 4,
+            "run.optimizer.warmup_epochs": 0,
+        },
+    )
+    for over in (1, 3):  # each start is killed as soon as so many trials are over
+        command.start()
+        command.kill_when(lambda over=over: sum(bool(result) for result in command.results().values()) >= over)
+        ended = {n: command.sweep.trial(n).result_file.stat() for n, result in command.results().items() if result}
+    code, output, errors = command.run()
+    assert code == 0, errors
+    assert "is complete: 6 of 6" in output
+    assert {n: command.sweep.trial(n).result_file.stat() for n in ended} == ended  # nothing finished was touched again
+
+    reports = command.reports()
+    shared = min(len(reports[0]), len(reports[1]))
+    assert reports[0][:shared] == reports[1][:shared]  # equal settings, equal numbers
+
+    client = connect(f"sqlite:///{tmp_path / 'mlflow.db'}")
+    experiment = client.get_experiment_by_name(command.sweep.name)
+    assert experiment is not None
+    runs = {run.data.tags["trial"]: run for run in client.search_runs([experiment.experiment_id])}
+    assert sorted(runs) == [*map(str, range(6)), "parent"]
+    assert len(client.search_runs([experiment.experiment_id])) == 7  # one run per trial, however often it was begun
+    for number, told in reports.items():
+        history = client.get_metric_history(runs[str(number)].info.run_id, "val_knn/1")
+        assert [(point.step, point.value) for point in history] == [(r["epoch"], r["val_knn/1"]) for r in told]

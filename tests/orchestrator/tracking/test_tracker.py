@@ -16,6 +16,7 @@ from mlflow.entities import Run
 
 from orchestrator.errors import UserError
 from orchestrator.folder import SweepFolder
+from orchestrator.tracking.client import connect
 from orchestrator.tracking.mirror import Mirror
 from orchestrator.tracking.tracker import Tracker, tracking_uri
 from tests.orchestrator.invented_sweep import EPOCHS, METRIC, begin, end, invent, report
@@ -289,3 +290,10 @@ def wait_until(condition: Callable[[], object], seconds: float = 60) -> None:
     while not condition():
         assert time.monotonic() < deadline, "waited in vain"
         time.sleep(0.1)
+
+
+def test_a_database_that_a_kill_left_unfinished_is_begun_anew(tmp_path: Path) -> None:
+    (tmp_path / "mlflow.db.unfinished").write_bytes(b"half a schema")
+    client = connect(f"sqlite:///{tmp_path / 'mlflow.db'}")
+    assert [experiment.name for experiment in client.search_experiments()] == ["Default"]
+    assert not (tmp_path / "mlflow.db.unfinished").exists()
