@@ -38,4 +38,4 @@ def test_dry_run_bytes_are_those_of_real_checkpoints_and_images(tmp_path):
     assert 0.3 * on_disk < cost.checkpoint_bytes <= on_disk
     assert cost.encoder_bytes < cost.checkpoint_bytes < cost.work_bytes
     splits = data.splits.values()
-    assert cost.data_bytes == sum(part.nbytes for split in splits for part in (split.images, split.masks))
+    assert cost.data_bytes == sum(part.nbytes for split in splits for part in (split.images, split.labels, split.masks))
