@@ -14,9 +14,9 @@ from methods.parts import encoders
 from methods.parts.initial import initialise
 from orchestrator.components import find
 from orchestrator.errors import UserError
-from orchestrator.evaluations import Timing
+from orchestrator.evaluations import DEFAULT_SPLITS, Timing
 from orchestrator.features import Encode
-from orchestrator.images import SPLITS, DatasetCard, ImageSet
+from orchestrator.images import DatasetCard, ImageSet
 from orchestrator.spec.config import RunConfig
 from orchestrator.training import optimizers
 
@@ -27,7 +27,7 @@ class Data:
 
     Args:
         card: what it is.
-        splits: `train`, `bank` and `validation`.
+        splits: `train`, and what the run's evaluations read.
     """
 
     card: DatasetCard
@@ -45,6 +45,16 @@ class Evaluation:
         """Its metrics, by name."""
         return self.module.evaluate(encode, splits, self.config)
 
+    @property
+    def splits(self) -> tuple[str, ...]:
+        """The splits that it reads."""
+        return getattr(self.module, "SPLITS", DEFAULT_SPLITS)
+
+    @property
+    def needs_labels(self) -> bool:
+        """Whether those splits must have labels."""
+        return getattr(self.module, "NEEDS_LABELS", False)
+
 
 def load_data(run: RunConfig) -> Data:
     """Decode the splits that a training reads; the test splits are not among them.
@@ -53,7 +63,12 @@ def load_data(run: RunConfig) -> Data:
         UserError: if a file is damaged.
     """
     module = find("orchestrator.datasets", run.dataset.name)
-    return Data(module.card(run.dataset), {split: module.load(run.dataset, split) for split in SPLITS})
+    return Data(module.card(run.dataset), {split: module.load(run.dataset, split) for split in splits_of(run)})
+
+
+def splits_of(run: RunConfig) -> list[str]:
+    """The splits that a training reads: what it trains on, and what its evaluations ask for."""
+    return list(dict.fromkeys(["train", *(split for one in evaluations(run) for split in one.splits)]))
 
 
 def plan_of(run: RunConfig, method: Method) -> Plan:

@@ -121,8 +121,12 @@ def measured(training: Training, data: Data, *, process_bytes: int) -> Cost:
 
     steps = training.steps * run.training.batch_size / sample
     epochs = range(1, run.training.epochs + 1)
-    rounds = sum(any(e.config.due(epoch, len(epochs)) for e in build.evaluations(run)) for epoch in epochs)
-    encoded = rounds * (len(data.splits["bank"]) + len(data.splits["validation"])) / sample
+    evaluations = build.evaluations(run)
+    # In one epoch each split is encoded once, however many evaluations read it.
+    read = [
+        {split for one in evaluations if one.config.due(epoch, len(epochs)) for split in one.splits} for epoch in epochs
+    ]
+    encoded = sum(len(data.splits[split]) for splits in read for split in splits) / sample
     state_bytes = _tensor_bytes(training.state_dict())
     return Cost(
         seconds=steps * step_seconds + encoded * encode_seconds,

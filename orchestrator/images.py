@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Int64, UInt8
 
-# Every data set answers these, and `test/<variant>` for each variant on its card.
+# Every data set answers these, and `test/<variant>` and `validation/<variant>` for the variants on its card.
 SPLITS = ("train", "bank", "validation")
 
 
@@ -58,6 +58,7 @@ class DatasetCard:
         licence: under which the images may be passed on; it travels with an exported encoder.
         fingerprint: changes with every setting or file that changes a pixel; numbers compare only where it is equal.
         variants: of the test split, each loaded as `test/<variant>`.
+        validation_variants: of the validation split, each loaded as `validation/<variant>`.
     """
 
     num_classes: int | None
@@ -67,6 +68,12 @@ class DatasetCard:
     licence: str
     fingerprint: str
     variants: tuple[str, ...]
+    validation_variants: tuple[str, ...] = ()
+
+    @property
+    def splits(self) -> tuple[str, ...]:
+        """Every split that can be loaded."""
+        return split_names(self.variants, self.validation_variants)
 
 
 def fingerprint(*parts: object) -> str:
@@ -75,12 +82,18 @@ def fingerprint(*parts: object) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
-def require_split(split: str, variants: Sequence[str]) -> None:
+def split_names(variants: Sequence[str], validation_variants: Sequence[str] = ()) -> tuple[str, ...]:
+    """The splits of a data set with these variants of its test and validation splits."""
+    tests, validations = (f"test/{name}" for name in variants), (f"validation/{name}" for name in validation_variants)
+    return *SPLITS, *tests, *validations
+
+
+def require_split(split: str, variants: Sequence[str], validation_variants: Sequence[str] = ()) -> None:
     """Refuse a split that the data set does not have.
 
     Raises:
         ValueError: naming the splits there are.
     """
-    known = (*SPLITS, *(f"test/{variant}" for variant in variants))
+    known = split_names(variants, validation_variants)
     if split not in known:
         raise ValueError(f"split must be one of {', '.join(known)}, got {split!r}")

@@ -1,5 +1,7 @@
 """One file per evaluation: `Config`, `METRICS` and `evaluate(encode, splits, config) -> {metric: value}`.
 
+A module may also say which `SPLITS` it reads, if not `DEFAULT_SPLITS`, and that it `NEEDS_LABELS`.
+
 Shares are in percent. A protocol's name ends in its version, and whatever could move its numbers is a constant beside
 it, not a setting.
 """
@@ -9,6 +11,8 @@ from typing import Annotated
 from pydantic import Field
 
 from augment import config
+
+DEFAULT_SPLITS = ("bank", "validation")
 
 Every = Annotated[int, Field(ge=1)] | None
 

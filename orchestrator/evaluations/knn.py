@@ -12,6 +12,7 @@ from orchestrator.images import ImageSet
 
 PROTOCOL = "val_knn/1"
 METRICS = (PROTOCOL, f"{PROTOCOL}_se")
+NEEDS_LABELS = True
 
 # The protocol's constants; another value is another protocol and gets another number.
 TEMPERATURE = 0.1

@@ -14,6 +14,7 @@ from orchestrator.images import ImageSet
 
 PROTOCOL = "linear_val/1"
 METRICS = (PROTOCOL, f"{PROTOCOL}_se")
+NEEDS_LABELS = True
 
 # The protocol's constants; another value is another protocol and gets another number.
 L2 = 1e-3  # of the weights, beside the mean cross-entropy; scikit-learn's C is 1 / (n * L2)

@@ -20,6 +20,7 @@ from orchestrator.images import ImageSet
 
 PROTOCOL = "view_retrieval/1"
 METRICS = (PROTOCOL, f"{PROTOCOL}_se")
+SPLITS = ("validation",)
 
 # The protocol's constants; another value is another protocol and gets another number.
 NUM_IMAGES = 1000

@@ -61,11 +61,12 @@ def run_trial(config: dict[str, Any], data: Data, dataset: dict[str, Any]) -> No
     Args:
         config: what the searcher gave Tune: the trial's `folder`.
         data: shared by all trials, mapped from Ray's object store.
-        dataset: the settings that `data` was made with; a trial that tries other ones decodes its own.
+        dataset: the settings that `data` was made with; a trial that tries other ones decodes its own, and so does one
+            whose evaluations read more splits.
     """
     folder = TrialFolder(Path(config["folder"]))
     run = resolve(folder.config()["run"])
-    if run.dump()["dataset"] != dataset:
+    if run.dump()["dataset"] != dataset or not data.splits.keys() >= set(build.splits_of(run)):
         data = build.load_data(run)
     try:
         if not folder.views.exists():

@@ -7,12 +7,13 @@ from pathlib import Path
 
 import torch
 
-from methods.contract import Method
+from methods.contract import Method, Plan
 from methods.parts import encoders
 from orchestrator import build
 from orchestrator.components import find, suggest
 from orchestrator.errors import UserError
 from orchestrator.evaluations import Timing
+from orchestrator.images import DatasetCard
 from orchestrator.spec.config import RunConfig, SweepConfig
 from orchestrator.spec.mistakes import Mistake
 
@@ -33,8 +34,9 @@ def check_run(run: RunConfig) -> list[Mistake]:
     try:
         method = _skeleton(run.method.name, json.dumps(run.dump()["method"]), run.encoder.model_dump_json())
         card = find("orchestrator.datasets", run.dataset.name).card(run.dataset)
-        build.pipeline(run, build.plan_of(run, method), card)
-        build.evaluations(run)
+        plan = build.plan_of(run, method)
+        build.pipeline(run, plan, card)
+        mistakes += _split_mistakes(run, card) + _label_mistakes(run, card, plan)
     except UserError as error:
         mistakes.append(Mistake("", str(error)))
     except ValueError as error:  # a constructor's own law, between fields or with the encoder
@@ -111,6 +113,32 @@ def check_storage(folder: Path, name: str) -> None:
         raise UserError(
             f"--storage {folder}: {place} must be writable ({error.strerror}); name another folder"
         ) from error
+
+
+def _split_mistakes(run: RunConfig, card: DatasetCard) -> list[Mistake]:
+    return [
+        Mistake(
+            f"run.evaluation.{name}",
+            f"reads {', '.join(missing)}, which run.dataset.name = {run.dataset.name} does not have; drop it",
+        )
+        for name, one in zip(run.evaluation, build.evaluations(run), strict=True)
+        if (missing := [split for split in one.splits if split not in card.splits])
+    ]
+
+
+def _label_mistakes(run: RunConfig, card: DatasetCard, plan: Plan) -> list[Mistake]:
+    """What asks for labels where the data set has none."""
+    if card.num_classes is not None:
+        return []
+    law = f"needs labels, and run.dataset.name = {run.dataset.name} as set up here has none; "
+    mistakes = [
+        Mistake(f"run.evaluation.{name}", law + "drop it, and use view_retrieval and collapse")
+        for name, one in zip(run.evaluation, build.evaluations(run), strict=True)
+        if one.needs_labels
+    ]
+    if any(pair.key_from == "labels" for pair in plan.pairs):
+        mistakes.append(Mistake("run.method.name", law + "choose another method", run.method.name))
+    return mistakes
 
 
 def _metric_mistakes(sweep: SweepConfig, run: RunConfig) -> list[Mistake]:

@@ -9,9 +9,9 @@ import pytest
 from augment.config import Config
 from orchestrator.components import find, names
 from orchestrator.datasets import synthetic
-from orchestrator.evaluations import Timing, knn
+from orchestrator.evaluations import DEFAULT_SPLITS, Timing, knn
 from orchestrator.features import pixel_features
-from orchestrator.images import SPLITS
+from orchestrator.images import ImageSet
 
 PACKAGE = "orchestrator.evaluations"
 DATA = synthetic.Config(size=8, train_size=100, validation_size=60)
@@ -24,7 +24,10 @@ def check_evaluation(module: types.ModuleType) -> None:
     assert module.evaluate.__doc__
     assert module.__doc__
 
-    splits = {split: synthetic.load(DATA, split) for split in SPLITS}
+    split_names = getattr(module, "SPLITS", DEFAULT_SPLITS)
+    assert not [split for split in split_names if split.startswith("test")], "test data are for `evaluate` alone"
+    # No data set of shapes has variants of a background, so they stand for them.
+    splits = {split: synthetic.load(DATA, split.partition("/")[0]) for split in split_names}
     before = {name: split.images.copy() for name, split in splits.items()}
     encode = pixel_features((0.5,) * 3, (0.25,) * 3)
     metrics = module.evaluate(encode, splits, config)
@@ -32,6 +35,12 @@ def check_evaluation(module: types.ModuleType) -> None:
     assert all(isinstance(value, float) and math.isfinite(value) for value in metrics.values())
     assert module.evaluate(encode, splits, config) == metrics, "no randomness of its own"
     assert all(np.array_equal(splits[name].images, images) for name, images in before.items())
+    bare = {name: ImageSet(split.images) for name, split in splits.items()}
+    if getattr(module, "NEEDS_LABELS", False):
+        with pytest.raises(ValueError, match="needs labels"):
+            module.evaluate(encode, bare, config)
+    else:
+        assert module.evaluate(encode, bare, config) == metrics, "NEEDS_LABELS must say so where labels matter"
     for name in metrics:
         if name.endswith("_se"):
             score = metrics[name.removesuffix("_se")]
@@ -64,6 +73,8 @@ def test_evaluation_keeps_the_contract(name):
         {"METRICS": ("val_knn/1",)},
         {"METRICS": ("val_knn/1_se", "val_knn/1")},
         {"PROTOCOL": "val_knn/one"},
+        {"NEEDS_LABELS": False},
+        {"SPLITS": ("bank", "test/original")},
         {"evaluate": lambda encode, splits, config: {"val_knn/1": 10, "val_knn/1_se": math.nan}},
     ],
 )
@@ -72,7 +83,7 @@ def test_malformed_evaluation_is_rejected(broken):
     vars(module).update({**vars(knn), **broken, "__name__": "malformed"})
     if "evaluate" in broken:
         module.evaluate.__doc__ = "Numbers of the wrong kind."
-    with pytest.raises(AssertionError):
+    with pytest.raises((AssertionError, ValueError)):
         check_evaluation(module)
 
 

@@ -20,6 +20,12 @@ def test_data_are_the_splits_of_a_training_and_no_test_split():
     assert data.card.num_classes == 4
 
 
+def test_data_are_only_the_splits_that_the_evaluations_read():
+    assert build.splits_of(tiny_run(evaluation={"collapse": {}, "view_retrieval": {}})) == ["train", "validation"]
+    assert build.splits_of(tiny_run(evaluation={"collapse": {}, "knn": {}})) == ["train", "validation", "bank"]
+    assert set(build.load_data(tiny_run(evaluation={"collapse": {}})).splits) == {"train", "validation"}
+
+
 def test_initial_weights_depend_on_the_seed_alone():
     first, again, other = (build.objective(tiny_run(seed=seed)).state_dict() for seed in (1, 1, 2))
     assert all(torch.equal(first[name], again[name]) for name in first)
@@ -80,11 +86,11 @@ def test_addon_loss_joins_the_objective_and_the_optimizer(user_addon):
     class Loss(torch.nn.Module):
         views = ("first",)
 
-        def __init__(self, config, num_features):
+        def __init__(self, config, num_features, plan):
             super().__init__()
             self.head = torch.nn.Linear(num_features, 1)
 
-        def forward(self, views, online):
+        def forward(self, views, online, target):
             return self.head(online["first"].features).square().mean()
 
     name = user_addon(rewrite=lambda plan, config: plan, Loss=Loss)

@@ -56,5 +56,8 @@ def test_fingerprint_depends_on_values_and_not_on_the_order_of_keys():
 
 def test_require_split_names_the_splits_there_are():
     require_split("test/original", ["original"])
+    require_split("validation/mixed_same", ["original"], ["mixed_same"])
     with pytest.raises(ValueError, match="train, bank, validation, test/original, got 'test'"):
         require_split("test", ["original"])
+    with pytest.raises(ValueError, match="test/original, validation/mixed_same, got 'validation/original'"):
+        require_split("validation/original", ["original"], ["mixed_same"])

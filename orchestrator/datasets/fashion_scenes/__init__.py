@@ -12,6 +12,7 @@ from orchestrator.datasets.fashion_scenes import ingredients
 from orchestrator.datasets.fashion_scenes.composition import VARIANTS, compose
 from orchestrator.images import DatasetCard, ImageSet, fingerprint, require_split
 
+VALIDATION_VARIANTS = ("mixed_same", "mixed_rand")  # what the background gap compares
 FORMAT = "fashion_scenes/1"  # raise it when code changes a pixel
 CLASSES = (
     "t-shirt",
@@ -38,7 +39,7 @@ class Config(BaseConfig):
         rho: probability that a training (and `test/original`) image stands before its class's own background family;
             otherwise the family is any of the ten, so 0 means independent and 1 means always the own.
         train_size: images of the splits `train` and `bank`.
-        validation_size: images of the split `validation`.
+        validation_size: images of the split `validation`, and of each of its variants.
         test_size: images of each test split.
         seed: of all draws. A smaller split is the beginning of a larger one.
     """
@@ -65,6 +66,7 @@ def card(config: Config) -> DatasetCard:
         licence=LICENCE,
         fingerprint=fingerprint(FORMAT, config.model_dump(exclude={"name"}), ingredients.checksums()),
         variants=VARIANTS,
+        validation_variants=VALIDATION_VARIANTS,
     )
 
 
@@ -82,13 +84,14 @@ def load(config: Config, split: str) -> ImageSet:
 
     `train` ties class and background by rho. `bank` shows the same garments, drawn anew, with rho = 0: labels for a kNN
     or a probe that must not reward the background. `validation` is `mixed_rand` of other garments on other photo
-    strips, and the test splits again have garments and strips of their own.
+    strips, its variants show the same garments on the same strips, drawn anew, and the test splits again have garments
+    and strips of their own.
 
     Raises:
         ValueError: if there is no such split.
         UserError: if an ingredient is missing or damaged.
     """
-    require_split(split, VARIANTS)
+    require_split(split, VARIANTS, VALIDATION_VARIANTS)
     part, _, variant = split.partition("/")
     variant = variant or ("mixed_rand" if split == "validation" else "original")
     part = "train" if part == "bank" else part
