@@ -23,8 +23,9 @@ from orchestrator.running.study import StoredStudy
 from orchestrator.running.summary import Scores, summary
 from orchestrator.running.table import Display, display
 from orchestrator.running.trial import run_trial
-from orchestrator.spec.config import RunConfig, SweepConfig
+from orchestrator.spec.config import RunConfig
 from orchestrator.spec.study_file import Study
+from orchestrator.spec.sweep_config import SweepConfig
 from orchestrator.tracking.tracker import Tracker, tracking_uri
 from orchestrator.training import hardware
 from orchestrator.training.baselines import baselines

@@ -38,7 +38,7 @@ from orchestrator.folder import write_text  # noqa: E402
 from orchestrator.running.ledger import Ledger  # noqa: E402
 from orchestrator.running.scheduler import LedgerScheduler  # noqa: E402
 from orchestrator.running.searcher import LedgerSearcher  # noqa: E402
-from orchestrator.spec.config import SweepConfig  # noqa: E402
+from orchestrator.spec.sweep_config import SweepConfig  # noqa: E402
 
 logger = logging.getLogger(__name__)
 

@@ -16,7 +16,7 @@ from optuna.trial import TrialState
 from orchestrator.errors import UserError
 from orchestrator.folder import DISK_FULL, Record, SweepFolder, TrialFolder
 from orchestrator.running.study import End, StoredStudy
-from orchestrator.spec.config import SweepConfig
+from orchestrator.spec.sweep_config import SweepConfig
 
 Values = dict[str, Any]
 

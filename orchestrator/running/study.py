@@ -21,8 +21,8 @@ from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
 from augment.draws import integer
-from orchestrator.spec.config import SamplerConfig, SweepConfig
 from orchestrator.spec.search_space import Space
+from orchestrator.spec.sweep_config import SamplerConfig, SweepConfig
 
 logger = logging.getLogger(__name__)
 optuna.logging.set_verbosity(optuna.logging.WARNING)

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from orchestrator.running.ledger import Trial
-from orchestrator.spec.config import SweepConfig
+from orchestrator.spec.sweep_config import SweepConfig
 from orchestrator.standings import rank
 
 

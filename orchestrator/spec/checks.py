@@ -14,8 +14,9 @@ from orchestrator.components import find, suggest
 from orchestrator.errors import UserError
 from orchestrator.evaluations import Timing
 from orchestrator.images import DatasetCard
-from orchestrator.spec.config import RunConfig, SweepConfig
+from orchestrator.spec.config import RunConfig
 from orchestrator.spec.mistakes import Mistake
+from orchestrator.spec.sweep_config import SweepConfig
 
 LOSS = "loss"  # what every epoch of every run reports
 

@@ -6,10 +6,11 @@ from typing import Any, cast
 
 from orchestrator.components import suggest
 from orchestrator.spec.checks import check_run, check_trial
-from orchestrator.spec.config import Json, RunConfig, SweepConfig, resolve, with_values
+from orchestrator.spec.config import Json, RunConfig, resolve, with_values
 from orchestrator.spec.mistakes import ConfigError, Mistake, show
 from orchestrator.spec.paths import value_at
 from orchestrator.spec.search_space import Choice, Dimension, Kind, Range, Space
+from orchestrator.spec.sweep_config import SweepConfig
 
 _KINDS = ("uniform", "log_uniform", "int", "choice")
 # From searched values to what is wrong with them.

@@ -9,10 +9,11 @@ from orchestrator.components import suggest
 from orchestrator.errors import UserError
 from orchestrator.spec import yaml_file
 from orchestrator.spec.checks import check_data, check_run, check_sweep
-from orchestrator.spec.config import Json, RunConfig, SweepConfig, read_sweep, resolve, with_values
+from orchestrator.spec.config import Json, RunConfig, resolve, with_values
 from orchestrator.spec.mistakes import ConfigError, Mistake, show
 from orchestrator.spec.search_section import check_comparable, check_enqueued, read_space
 from orchestrator.spec.search_space import Space
+from orchestrator.spec.sweep_config import SweepConfig, read_sweep
 
 _SECTIONS = ("sweep", "run", "search")
 T = TypeVar("T")

@@ -16,8 +16,9 @@ from orchestrator.running.execution import Interruption, cluster, execute
 from orchestrator.running.ledger import Ledger
 from orchestrator.running.study import StoredStudy
 from orchestrator.running.trial import TuneContext, run_trial
-from orchestrator.spec.config import SchedulerConfig, SweepConfig, resolve, with_values
+from orchestrator.spec.config import resolve, with_values
 from orchestrator.spec.search_space import Choice, Dimension, Range, Space
+from orchestrator.spec.sweep_config import SchedulerConfig, SweepConfig
 from tests.orchestrator.command import descendants
 from tests.orchestrator.tiny_run import tiny_run
 

@@ -11,8 +11,8 @@ from orchestrator.folder import SweepFolder, TrialFolder
 from orchestrator.running import driver, trial
 from orchestrator.running.ledger import Ledger
 from orchestrator.running.study import StoredStudy
-from orchestrator.spec.config import SchedulerConfig, SweepConfig
 from orchestrator.spec.search_space import Dimension, Range, Space
+from orchestrator.spec.sweep_config import SchedulerConfig, SweepConfig
 from tests.orchestrator.tiny_run import tiny_run
 
 SPACE = Space((Dimension("x", Range("uniform", 0, 1)),))

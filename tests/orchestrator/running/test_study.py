@@ -9,8 +9,8 @@ from optuna.storages.journal import JournalFileBackend
 from optuna.trial import TrialState
 
 from orchestrator.running.study import StoredStudy
-from orchestrator.spec.config import SamplerConfig, SchedulerConfig, SweepConfig
 from orchestrator.spec.search_space import Choice, Dimension, Range, Space
+from orchestrator.spec.sweep_config import SamplerConfig, SchedulerConfig, SweepConfig
 
 SPACE = Space(
     (

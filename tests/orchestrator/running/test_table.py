@@ -13,8 +13,8 @@ from orchestrator.running.study import StoredStudy
 from orchestrator.running.summary import summary, within_two_errors
 from orchestrator.running.table import Lines, LiveTable, event, headline, left_in, left_in_all
 from orchestrator.running.wording import best, duration, number, settings
-from orchestrator.spec.config import SchedulerConfig, SweepConfig
 from orchestrator.spec.search_space import Choice, Dimension, Range, Space
+from orchestrator.spec.sweep_config import SchedulerConfig, SweepConfig
 
 pytestmark = pytest.mark.usefixtures("_python")
 SPACE = Space((Dimension("addons.msr.weight", Range("uniform", 0, 1)), Dimension("optimizer.weight", Choice((1, 2)))))

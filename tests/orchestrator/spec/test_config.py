@@ -5,9 +5,10 @@ import pytest
 from pydantic import ValidationError
 
 from orchestrator.spec import yaml_file
-from orchestrator.spec.config import SchedulerConfig, identity, read_sweep, resolve, with_values
+from orchestrator.spec.config import identity, resolve, with_values
 from orchestrator.spec.mistakes import ConfigError
 from orchestrator.spec.paths import value_at
+from orchestrator.spec.sweep_config import SchedulerConfig, read_sweep
 from tests.orchestrator.studies import STUDY, with_changes
 
 RUN = STUDY["run"]
