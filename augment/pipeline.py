@@ -1,6 +1,7 @@
 """From a batch of images to the views that a method asked for."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import torch
 from jaxtyping import Float, Int64
@@ -8,6 +9,9 @@ from torch import Tensor
 
 from augment import draws
 from augment.views import Batch, Params, Step, View, ViewSpec
+
+# What a batch holds once per image.
+_PER_IMAGE = ("images", "masks", "backgrounds", "rows")
 
 
 class Pipeline:
@@ -51,7 +55,7 @@ class Pipeline:
         """Every view of a batch.
 
         Args:
-            batch: images in [0, 1] and perhaps masks.
+            batch: images in [0, 1], and masks, backgrounds and a bank where steps want them.
             rows: place of each image in the data set: the address of its random numbers.
             epoch: pass over the data; another one gives other views.
 
@@ -62,6 +66,7 @@ class Pipeline:
             ValueError: if a view asks for a size and no step of it gives one.
         """
         uniforms = self._draw(rows, epoch)
+        batch = replace(batch, rows=rows)
         made: dict[str, tuple[Batch, dict[str, Params]]] = {}
         for group in self._groups:
             parents = [self._views[name].parent for name in group]
@@ -145,17 +150,19 @@ def _refuse_repeated_ops(name: str, lineage: Sequence[str], steps: Mapping[str, 
 def _concatenate(batches: Sequence[Batch]) -> Batch:
     if len(batches) == 1:
         return batches[0]
-    masks = [batch.masks for batch in batches if batch.masks is not None]
-    return Batch(torch.cat([batch.images for batch in batches]), torch.cat(masks) if masks else None)
+    columns = {name: [getattr(batch, name) for batch in batches] for name in _PER_IMAGE}
+    joined = {name: torch.cat(parts) for name, parts in columns.items() if parts[0] is not None}
+    return replace(batches[0], **joined)
 
 
 def _split(batch: Batch, params: Mapping[str, Params], parts: int) -> list[tuple[Batch, dict[str, Params]]]:
     """The inverse of `_concatenate`, for the parameters too."""
-    images = batch.images.chunk(parts)
-    masks = [None] * parts if batch.masks is None else batch.masks.chunk(parts)
+    columns = {name: getattr(batch, name) for name in _PER_IMAGE}
+    chunks = {name: column.chunk(parts) for name, column in columns.items() if column is not None}
     pieces = [{op: {} for op in params} for _ in range(parts)]
     for op, values in params.items():
         for key, value in values.items():
             for piece, part in zip(pieces, value.chunk(parts), strict=True):
                 piece[op][key] = part
-    return [(Batch(images[i], masks[i]), dict(pieces[i])) for i in range(parts)]
+    batches = [replace(batch, **{name: chunk[i] for name, chunk in chunks.items()}) for i in range(parts)]
+    return [(batches[i], dict(pieces[i])) for i in range(parts)]

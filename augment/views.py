@@ -1,11 +1,11 @@
 """The nouns of augmentation: a batch of images, a view of it, and the recipe that makes one from the other."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from types import ModuleType
 from typing import Literal
 
-from jaxtyping import Float
+from jaxtyping import Float, Int64, UInt8
 from torch import Tensor
 
 from augment.config import Config
@@ -15,16 +15,46 @@ Params = Mapping[str, Tensor]
 
 
 @dataclass(frozen=True)
+class Bank:
+    """The images, resident on the device, from which a view may borrow a background or a foreground.
+
+    Args:
+        images: 0 to 255, (M, 3, H, W).
+        masks: their foreground coverage, 0 to 255, (M, 1, H, W).
+        backgrounds: the images with the hole of their foreground filled, 0 to 255, (M, 3, H, W).
+    """
+
+    images: UInt8[Tensor, "M 3 H W"]
+    masks: UInt8[Tensor, "M 1 H W"]
+    backgrounds: UInt8[Tensor, "M 3 H W"]
+
+
+@dataclass(frozen=True)
 class Batch:
     """Images on their way through the ops.
 
     Args:
         images: float, in [0, 1], (B, 3, H, W).
         masks: foreground coverage in [0, 1], (B, 1, H, W), or None where the data set has no masks.
+        backgrounds: what would be seen without the foreground, in [0, 1], (B, 3, H, W), or None where nobody needs it.
+        rows: place of each image in the data set (and in the bank, if it holds the whole set), (B,), or None.
+        bank: where ops may borrow from, or None.
     """
 
     images: Float[Tensor, "B 3 H W"]
     masks: Float[Tensor, "B 1 H W"] | None = None
+    backgrounds: Float[Tensor, "B 3 H W"] | None = None
+    rows: Int64[Tensor, "B"] | None = None
+    bank: Bank | None = None
+
+    def moved(self, move: Callable[[Tensor], Tensor]) -> "Batch":
+        """The batch after one geometric change of everything that has a place in the image.
+
+        Args:
+            move: from (B, C, H, W) to (B, C, H2, W2).
+        """
+        planes = {"images": self.images, "masks": self.masks, "backgrounds": self.backgrounds}
+        return replace(self, **{name: move(plane) for name, plane in planes.items() if plane is not None})
 
 
 @dataclass(frozen=True)

@@ -10,10 +10,12 @@ from typing import Literal, Protocol, runtime_checkable
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from augment.views import View, ViewSpec
+from augment.views import Step, View, ViewSpec
 
 # Share of the training budget done, a 0-d tensor in [0, 1], to a 0-d weight.
 Weight = Callable[[Tensor], Tensor]
+# The views of a batch, by name, to a 0-d tensor.
+Measure = Callable[[Mapping[str, View]], Tensor]
 KeySource = Literal["target", "online", "prediction", "codes", "labels"]
 
 
@@ -44,17 +46,21 @@ class Pair:
 
 @dataclass(frozen=True)
 class Plan:
-    """The views a method wants, the pairs it compares, and the schedules worth a curve of their own.
+    """The views a method wants, the pairs it compares, and what is worth a curve of its own.
 
     Args:
         views: by name; every name is also part of the view's random streams.
         pairs: at most one for each ordered pair of views.
         schedules: functions of progress to log beside the losses, by metric name.
+        measures: functions of the views to log beside the losses, by metric name.
+        recipes: that views name and that are not the user's but an add-on's, by name (`<add-on>/<recipe>`).
     """
 
     views: Mapping[str, ViewSpec]
     pairs: Sequence[Pair]
     schedules: Mapping[str, Weight] = field(default_factory=dict)
+    measures: Mapping[str, Measure] = field(default_factory=dict)
+    recipes: Mapping[str, Sequence[Step]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -85,6 +91,26 @@ class Losses:
     total: Float[Tensor, ""]
     parts: Mapping[str, Tensor] = field(default_factory=dict)
     keys: Mapping[str, Tensor] = field(default_factory=dict)
+
+
+class Encoder(nn.Module):
+    """The network that a user keeps: `methods/encoders/<name>.py` defines `Config` and `build(config) -> Encoder`.
+
+    It maps normalised images (B, 3, H, W) to pooled features (B, num_features). A class and no protocol, because a
+    method needs a module that says its width, and Python has no type for both.
+    """
+
+    num_features: int
+
+
+class Encoder(nn.Module):
+    """The network that a user keeps: `methods/encoders/<name>.py` defines `Config` and `build(config) -> Encoder`.
+
+    It maps normalised images (B, 3, H, W) to pooled features (B, num_features). A class and no protocol, because a
+    method needs a module that says its width, and Python has no type for both.
+    """
+
+    num_features: int
 
 
 @runtime_checkable
@@ -138,14 +164,16 @@ class AddOn(Protocol):
 
 @runtime_checkable
 class AddOnLoss(Protocol):
-    """An add-on's own loss module, given every view and what the online network made of it.
+    """An add-on's own loss module, `Loss(config, num_features, plan)`, made for the plan as all add-ons left it.
 
     Args:
-        views: the views whose online encoding the loss reads, encoded even if no pair needs them.
+        views: the views whose online encoding the loss wants, encoded even if no pair needs them.
     """
 
     views: tuple[str, ...]
 
-    def __call__(self, views: Mapping[str, View], online: Mapping[str, Encoded]) -> Tensor:
-        """The scalar loss, weighted."""
+    def __call__(
+        self, views: Mapping[str, View], online: Mapping[str, Encoded], target: Mapping[str, Encoded]
+    ) -> Tensor:
+        """The scalar loss, weighted; `online` and `target` hold the views that went through the network or its twin."""
         ...

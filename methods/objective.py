@@ -65,7 +65,7 @@ class Objective(nn.Module):
 
         Returns:
             The total; as parts every pair's unweighted `loss/<query>-<key>`, every add-on's `loss/<add-on>` and the
-            plan's schedules; and the keys to hand to `after_step`.
+            plan's schedules and measures; and the keys to hand to `after_step`.
         """
         online = {view: _full_precision(self.method.encode(views[view].images)) for view in self._online}
         target = self._encode_target(views)
@@ -80,9 +80,10 @@ class Objective(nn.Module):
                 terms.append(loss * _as(pair.weight_at(progress), loss))
                 parts[f"loss/{pair.query}-{pair.key}"] = loss.detach()
             for name, addon_loss in self.addon_losses.items():
-                terms.append(addon_loss(views, online))
+                terms.append(addon_loss(views, online, target))
                 parts[f"loss/{name}"] = terms[-1].detach()
             parts |= {name: schedule(progress) for name, schedule in self.plan.schedules.items()}
+            parts |= {name: measure(views) for name, measure in self.plan.measures.items()}
             total = torch.stack(terms).sum()
         own = [pair for pair in self.plan.pairs if pair.key_from in _OWN_KEYS]
         return Losses(total, parts, {pair.key: keys[pair.key_from, pair.key].detach() for pair in own})

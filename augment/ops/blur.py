@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Annotated
 
 import torch
@@ -65,7 +66,7 @@ def apply(batch: Batch, params: Params, size: int | None = None) -> Batch:
     """
     height, width = batch.images.shape[-2:]
     down, across = _banded(params["kernel"], height)[:, None], _banded(params["kernel"], width)[:, None].mT
-    return Batch(down @ (batch.images @ across), batch.masks)
+    return replace(batch, images=down @ (batch.images @ across))
 
 
 def describe(params: Params) -> Float[Tensor, "B 1"]:

@@ -1,6 +1,7 @@
 """Colour jitter: brightness, contrast, saturation and hue, in an order drawn for each image."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 import torch
 from jaxtyping import Float, Int64
@@ -96,7 +97,7 @@ def apply(batch: Batch, params: Params, size: int | None = None) -> Batch:
     images = rotate_hue(images, params["hue"])
     for place in (1, 2, 3):
         images = _blend(images, torch.where(hue_place < place, factors[:, place], 1.0), order[:, place])
-    return Batch(images, batch.masks)
+    return replace(batch, images=images)
 
 
 def describe(params: Params) -> Float[Tensor, "B 4"]:

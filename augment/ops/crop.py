@@ -94,14 +94,11 @@ def apply(batch: Batch, params: Params, size: int | None = None) -> Batch:
         grid = torch.stack(
             torch.broadcast_tensors(_coordinates(*columns)[:, None, :], _coordinates(*rows)[:, :, None]), dim=-1
         )
-        resampled = [
-            F.grid_sample(plane, grid, mode="bilinear", padding_mode="border", align_corners=False)
-            for plane in _planes(batch)
-        ]
-    else:
-        down, across = _filters(*rows)[:, None], _filters(*columns)[:, None].mT
-        resampled = [down @ (plane @ across) for plane in _planes(batch)]
-    return Batch(*resampled)
+        return batch.moved(
+            lambda plane: F.grid_sample(plane, grid, mode="bilinear", padding_mode="border", align_corners=False)
+        )
+    down, across = _filters(*rows)[:, None], _filters(*columns)[:, None].mT
+    return batch.moved(lambda plane: down @ (plane @ across))
 
 
 def describe(params: Params) -> Float[Tensor, "B 4"]:
@@ -138,10 +135,6 @@ def _largest(height: int, width: int, ratio: tuple[float, float]) -> tuple[int, 
     if width / height > ratio[1]:
         return height, round(height * ratio[1])
     return height, width
-
-
-def _planes(batch: Batch) -> list[Tensor]:
-    return [batch.images] if batch.masks is None else [batch.images, batch.masks]
 
 
 def _coordinates(

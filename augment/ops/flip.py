@@ -39,9 +39,7 @@ def sample(config: Config, shape: tuple[int, int], uniforms: Float[Tensor, "B sl
 def apply(batch: Batch, params: Params, size: int | None = None) -> Batch:
     """Mirror the drawn images and their masks left to right; `size` is of no influence."""
     flipped = params["flipped"][:, None, None, None]
-    images = torch.where(flipped, batch.images.flip(-1), batch.images)
-    masks = None if batch.masks is None else torch.where(flipped, batch.masks.flip(-1), batch.masks)
-    return Batch(images, masks)
+    return batch.moved(lambda plane: torch.where(flipped, plane.flip(-1), plane))
 
 
 def describe(params: Params) -> Float[Tensor, "B 1"]:

@@ -1,6 +1,7 @@
 """Grayscale: all three channels become the luma."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 import torch
 from jaxtyping import Float
@@ -47,7 +48,8 @@ def sample(config: Config, shape: tuple[int, int], uniforms: Float[Tensor, "B sl
 
 def apply(batch: Batch, params: Params, size: int | None = None) -> Batch:
     """Take the colour from the drawn images; `size` is of no influence."""
-    return Batch(torch.where(params["gray"][:, None, None, None], luma(batch.images), batch.images), batch.masks)
+    gray = params["gray"][:, None, None, None]
+    return replace(batch, images=torch.where(gray, luma(batch.images), batch.images))
 
 
 def describe(params: Params) -> Float[Tensor, "B 1"]:

@@ -1,6 +1,7 @@
 """Solarize: invert every value at or above a threshold."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Annotated
 
 import torch
@@ -56,7 +57,7 @@ def apply(batch: Batch, params: Params, size: int | None = None) -> Batch:
     """
     threshold = params["threshold"]
     threshold = torch.where(threshold < 1, threshold, torch.inf)[:, None, None, None]
-    return Batch(torch.where(batch.images >= threshold, 1 - batch.images, batch.images), batch.masks)
+    return replace(batch, images=torch.where(batch.images >= threshold, 1 - batch.images, batch.images))
 
 
 def describe(params: Params) -> Float[Tensor, "B 1"]:

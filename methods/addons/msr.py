@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Literal
 
 import torch
@@ -116,7 +117,7 @@ def rewrite(plan: Plan, config: Config) -> Plan:
         pairs.append(Pair(query, pair.key, _times(pair, weak), pair.key_from, pair.negatives))
         peers = tuple(_child(view) for view in pair.negatives)
         pairs.append(Pair(query, _child(pair.key), _times(pair, aggressive), _PEER_KEYS[pair.key_from], peers))
-    return Plan(views, pairs, {**plan.schedules, "msr/weight": aggressive})
+    return replace(plan, views=views, pairs=pairs, schedules={**plan.schedules, "msr/weight": aggressive})
 
 
 def _child(view: str) -> str:

@@ -10,8 +10,9 @@ from augment.views import View, ViewSpec
 from methods import byol
 from methods.addons import msr
 from methods.contract import Encoded, Pair, Plan
+from methods.encoders import resnet
 from methods.objective import Objective
-from methods.parts import encoders, initial
+from methods.parts import initial
 from tests.methods import small
 
 WEAK = ViewSpec(("weak",))
@@ -66,7 +67,9 @@ class FeatureLoss(nn.Module):
         self.head = nn.Linear(1, 1, bias=False)
         nn.init.constant_(self.head.weight, 3)
 
-    def forward(self, views: Mapping[str, View], online: Mapping[str, Encoded]) -> Tensor:
+    def forward(
+        self, views: Mapping[str, View], online: Mapping[str, Encoded], target: Mapping[str, Encoded]
+    ) -> Tensor:
         return self.head(online["extra"].features).mean()
 
 
@@ -193,7 +196,7 @@ def test_target_keys_need_a_twin():
 
 
 def test_low_precision_ends_before_the_loss():
-    method = byol.Method(byol.Config(hidden=8, outputs=4), encoders.build(small.ENCODER))
+    method = byol.Method(byol.Config(hidden=8, outputs=4), resnet.build(small.ENCODER))
     initial.initialise(method, 0)
     plan = msr.rewrite(method.plan(), msr.Config())
     views = {name: View(draws.normal(0, name, (4, 3, 8, 8))) for name in plan.views}
