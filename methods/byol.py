@@ -10,8 +10,7 @@ from torch.nn.functional import cosine_similarity
 from augment.config import Config as BaseConfig
 from augment.config import Probability
 from augment.views import ViewSpec
-from methods.contract import Encoded, Pair, Plan
-from methods.parts.encoders import ResNet
+from methods.contract import Encoded, Encoder, Pair, Plan
 from methods.parts.heads import mlp
 from methods.parts.twin import Twin, cosine_momentum
 
@@ -41,7 +40,7 @@ class Method(nn.Module):
         gives the code's sequence of twins, since its first move is a no-op.
     """
 
-    def __init__(self, config: Config, encoder: ResNet) -> None:
+    def __init__(self, config: Config, encoder: Encoder) -> None:
         super().__init__()
         self.momentum = config.momentum
         self.encoder: nn.Module = encoder

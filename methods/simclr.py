@@ -10,8 +10,7 @@ from torch.nn.functional import cross_entropy, normalize
 
 from augment.config import Config as BaseConfig
 from augment.views import ViewSpec
-from methods.contract import Encoded, Pair, Plan
-from methods.parts.encoders import ResNet
+from methods.contract import Encoded, Encoder, Pair, Plan
 from methods.parts.heads import mlp
 
 
@@ -38,7 +37,7 @@ class Method(nn.Module):
         for CIFAR-10). Batch-norm statistics are per view, where the official code has them over both.
     """
 
-    def __init__(self, config: Config, encoder: ResNet) -> None:
+    def __init__(self, config: Config, encoder: Encoder) -> None:
         super().__init__()
         self.temperature = config.temperature
         self.encoder: nn.Module = encoder

@@ -8,9 +8,8 @@ from torch.optim import Optimizer
 
 from augment.pipeline import Pipeline
 from augment.views import Step
-from methods.contract import Method, Plan
+from methods.contract import Encoder, Method, Plan
 from methods.objective import Objective
-from methods.parts import encoders
 from methods.parts.initial import initialise
 from orchestrator.components import find
 from orchestrator.errors import UserError
@@ -71,6 +70,11 @@ def splits_of(run: RunConfig) -> list[str]:
     return list(dict.fromkeys(["train", *(split for one in evaluations(run) for split in one.splits)]))
 
 
+def encoder(run: RunConfig) -> Encoder:
+    """The run's encoder, its weights still to be drawn."""
+    return find("methods.encoders", run.encoder.name).build(run.encoder)
+
+
 def plan_of(run: RunConfig, method: Method) -> Plan:
     """The method's plan, rewritten by each add-on in turn.
 
@@ -92,15 +96,15 @@ def objective(run: RunConfig) -> Objective:
     Raises:
         UserError: if an add-on does not fit the method.
     """
-    encoder = encoders.build(run.encoder)
-    method = find("methods", run.method.name).Method(run.method, encoder)
+    network = encoder(run)
+    method = find("methods", run.method.name).Method(run.method, network)
     plan = plan_of(run, method)
     losses = {}
     for name, config in run.addons.items():
         module = find("methods.addons", name)
         if hasattr(module, "Loss"):
             # Modules inside modules cannot have a dot in their name, as a user's own add-on has.
-            losses[name.replace(".", "_")] = module.Loss(config, encoder.num_features)
+            losses[name.replace(".", "_")] = module.Loss(config, network.num_features)
     try:
         built = Objective(method, plan, losses)
     except ValueError as error:

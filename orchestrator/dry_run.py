@@ -62,8 +62,9 @@ def dry_run(study: Study) -> str:
 
 
 def _objective_lines(study: Study, plan: Plan) -> Iterator[str]:
-    run = study.run
-    yield f"\nobjective: {' + '.join([run.method.name, *run.addons])} over {run.encoder.name}, {run.dataset.name}"
+    run, settings = study.run, study.run.dump()["encoder"]
+    encoder = f"{settings.pop('name')} ({', '.join(f'{name} {value}' for name, value in settings.items())})"
+    yield f"\nobjective: {' + '.join([run.method.name, *run.addons])} over {encoder}, {run.dataset.name}"
     for name, spec in plan.views.items():
         ops = [op for recipe in spec.recipe for op in run.augment.recipes[recipe]]
         yield f"  view {name}: {', '.join(ops)}, from {spec.parent or 'the image'}"

@@ -9,7 +9,6 @@ from PIL import Image, ImageDraw
 from torch import Tensor
 
 from augment.views import Batch
-from methods.parts import encoders
 from orchestrator import build
 from orchestrator.build import Data
 from orchestrator.components import find
@@ -32,7 +31,7 @@ def write(path: Path, run: RunConfig, data: Data) -> None:
 def draw(run: RunConfig, data: Data) -> Image.Image:
     """A row for each of the first images of `train`: the image itself, then the very views that epoch 1 makes of it."""
     images = torch.from_dlpack(data.splits["train"].images[:NUM_ROWS]).permute(0, 3, 1, 2).float() / 255
-    method = find("methods", run.method.name).Method(run.method, encoders.build(run.encoder))
+    method = find("methods", run.method.name).Method(run.method, build.encoder(run))
     pipeline = build.pipeline(run, build.plan_of(run, method), data.card)
     views = pipeline(Batch(images), torch.arange(len(images)), _EPOCH)
     mean, std = (torch.tensor(values).view(3, 1, 1) for values in (data.card.mean, data.card.std))

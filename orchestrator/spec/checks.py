@@ -8,7 +8,6 @@ from pathlib import Path
 import torch
 
 from methods.contract import Method, Plan
-from methods.parts import encoders
 from orchestrator import build
 from orchestrator.components import find, suggest
 from orchestrator.errors import UserError
@@ -33,7 +32,7 @@ def check_run(run: RunConfig) -> list[Mistake]:
         law = f"warmup_epochs < {epochs} must hold, the whole budget (run.training.epochs)"
         mistakes.append(Mistake("run.optimizer.warmup_epochs", law, f"{warmup:g}"))
     try:
-        method = _skeleton(run.method.name, json.dumps(run.dump()["method"]), run.encoder.model_dump_json())
+        method = _skeleton(json.dumps(run.dump()["method"]), json.dumps(run.dump()["encoder"]))
         card = find("orchestrator.datasets", run.dataset.name).card(run.dataset)
         plan = build.plan_of(run, method)
         build.pipeline(run, plan, card)
@@ -166,10 +165,10 @@ def _metric_mistakes(sweep: SweepConfig, run: RunConfig) -> list[Mistake]:
 
 # Remembered, because a search space is tried at hundreds of settings that mostly share one method.
 @lru_cache(maxsize=32)
-def _skeleton(name: str, settings: str, encoder: str) -> Method:
-    """A method without numbers in it: enough to ask for its plan."""
-    module = find("methods", name)
+def _skeleton(method: str, encoder: str) -> Method:
+    """A method without numbers in it, from its and its encoder's settings in JSON: enough to ask for its plan."""
+    methods = find("methods", json.loads(method)["name"])
+    encoders = find("methods.encoders", json.loads(encoder)["name"])
     with torch.device("meta"):
-        return module.Method(
-            module.Config.model_validate_json(settings), encoders.build(encoders.Config.model_validate_json(encoder))
-        )
+        network = encoders.build(encoders.Config.model_validate_json(encoder))
+        return methods.Method(methods.Config.model_validate_json(method), network)

@@ -9,7 +9,6 @@ from typing import Any, Protocol, runtime_checkable
 from pydantic import Field, InstanceOf, ValidationError
 
 from augment.config import Config
-from methods.parts import encoders
 from orchestrator.components import suggest
 from orchestrator.spec.mistakes import ConfigError, Mistake, show, translate
 from orchestrator.spec.paths import locate
@@ -54,7 +53,7 @@ class RunConfig(Config):
         augment: strength and recipes.
         method: `methods.<name>.Config`.
         addons: by name, `methods.addons.<name>.Config`, in the order in which they rewrite the plan.
-        encoder: the network that is trained and exported.
+        encoder: `methods.encoders.<name>.Config`, the network that is trained and exported.
         optimizer: how it is trained.
         training: how long, and on what arithmetic.
         evaluation: by name, `orchestrator.evaluations.<name>.Config`.
@@ -65,7 +64,7 @@ class RunConfig(Config):
     augment: AugmentConfig
     method: InstanceOf[Named]
     addons: dict[str, InstanceOf[Config]] = Field(default_factory=dict)
-    encoder: encoders.Config
+    encoder: InstanceOf[Named]
     optimizer: optimizers.Config
     training: TrainingConfig
     evaluation: dict[str, InstanceOf[Config]]
@@ -133,6 +132,8 @@ def _section(key: str, raw: Any, mistakes: list[Mistake]) -> Any:
         return None
     if key == "method":
         return chosen("methods", raw, path, mistakes)
+    if key == "encoder":
+        return chosen("methods.encoders", raw, path, mistakes)
     if key == "dataset":
         return chosen("orchestrator.datasets", raw, path, mistakes)
     if key == "addons":
@@ -141,7 +142,7 @@ def _section(key: str, raw: Any, mistakes: list[Mistake]) -> Any:
         return named("orchestrator.evaluations", raw, path, mistakes)
     if key == "augment":
         return _augment(raw, mistakes)
-    plain = {"encoder": encoders.Config, "optimizer": optimizers.Config, "training": TrainingConfig}
+    plain = {"optimizer": optimizers.Config, "training": TrainingConfig}
     return read(plain[key], raw, path, mistakes)
 
 

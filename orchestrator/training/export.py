@@ -12,7 +12,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
-from methods.parts import encoders
+from orchestrator.components import find
 from orchestrator.errors import UserError
 from orchestrator.folder import ENCODER_CARD, ENCODER_WEIGHTS, write_text
 from orchestrator.images import DatasetCard
@@ -20,7 +20,7 @@ from orchestrator.spec.config import RunConfig, identity
 from orchestrator.training import hardware
 from orchestrator.training.context import Report
 
-FORMAT = "augsweep-encoder/1"
+FORMAT = "augsweep-encoder/2"
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ def describe(run: RunConfig, card: DatasetCard, metrics: Report) -> dict[str, An
     """
     return {
         "format": FORMAT,
-        "encoder": run.encoder.model_dump(mode="json"),
+        "encoder": run.dump()["encoder"],
         "input": {"size": card.size, "mean": list(card.mean), "std": list(card.std), "range": [0, 1]},
         "data": {"name": run.dataset.name, "fingerprint": card.fingerprint, "licence": card.licence},
         "method": run.method.name,
@@ -89,7 +89,8 @@ def read(folder: Path) -> Exported:
         card = json.loads((folder / ENCODER_CARD).read_text(encoding="utf-8"))
         if card["format"] != FORMAT:
             raise UserError(f"{folder / ENCODER_CARD}: format = {card['format']}: {FORMAT} must hold; export it anew")
-        encoder = encoders.build(encoders.Config.model_validate(card["encoder"]))
+        module = find("methods.encoders", card["encoder"]["name"])
+        encoder = module.build(module.Config.model_validate(card["encoder"]))
         encoder.load_state_dict(load_file(folder / ENCODER_WEIGHTS))
     except (SafetensorError, ValueError, KeyError, RuntimeError) as error:
         raise UserError(f"{folder}: the exported encoder is damaged ({type(error).__name__}): {error}") from error

@@ -36,7 +36,7 @@ def run_config(batch: int, threads: int) -> RunConfig:
             "dataset": {"name": "synthetic", "size": 32, "train_size": 4 * batch, "validation_size": 16},
             "augment": {"recipes": ops},
             "method": {"name": "simclr", "temperature": 0.2},
-            "encoder": {"name": "resnet8", "stem": "strided"},
+            "encoder": {"name": "resnet", "depth": 8, "stem": "strided"},
             "optimizer": {"lr": 0.1},
             "training": {"epochs": 1000, "batch_size": batch, "threads": threads, "precision": "fp32"},
             "evaluation": {},

@@ -14,8 +14,8 @@ from augment.config import Config
 from augment.views import View
 from methods import addons
 from methods.contract import AddOn
+from methods.encoders import resnet
 from methods.objective import Objective
-from methods.parts import encoders
 from methods.parts.initial import initialise
 from tests.contracts.test_every_method import MODULES as METHODS
 from tests.contracts.test_every_method import planted
@@ -48,7 +48,7 @@ def test_is_an_addon(module):
 @pytest.mark.parametrize("method", METHODS, ids=lambda module: module.__name__)
 @pytest.mark.parametrize("module", MODULES, ids=lambda module: module.__name__)
 def test_rewritten_plan_trains_or_is_refused_by_name(module, method):
-    networks = method.Method(method.Config(), encoders.build(encoders.Config(name="resnet8", width=0.25)))
+    networks = method.Method(method.Config(), resnet.build(resnet.Config(depth=8, width=0.25)))
     initialise(networks, 0)
     plan = networks.plan()
     before = deepcopy(plan)

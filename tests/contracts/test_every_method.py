@@ -15,8 +15,8 @@ from augment import draws
 from augment.config import Config
 from augment.views import View
 from methods.contract import Losses, Method
+from methods.encoders import resnet
 from methods.objective import Objective
-from methods.parts import encoders
 from methods.parts.initial import initialise
 
 PAGES = {"contract", "objective"}  # what methods are made with
@@ -30,7 +30,7 @@ BATCH = 4
 
 
 def build(module: ModuleType) -> Objective:
-    method = module.Method(module.Config(), encoders.build(encoders.Config(name="resnet8", width=0.25)))
+    method = module.Method(module.Config(), resnet.build(resnet.Config(depth=8, width=0.25)))
     initialise(method, 0)
     return Objective(method, method.plan(), {})
 

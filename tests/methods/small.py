@@ -9,27 +9,28 @@ from augment import draws
 from augment.views import View
 from methods import byol, simclr
 from methods.contract import Plan
+from methods.encoders import resnet
 from methods.objective import Objective
-from methods.parts import encoders, initial
+from methods.parts import initial
 
-ENCODER = encoders.Config(name="resnet8", stem="strided", width=0.25)
+ENCODER = resnet.Config(depth=8, stem="strided", width=0.25)
 
 
 def simclr_method(seed: int = 0, **fields) -> simclr.Method:
     config = simclr.Config(**{"projector_hidden": 12, "projector_outputs": 6, **fields})
-    return initialised(simclr.Method(config, encoders.build(ENCODER)), seed)
+    return initialised(simclr.Method(config, resnet.build(ENCODER)), seed)
 
 
 def byol_method(seed: int = 0, **fields) -> byol.Method:
     config = byol.Config(**{"hidden": 12, "outputs": 6, **fields})
-    return initialised(byol.Method(config, encoders.build(ENCODER)), seed)
+    return initialised(byol.Method(config, resnet.build(ENCODER)), seed)
 
 
 def initialised(method: nn.Module, seed: int) -> nn.Module:
     """In float64, and with no norm at 0, so that every parameter has a gradient to compare."""
     initial.initialise(method, seed)
     for module in method.modules():
-        if isinstance(module, encoders.BasicBlock):
+        if isinstance(module, resnet.BasicBlock):
             nn.init.constant_(module.bn2.weight, 0.5)
     return method.double()
 

@@ -17,7 +17,7 @@ RUN: dict[str, Any] = {
     "augment": {"recipes": {"weak": {"crop": {}, "flip": {}}, "aggressive": {"color_jitter": {}}}},
     "method": {"name": "simclr"},
     "addons": {"msr": {"base_weight": 0.4, "schedule": "cosine"}},
-    "encoder": {"name": "resnet8", "width": 0.5},
+    "encoder": {"name": "resnet", "depth": 8, "width": 0.5},
     "optimizer": {"name": "sgd", "lr": 0.1},
     "training": {"epochs": EPOCHS, "batch_size": 32},
     "evaluation": {"knn": {"every": 1}, "linear": {}},
@@ -64,5 +64,5 @@ def end(trial: TrialFolder, state: str, reason: str | None = None) -> None:
     last = trial.reports()[-1]
     if state == "finished":
         trial.encoder_weights.write_bytes(b"\0" * 1000)
-        trial.encoder_card.write_text('{"name": "resnet8"}', encoding="utf-8")
+        trial.encoder_card.write_text('{"name": "resnet"}', encoding="utf-8")
     trial.write_result({"state": state, "reason": reason, "epoch": last["epoch"], "value": last[METRIC]})

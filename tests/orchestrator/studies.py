@@ -13,7 +13,7 @@ STUDY: dict[str, Any] = {
         "augment": {"recipes": {"weak": {"crop": {}, "flip": {}}, "aggressive": {"color_jitter": {}, "grayscale": {}}}},
         "method": {"name": "simclr", "projector_hidden": 16, "projector_outputs": 8},
         "addons": {"msr": {"base_weight": 0.3, "schedule": "cosine"}},
-        "encoder": {"name": "resnet8", "width": 0.25},
+        "encoder": {"name": "resnet", "depth": 8, "width": 0.25},
         "optimizer": {"lr": 0.1},
         "training": {"epochs": 3, "batch_size": 16},
         "evaluation": {"knn": {"every": 1}, "linear": {}},

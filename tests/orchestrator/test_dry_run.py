@@ -17,7 +17,7 @@ def test_dry_run_shows_the_resolved_plan_the_search_and_the_cost(tmp_path):
     changes = {"sweep.enqueue": [{"addons.msr.schedule": "cosine"}], "sweep.scheduler": {"name": "asha", "grace": 0.3}}
     text = dry_run(load_study(write_study(tmp_path, with_changes(changes, search=SEARCH))))
     assert "sweep study, 3 trials of 3 epochs, 1 at a time, for the maximum of val_knn/1" in text
-    assert "objective: simclr + msr over resnet8, synthetic" in text
+    assert "objective: simclr + msr over resnet (depth 8, stem cifar, width 0.25), synthetic" in text
     assert "view first_aggressive: color_jitter, grayscale, from first" in text
     assert "pair first_aggressive -> second (online), weight 0.425 (halfway)" in text  # (1 - 0.3 / 2) / 2
     assert "addons.msr.steps: int [1, 4]  when addons.msr.schedule = step" in text

@@ -12,9 +12,8 @@ from mlflow import MlflowClient
 from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
 
-from methods.parts import encoders
 from methods.parts.initial import initialise
-from orchestrator import evaluate, held_out, scores
+from orchestrator import build, evaluate, held_out, scores
 from orchestrator.components import find
 from orchestrator.errors import UserError
 from orchestrator.evaluations import linear
@@ -36,7 +35,7 @@ def finished_trial(folder: SweepFolder, number: int, dataset: dict | None = None
     trial.write_config(trial.config() | {"run": run.dump()})
     report(trial, *range(1, 7))
     end(trial, "finished")
-    encoder = encoders.build(run.encoder)
+    encoder = build.encoder(run)
     initialise(encoder, number)
     card = find("orchestrator.datasets", run.dataset.name).card(run.dataset)
     export.write(trial.path, encoder.state_dict(), export.describe(run, card, {}))

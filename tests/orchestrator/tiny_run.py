@@ -14,7 +14,7 @@ RUN: dict[str, Any] = {
     "augment": {"recipes": {"weak": {"crop": {}, "flip": {}}, "aggressive": {"color_jitter": {}, "grayscale": {}}}},
     "method": {"name": "byol", "hidden": 16, "outputs": 8},
     "addons": {"msr": {}},
-    "encoder": {"name": "resnet8", "width": 0.25},
+    "encoder": {"name": "resnet", "depth": 8, "width": 0.25},
     "optimizer": {"lr": 0.4},
     "training": {"epochs": 2, "batch_size": 16},
     "evaluation": {"knn": {}, "collapse": {}, "linear": {}, "view_retrieval": {}},

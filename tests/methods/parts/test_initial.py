@@ -6,14 +6,14 @@ from scipy import stats
 from torch import nn
 
 from methods import byol, simclr
-from methods.parts import encoders
+from methods.encoders import resnet
 from methods.parts.initial import initialise
 
-CONFIG = encoders.Config(name="resnet8")
+CONFIG = resnet.Config(depth=8)
 
 
 def test_weights_depend_on_seed_and_name_only():
-    a, b, c = (byol.Method(byol.Config(), encoders.build(CONFIG)) for _ in range(3))
+    a, b, c = (byol.Method(byol.Config(), resnet.build(CONFIG)) for _ in range(3))
     torch.nn.Linear(3, 3)  # moves torch's own generator, which must not matter
     initialise(a, 7)
     initialise(b, 7)
@@ -25,15 +25,15 @@ def test_weights_depend_on_seed_and_name_only():
 
 
 def test_another_method_around_the_encoder_does_not_change_its_weights():
-    a = byol.Method(byol.Config(), encoders.build(CONFIG))
-    b = simclr.Method(simclr.Config(), encoders.build(CONFIG))
+    a = byol.Method(byol.Config(), resnet.build(CONFIG))
+    b = simclr.Method(simclr.Config(), resnet.build(CONFIG))
     initialise(a, 7)
     initialise(b, 7)
     assert all(torch.equal(x, y) for x, y in zip(a.encoder.parameters(), b.encoder.parameters(), strict=True))
 
 
 def test_no_two_layers_share_their_draws():
-    method = byol.Method(byol.Config(hidden=64, outputs=64), encoders.build(CONFIG))
+    method = byol.Method(byol.Config(hidden=64, outputs=64), resnet.build(CONFIG))
     initialise(method, 0)
     square = [p for p in (method.projector[0].weight, method.projector[3].weight, method.predictor[0].weight)]
     assert not torch.equal(square[0], square[1])
@@ -41,7 +41,7 @@ def test_no_two_layers_share_their_draws():
 
 
 def test_convolutions_are_normal_with_fan_out_variance():
-    encoder = encoders.build(CONFIG)
+    encoder = resnet.build(CONFIG)
     initialise(encoder, 0)
     weight = encoder.layer3[0].conv1.weight.detach()  # 32 channels to 64
     expected = nn.init.kaiming_normal_(torch.empty_like(weight), mode="fan_out", nonlinearity="relu").std()
@@ -50,7 +50,7 @@ def test_convolutions_are_normal_with_fan_out_variance():
 
 
 def test_linear_layers_are_uniform_within_torchs_bound():
-    method = simclr.Method(simclr.Config(), encoders.build(CONFIG))
+    method = simclr.Method(simclr.Config(), resnet.build(CONFIG))
     initialise(method, 0)
     bound = 1 / math.sqrt(64)
     for values in (method.projector[0].weight, method.projector[0].bias):
@@ -58,7 +58,7 @@ def test_linear_layers_are_uniform_within_torchs_bound():
 
 
 def test_norms_keep_their_constants_and_twin_is_a_copy():
-    method = byol.Method(byol.Config(), encoders.build(CONFIG))
+    method = byol.Method(byol.Config(), resnet.build(CONFIG))
     initialise(method, 3)
     assert not method.encoder.layer1[0].bn2.weight.any()
     assert method.encoder.bn1.weight.eq(1).all()

@@ -3,7 +3,6 @@ import json
 import pytest
 import torch
 
-from methods.parts import encoders
 from methods.parts.initial import initialise
 from orchestrator import build
 from orchestrator.errors import UserError
@@ -14,7 +13,7 @@ from tests.orchestrator.tiny_run import tiny_run
 @pytest.fixture
 def exported(tmp_path):
     run = tiny_run()
-    encoder = encoders.build(run.encoder)
+    encoder = build.encoder(run)
     initialise(encoder, 1)
     encoder = encoder.to(memory_format=torch.channels_last)
     encoder.train()(torch.rand(4, 3, 16, 16))  # moves the running statistics
@@ -64,5 +63,5 @@ def test_torn_file_is_one_clear_error(exported, name):
 def test_other_formats_are_refused(exported):
     folder, _, card = exported
     (folder / "encoder.json").write_text(json.dumps({**card, "format": "augsweep-encoder/0"}))
-    with pytest.raises(UserError, match="augsweep-encoder/1 must hold"):
+    with pytest.raises(UserError, match="augsweep-encoder/2 must hold"):
         export.read(folder)

@@ -1,9 +1,9 @@
 import pytest
 import torch
 from pydantic import ValidationError
-from torchvision.models import resnet18
+from torchvision import models
 
-from methods.parts import encoders
+from methods.encoders import resnet
 
 
 def randomised(encoder: torch.nn.Module) -> torch.nn.Module:
@@ -22,20 +22,22 @@ def images(batch: int, size: int) -> torch.Tensor:
 
 
 @pytest.mark.parametrize("train", [True, False])
-def test_resnet18_with_imagenet_stem_is_torchvisions(train):
-    ours = randomised(encoders.build(encoders.Config(stem="imagenet"))).train(train)
-    theirs = resnet18(zero_init_residual=True).train(train)
+@pytest.mark.parametrize("depth", [18, 34, 50])
+def test_imagenet_stem_is_torchvisions(depth, train):
+    ours = randomised(resnet.build(resnet.Config(depth=depth, stem="imagenet"))).train(train)
+    theirs = models.get_model(f"resnet{depth}", zero_init_residual=True).train(train)
     missing, unexpected = theirs.load_state_dict(ours.state_dict(), strict=False)
     assert (missing, unexpected) == (["fc.weight", "fc.bias"], [])
     theirs.fc = torch.nn.Identity()
     x = images(2, 64)
     assert torch.equal(ours(x), theirs(x))
     assert all(torch.equal(a, b) for a, b in zip(ours.buffers(), theirs.buffers(), strict=True))
+    assert ours.num_features == models.get_model(f"resnet{depth}").fc.in_features
 
 
 def test_cifar_stem_is_torchvisions_after_the_usual_surgery():
-    ours = randomised(encoders.build(encoders.Config(stem="cifar")))
-    theirs = resnet18()
+    ours = randomised(resnet.build(resnet.Config(stem="cifar")))
+    theirs = models.resnet18()
     theirs.conv1 = torch.nn.Conv2d(3, 64, 3, stride=1, padding=1, bias=False)
     theirs.maxpool = theirs.fc = torch.nn.Identity()
     theirs.load_state_dict(ours.state_dict())
@@ -46,36 +48,39 @@ def test_cifar_stem_is_torchvisions_after_the_usual_surgery():
 @pytest.mark.parametrize(
     ("config", "num_features"),
     [
-        (encoders.Config(name="resnet8"), 64),
-        (encoders.Config(name="resnet8", stem="strided", width=2), 128),
-        (encoders.Config(name="resnet8", stem="imagenet", width=0.125), 8),
-        (encoders.Config(name="resnet18", width=0.25), 128),
+        (resnet.Config(depth=8), 64),
+        (resnet.Config(depth=8, stem="strided", width=2), 128),
+        (resnet.Config(depth=8, stem="imagenet", width=0.125), 8),
+        (resnet.Config(depth=18, width=0.25), 128),
+        (resnet.Config(depth=50, width=0.125), 256),
     ],
 )
 def test_width_and_stem_give_the_announced_features(config, num_features):
-    encoder = encoders.build(config)
+    encoder = resnet.build(config)
     assert encoder.num_features == num_features
     assert encoder(images(2, 32)).shape == (2, num_features)
 
 
 @pytest.mark.parametrize(("stem", "side"), [("cifar", 8), ("strided", 4), ("imagenet", 2)])
 def test_stem_sets_the_side_of_the_last_map(stem, side):
-    encoder = encoders.build(encoders.Config(name="resnet8", stem=stem))
+    encoder = resnet.build(resnet.Config(depth=8, stem=stem))
     sides = []
     encoder.avgpool.register_forward_pre_hook(lambda _, inputs: sides.append(inputs[0].shape[-2:]))
     encoder(images(2, 32))
     assert sides == [(side, side)]
 
 
-def test_residual_branches_start_at_zero():
-    encoder = encoders.build(encoders.Config(name="resnet18", width=0.125))
-    last = [m.bn2.weight for m in encoder.modules() if isinstance(m, encoders.BasicBlock)]
-    assert len(last) == 8
-    assert not any(weight.any() for weight in last)
+@pytest.mark.parametrize(("depth", "block", "number"), [(18, resnet.BasicBlock, 8), (50, resnet.Bottleneck, 16)])
+def test_residual_branches_start_at_zero(depth, block, number):
+    encoder = resnet.build(resnet.Config(depth=depth, width=0.125))
+    blocks = [module for module in encoder.modules() if isinstance(module, block)]
+    assert len(blocks) == number
+    last = [module.bn3 if block is resnet.Bottleneck else module.bn2 for module in blocks]
+    assert not any(norm.weight.any() for norm in last)
 
 
 def test_channels_last_changes_only_the_layout():
-    encoder = randomised(encoders.build(encoders.Config(name="resnet8"))).eval()
+    encoder = randomised(resnet.build(resnet.Config(depth=8))).eval()
     x = images(4, 16)
     expected = encoder(x)
     got = encoder.to(memory_format=torch.channels_last)(x.to(memory_format=torch.channels_last))
@@ -83,13 +88,13 @@ def test_channels_last_changes_only_the_layout():
 
 
 def test_autocast_leaves_norms_in_float32():
-    encoder = encoders.build(encoders.Config(name="resnet8"))
+    encoder = resnet.build(resnet.Config(depth=8))
     with torch.autocast("cpu", torch.bfloat16):
         encoder(images(4, 16))
     assert {m.running_mean.dtype for m in encoder.modules() if isinstance(m, torch.nn.BatchNorm2d)} == {torch.float32}
 
 
-@pytest.mark.parametrize("fields", [{"width": 0.0}, {"name": "resnet99"}, {"stem": "vit"}, {"depth": 3}])
+@pytest.mark.parametrize("fields", [{"width": 0.0}, {"depth": 9}, {"depth": "18"}, {"stem": "vit"}, {"layers": 3}])
 def test_config_refuses_what_cannot_be_built(fields):
     with pytest.raises(ValidationError):
-        encoders.Config(**fields)
+        resnet.Config(**fields)
