@@ -103,26 +103,6 @@ class Encoder(nn.Module):
     num_features: int
 
 
-class Encoder(nn.Module):
-    """The network that a user keeps: `methods/encoders/<name>.py` defines `Config` and `build(config) -> Encoder`.
-
-    It maps normalised images (B, 3, H, W) to pooled features (B, num_features). A class and no protocol, because a
-    method needs a module that says its width, and Python has no type for both.
-    """
-
-    num_features: int
-
-
-class Encoder(nn.Module):
-    """The network that a user keeps: `methods/encoders/<name>.py` defines `Config` and `build(config) -> Encoder`.
-
-    It maps normalised images (B, 3, H, W) to pooled features (B, num_features). A class and no protocol, because a
-    method needs a module that says its width, and Python has no type for both.
-    """
-
-    num_features: int
-
-
 @runtime_checkable
 class Method(Protocol):
     """A self-supervised method: `methods/<name>.py` defines `Config` and `Method(config, encoder)` with these hooks."""

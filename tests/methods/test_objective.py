@@ -11,7 +11,6 @@ from methods import byol
 from methods.addons import msr
 from methods.contract import Encoded, Pair, Plan
 from methods.encoders import resnet
-from methods.encoders import resnet
 from methods.objective import Objective
 from methods.parts import initial
 from tests.methods import small
