@@ -10,7 +10,6 @@ own.
 """
 
 import argparse
-import math
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -26,6 +25,7 @@ from orchestrator.folder import SweepFolder, TrialFolder
 from orchestrator.spec.config import resolve
 from orchestrator.standings import leaders
 from orchestrator.training.baselines import baselines
+from tests.benchmarks.paired import difference
 
 METRICS = ("val_knn/1", "linear_val/1")
 SEEDS = (1, 2, 3)
@@ -88,7 +88,7 @@ def main() -> int:
 
 def best_setting(folder: SweepFolder) -> Arm:
     """What the best trial of a sweep was given."""
-    run = leaders(folder)[-1].trial.config()["run"]
+    run = leaders(folder)[-1][0].trial.config()["run"]
     msr = run["addons"]["msr"]
     more = {"step": ("steps",), "exponential": ("decay_rate",)}.get(msr["schedule"], ())
     return arm(msr["base_weight"], msr["schedule"], run["augment"]["strength"], **{name: msr[name] for name in more})
@@ -121,7 +121,7 @@ def print_arms(arms: dict[str, Sequence[TrialFolder]]) -> None:
         yardsticks = {name: np.array([floor[name][metric] for floor in floors]) for name in floors[0]}
         if "weight 0" in arms:
             yardsticks["weight 0"] = scores(arms["weight 0"], metric)
-        print(f"\n{metric}, {len(SEEDS)} seeds: mean (sd); then mean paired difference [95 % interval]")
+        print(f"\n{metric}, {len(SEEDS)} seeds: mean (sd); then mean paired difference [95 % interval], its reach")
         for name, values in {n: v for n, v in yardsticks.items() if n not in arms}.items():
             print(f"  {name:18} {values.mean():6.2f} ({values.std(ddof=1):.2f})")
         for name, trials in arms.items():
@@ -129,14 +129,8 @@ def print_arms(arms: dict[str, Sequence[TrialFolder]]) -> None:
             line = f"  {name:18} {values.mean():6.2f} ({values.std(ddof=1):.2f})"
             for other, floor in yardsticks.items():
                 if other != name:
-                    line += f"   - {other}: {interval(values - floor)}"
+                    line += f"   - {other}: {difference(values - floor)}"
             print(line)
-
-
-def interval(differences: np.ndarray) -> str:
-    """The mean of paired differences with its 95 % interval."""
-    reach = stats.t.ppf(0.975, len(differences) - 1) * differences.std(ddof=1) / math.sqrt(len(differences))
-    return f"{differences.mean():+.2f} [{differences.mean() - reach:+.2f}, {differences.mean() + reach:+.2f}]"
 
 
 def print_rungs(trials: Sequence[TrialFolder]) -> None:

@@ -1,0 +1,215 @@
+"""Do the three papers' claims show on fashion_scenes? Equal budgets, equal search effort, paired new seeds.
+
+python -m tests.benchmarks.paper_studies msr            BYOL against BYOL with MSR, its weight fixed or decaying
+python -m tests.benchmarks.paper_studies augself        SimSiam against SimSiam with AugSelf, also on a colour task
+python -m tests.benchmarks.paper_studies background     MoCo v2 against MoCo v2 with BG_RM and with BG_Swaps
+
+Every arm tries the same learning rates with seed 0, keeps the one with the best score on validation data, and is then
+trained anew with seeds of its own, the same for all arms. Printed are means, paired differences to the first arm with
+95 % intervals (Student's t over seeds), and the smallest difference that such an interval would have told from none.
+Needs neither Ray nor MLflow; every run is kept in the output folder, and the same command goes on where it was cut off.
+"""
+
+import argparse
+import json
+import multiprocessing
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from orchestrator import build
+from orchestrator.build import Data
+from orchestrator.features import Encode, encoder_features
+from orchestrator.folder import write_text
+from orchestrator.images import ImageSet
+from orchestrator.spec.config import RunConfig, identity, resolve
+from orchestrator.training import hardware, loop
+from tests.benchmarks.paired import difference
+
+Changes = dict[str, Any]
+RATES = (0.5, 1.0, 2.0)  # times the study's own: the search that every arm is given
+COLOUR = "colour R2"
+
+SHARED: dict[str, Any] = {
+    "dataset": {"name": "fashion_scenes", "rho": 0.5, "train_size": 8000, "validation_size": 2000, "test_size": 2000},
+    "augment": {
+        "recipes": {
+            "weak": {"crop": {"scale": [0.4, 1.0]}, "flip": {"p": 0.5}},
+            "aggressive": {
+                "color_jitter": {"brightness": 0.6, "contrast": 0.6, "saturation": 0.6, "hue": 0.15, "p": 0.8},
+                "grayscale": {"p": 0.3},
+            },
+        }
+    },
+    "encoder": {"name": "resnet", "depth": 8, "stem": "imagenet"},
+    "optimizer": {"name": "sgd", "lr": 0.5, "weight_decay": 5.0e-4},
+    "training": {"batch_size": 64},
+    "evaluation": {"knn": {}, "linear": {}, "collapse": {}},
+}
+
+
+@dataclass(frozen=True)
+class PaperStudy:
+    """One paper's claim.
+
+    Args:
+        method: of all arms.
+        arms: the add-ons of each; the first arm is what the others are compared with.
+        metrics: to report; the first one chooses the learning rate.
+        evaluation: beside the shared ones.
+    """
+
+    method: Changes
+    arms: Mapping[str, Changes]
+    metrics: Sequence[str]
+    evaluation: Changes
+
+
+STUDIES = {
+    "msr": PaperStudy(
+        {"name": "byol", "momentum": 0.99, "hidden": 512, "outputs": 128},
+        {
+            "BYOL": {},
+            "MSR, weight 0.4": {"msr": {"base_weight": 0.4, "schedule": "constant"}},
+            "MSR, 0.4 decaying": {"msr": {"base_weight": 0.4, "schedule": "cosine"}},
+        },
+        ("val_knn/1", "linear_val/1"),
+        {},
+    ),
+    "augself": PaperStudy(
+        {"name": "simsiam", "hidden": 512, "outputs": 512, "bottleneck": 128},
+        {
+            "SimSiam": {},
+            "AugSelf crop": {"augself": {"crop": 1.0, "color_jitter": 0.0}},
+            "AugSelf crop, colour": {"augself": {"crop": 1.0, "color_jitter": 1.0}},
+        },
+        ("linear_val/1", "val_knn/1", COLOUR),
+        {},
+    ),
+    "background": PaperStudy(
+        {"name": "moco_v2", "queue": 4096, "momentum": 0.99, "hidden": 512, "outputs": 128},
+        {
+            "MoCo v2": {},
+            "BG_RM": {"background": {"kind": "remove", "p_query": 0.2, "p_key": 0.2, "p_negative": 0.2}},
+            "BG_Swaps": {"background": {"kind": "swap", "p_query": 0.2, "p_key": 0.2, "p_negative": 0.2}},
+        },
+        ("val_knn/1", "linear_val/1", "background_gap/1"),
+        {"background_gap": {}},
+    ),
+}
+
+
+def main() -> int:
+    """Trains what is missing, then prints."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("claim", choices=list(STUDIES))
+    parser.add_argument("--epochs", type=int, default=6)
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--processes", type=int, default=2)
+    parser.add_argument("--out", type=Path, default=Path("studies"))
+    options = parser.parse_args()
+    study = STUDIES[options.claim]
+    folder = options.out / options.claim
+    folder.mkdir(parents=True, exist_ok=True)
+    with multiprocessing.get_context("spawn").Pool(options.processes) as pool:
+
+        def scores(settings: Sequence[tuple[str, float, int]]) -> list[dict[str, float]]:
+            runs = [run_of(study, arm, rate, seed, options.epochs) for arm, rate, seed in settings]
+            return pool.starmap(scores_of, [(run, folder) for run in runs], chunksize=1)
+
+        tried = [(arm, rate, 0) for arm in study.arms for rate in RATES]
+        found = dict(zip(tried, scores(tried), strict=True))
+        chosen = {arm: max(RATES, key=lambda rate: found[arm, rate, 0][study.metrics[0]]) for arm in study.arms}
+        seeds = range(1, options.seeds + 1)
+        confirmed = scores([(arm, chosen[arm], seed) for arm in study.arms for seed in seeds])
+    print(f"{options.claim}: {options.epochs} epochs, {len(RATES)} learning rates per arm, seeds {list(seeds)}")
+    print_arms(study, chosen, {arm: confirmed[i * len(seeds) :][: len(seeds)] for i, arm in enumerate(study.arms)})
+    return 0
+
+
+def run_of(study: PaperStudy, arm: str, rate: float, seed: int, epochs: int) -> dict[str, Any]:
+    """The settings of one run."""
+    return {
+        **SHARED,
+        "seed": seed,
+        "method": study.method,
+        "addons": study.arms[arm],
+        "optimizer": {**SHARED["optimizer"], "lr": rate * SHARED["optimizer"]["lr"]},
+        "training": {**SHARED["training"], "epochs": epochs},
+        "evaluation": {**SHARED["evaluation"], **study.evaluation},
+    }
+
+
+def scores_of(settings: dict[str, Any], folder: Path) -> dict[str, float]:
+    """What a run ends with, from its file where it has been made before."""
+    run = resolve(settings)
+    file = folder / f"{identity(run)[:16]}.json"
+    if not file.exists():
+        data = build.load_data(run)
+        scores = _Scores(run, data)
+        loop.train(run, data, scores)
+        write_text(file, json.dumps({"run": run.dump(), "scores": scores.last}, indent=1))
+    return json.loads(file.read_text(encoding="utf-8"))["scores"]
+
+
+class _Scores:
+    """A training's surroundings that keep its last numbers, and ask the encoder for colours."""
+
+    def __init__(self, run: RunConfig, data: Data) -> None:
+        self._run, self._data = run, data
+        self.last: dict[str, float] = {}
+
+    def report(self, metrics: dict[str, float]) -> None:
+        self.last |= metrics
+
+    def save_checkpoint(self, state: dict) -> None:
+        """Runs are short: one cut off is begun anew."""
+
+    def load_checkpoint(self) -> None:
+        """Idem."""
+
+    def export(self, encoder_state: dict, card: dict) -> None:
+        encoder = build.encoder(self._run).to(hardware.device())
+        encoder.load_state_dict(encoder_state)
+        encode = encoder_features(encoder, self._data.card.mean, self._data.card.std)
+        self.last[COLOUR] = 100 * colour_r2(encode, self._data.splits)
+
+
+def colour_r2(encode: Encode, splits: Mapping[str, ImageSet]) -> float:
+    """How well a linear map of frozen features tells the mean colour of an image: R2 on validation images, at most 1.
+
+    Ridge regression on standardised features, fitted on the bank; the mean of red, green and blue.
+    """
+    fit, check = (_colours(splits[name]) for name in ("bank", "validation"))
+    features, queries = encode(splits["bank"].images).double(), encode(splits["validation"].images).double()
+    centre, spread = features.mean(0), features.std(0) + 1e-6
+    features, queries = (features - centre) / spread, (queries - centre) / spread
+    gram = features.T @ features + 1e-3 * len(features) * torch.eye(features.shape[1], dtype=features.dtype)
+    weights = torch.linalg.solve(gram, features.T @ (fit - fit.mean(0)))
+    missed = (check - fit.mean(0) - queries @ weights).square().sum(0)
+    return float((1 - missed / (check - check.mean(0)).square().sum(0)).mean())
+
+
+def _colours(images: ImageSet) -> Tensor:
+    return torch.from_numpy(images.images.mean((1, 2))).double()
+
+
+def print_arms(study: PaperStudy, chosen: Mapping[str, float], scores: Mapping[str, Sequence[Mapping]]) -> None:
+    """Means over seeds, and each arm less the first, seed by seed."""
+    for metric in study.metrics:
+        values = {arm: np.array([one[metric] for one in many]) for arm, many in scores.items()}
+        first = next(iter(values))
+        print(f"\n{metric}: mean (sd); mean paired difference to {first} [95 % interval], smallest that would show")
+        for arm, own in values.items():
+            line = f"  {arm:22} lr x {chosen[arm]:<4g} {own.mean():6.2f} ({own.std(ddof=1):.2f})"
+            print(line if arm == first else f"{line}   {difference(own - values[first])}")
+
+
+if __name__ == "__main__":
+    sys.exit(main())
