@@ -42,7 +42,7 @@ class BasicBlock(nn.Module):
         self.relu = nn.ReLU(inplace=True)
         self.conv2 = nn.Conv2d(num_channels, num_channels, 3, padding=1, bias=False)
         self.bn2 = nn.BatchNorm2d(num_channels)
-        nn.init.zeros_(self.bn2.weight)
+        self.bn2.weight.data.zero_()
         self.downsample = _shortcut(num_inputs, num_channels, stride)
 
     def forward(self, maps: Float[Tensor, "B C H W"]) -> Float[Tensor, "B C2 H2 W2"]:
@@ -67,7 +67,7 @@ class Bottleneck(nn.Module):
         self.bn2 = nn.BatchNorm2d(num_channels)
         self.conv3 = nn.Conv2d(num_channels, num_outputs, 1, bias=False)
         self.bn3 = nn.BatchNorm2d(num_outputs)
-        nn.init.zeros_(self.bn3.weight)
+        self.bn3.weight.data.zero_()
         self.relu = nn.ReLU(inplace=True)
         self.downsample = _shortcut(num_inputs, num_outputs, stride)
 
