@@ -53,7 +53,8 @@ class Plan:
         pairs: at most one for each ordered pair of views.
         schedules: functions of progress to log beside the losses, by metric name.
         measures: functions of the views to log beside the losses, by metric name.
-        recipes: that views name and that are not the user's but an add-on's, by name (`<add-on>/<recipe>`).
+        recipes: the steps that views name, by recipe: the user's, which a method leaves to whoever builds the run, and
+            add-ons' own (`<add-on>/<recipe>`).
     """
 
     views: Mapping[str, ViewSpec]
@@ -164,6 +165,9 @@ class AddOnLoss(Protocol):
 
     def __call__(
         self, views: Mapping[str, View], online: Mapping[str, Encoded], target: Mapping[str, Encoded]
-    ) -> Tensor:
-        """The scalar loss, weighted; `online` and `target` hold the views that went through the network or its twin."""
+    ) -> Losses:
+        """The total, weighted, and parts to log as `loss/<add-on>/<part>`; keys are of no influence.
+
+        `online` and `target` hold the views that went through the network or its twin.
+        """
         ...

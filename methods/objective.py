@@ -64,8 +64,8 @@ class Objective(nn.Module):
             progress: share of the budget done after this step, k / K in the k-th of K steps, 0-d, in (0, 1].
 
         Returns:
-            The total; as parts every pair's unweighted `loss/<query>-<key>`, every add-on's `loss/<add-on>` and the
-            plan's schedules and measures; and the keys to hand to `after_step`.
+            The total; as parts every pair's unweighted `loss/<query>-<key>`, every add-on's `loss/<add-on>` with its
+            parts, and the plan's schedules and measures; and the keys to hand to `after_step`.
         """
         online = {view: _full_precision(self.method.encode(views[view].images)) for view in self._online}
         target = self._encode_target(views)
@@ -80,8 +80,10 @@ class Objective(nn.Module):
                 terms.append(loss * _as(pair.weight_at(progress), loss))
                 parts[f"loss/{pair.query}-{pair.key}"] = loss.detach()
             for name, addon_loss in self.addon_losses.items():
-                terms.append(addon_loss(views, online, target))
-                parts[f"loss/{name}"] = terms[-1].detach()
+                added = addon_loss(views, online, target)
+                terms.append(added.total)
+                parts[f"loss/{name}"] = added.total.detach()
+                parts |= {f"loss/{name}/{part}": value for part, value in added.parts.items()}
             parts |= {name: schedule(progress) for name, schedule in self.plan.schedules.items()}
             parts |= {name: measure(views) for name, measure in self.plan.measures.items()}
             total = torch.stack(terms).sum()

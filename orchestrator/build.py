@@ -1,7 +1,7 @@
 """The composition root: from a run's settings to the parts that train. The only file that knows all three packages."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import ModuleType
 
 from torch.optim import Optimizer
@@ -76,12 +76,12 @@ def encoder(run: RunConfig) -> Encoder:
 
 
 def plan_of(run: RunConfig, method: Method) -> Plan:
-    """The method's plan, rewritten by each add-on in turn.
+    """The method's plan with the run's recipes, rewritten by each add-on in turn.
 
     Raises:
         UserError: if an add-on does not fit what it is laid over.
     """
-    plan = method.plan()
+    plan = replace(method.plan(), recipes=recipes(run))
     for name, config in run.addons.items():
         try:
             plan = find("methods.addons", name).rewrite(plan, config)
@@ -104,7 +104,7 @@ def objective(run: RunConfig) -> Objective:
         module = find("methods.addons", name)
         if hasattr(module, "Loss"):
             # Modules inside modules cannot have a dot in their name, as a user's own add-on has.
-            losses[name.replace(".", "_")] = module.Loss(config, network.num_features)
+            losses[name.replace(".", "_")] = module.Loss(config, network.num_features, plan)
     try:
         built = Objective(method, plan, losses)
     except ValueError as error:
@@ -133,7 +133,7 @@ def pipeline(run: RunConfig, plan: Plan, card: DatasetCard) -> Pipeline:
         UserError: if a view wants a recipe that the run does not have, or one op twice.
     """
     try:
-        return Pipeline(plan.views, recipes(run), mean=card.mean, std=card.std, seed=run.seed)
+        return Pipeline(plan.views, plan.recipes, mean=card.mean, std=card.std, seed=run.seed)
     except ValueError as error:
         raise UserError(f"run.augment.recipes do not fit run.method.name = {run.method.name}: {error}") from error
 

@@ -9,7 +9,7 @@ from augment import draws
 from augment.views import View, ViewSpec
 from methods import byol
 from methods.addons import msr
-from methods.contract import Encoded, Pair, Plan
+from methods.contract import Encoded, Losses, Pair, Plan
 from methods.encoders import resnet
 from methods.objective import Objective
 from methods.parts import initial
@@ -69,8 +69,9 @@ class FeatureLoss(nn.Module):
 
     def forward(
         self, views: Mapping[str, View], online: Mapping[str, Encoded], target: Mapping[str, Encoded]
-    ) -> Tensor:
-        return self.head(online["extra"].features).mean()
+    ) -> Losses:
+        total = self.head(online["extra"].features).mean()
+        return Losses(total, {"half": total.detach() / 2})
 
 
 def numbers(**values: float) -> dict[str, View]:
@@ -150,6 +151,7 @@ def test_addon_losses_read_their_views_and_train_their_weights():
     result, method, objective = walk([Pair("a", "b", key_from="target")], numbers(a=1, b=2, extra=5), feature=loss)
     assert ("online", 5.0) in method.calls
     assert result.parts["loss/feature"].item() == 3 * 10
+    assert result.parts["loss/feature/half"].item() == 3 * 5
     assert result.total.item() == (2 + 2) * 41 + 30
     assert [group["params"] for group in objective.parameter_groups()] == [[method.encoder.weight], [loss.head.weight]]
 

@@ -6,6 +6,7 @@ import torch
 
 from augment.config import Config
 from augment.ops import color_jitter, grayscale
+from methods.contract import Losses
 from orchestrator import build
 from orchestrator.errors import UserError
 from orchestrator.evaluations import knn
@@ -91,7 +92,7 @@ def test_addon_loss_joins_the_objective_and_the_optimizer(user_addon):
             self.head = torch.nn.Linear(num_features, 1)
 
         def forward(self, views, online, target):
-            return self.head(online["first"].features).square().mean()
+            return Losses(self.head(online["first"].features).square().mean())
 
     name = user_addon(rewrite=lambda plan, config: plan, Loss=Loss)
     run = tiny_run(addons={name: {}})
