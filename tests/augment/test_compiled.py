@@ -20,7 +20,7 @@ for ours, eager in zip(compiled, draws.uniform_slices(2**64 - 1, 3, rows, reques
     assert torch.equal(ours, eager), "compiled draws differ"
 
 images = torch.rand(8, 3, 32, 32, generator=torch.Generator().manual_seed(0))
-for name in ("crop", "flip", "color_jitter", "grayscale", "blur", "solarize"):
+for name in ("crop", "flip", "color_jitter", "grayscale", "blur", "rotate", "solarize"):
     op = importlib.import_module(f"augment.ops.{name}")
     uniforms = torch.rand(8, op.SLOTS, generator=torch.Generator().manual_seed(1))
     params = op.sample(op.Config(), (32, 32), uniforms)
