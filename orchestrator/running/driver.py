@@ -2,7 +2,6 @@
 
 import json
 import os
-import signal
 import sys
 import threading
 from collections.abc import Callable, Iterator
@@ -17,6 +16,7 @@ from orchestrator.build import Data, load_data
 from orchestrator.errors import UserError
 from orchestrator.folder import DISK_FULL, SweepFolder, write_text
 from orchestrator.running import continuation
+from orchestrator.running.confirmation import confirmation
 from orchestrator.running.execution import Interruption, cluster, execute
 from orchestrator.running.ledger import Ledger
 from orchestrator.running.study import StoredStudy
@@ -81,6 +81,9 @@ def drive(study: Study, options: Options) -> int:
         sys.stdout.write(f"\n{text}")
         with ledger.closed_when_full():
             write_text(folder.summary, text)
+            if ledger.repeats is not None:
+                found = confirmation(ledger, ledger.repeats)
+                write_text(folder.confirmation, json.dumps(found, indent=2) + "\n")
         for problem in tracker().close(_TRACKING_PATIENCE):
             sys.stderr.write(f"warning: {problem}\n")
         if ledger.disk_full:
@@ -142,15 +145,12 @@ def _search(study: Study, ledger: Ledger, shown: Display, interruption: Interrup
 
 def _run_trials(study: Study, ledger: Ledger, data: Data, shown: Display, interruption: Interruption) -> None:
     size = sum(split.nbytes for split in data.splits.values())
-    try:
-        with cluster(study.sweep, size, ledger.folder.path / "ray.log"):
-            interruption.install()
+    with cluster(study.sweep, size, ledger.folder.path / "ray.log"):
+        if interruption.signal is None:
             shown.note("starting the first trials")
             shared = {"data": data, "dataset": study.run.dump()["dataset"]}
             execute(ledger, run_trial, shared=shared, interruption=interruption)
             shown.note("")
-    except SystemExit:  # Ray's answer to SIGTERM for as long as it starts
-        interruption.receive(signal.SIGTERM)
 
 
 def _measured(run: RunConfig, data: Data, file: Path) -> Scores | str:

@@ -60,13 +60,14 @@ def cluster(sweep: SweepConfig, data_bytes: int, log: Path) -> Iterator[None]:
     """
     with log.open("a", encoding="utf-8") as file, redirect_stdout(file), redirect_stderr(file):
         try:
-            ray.init(
-                address="local",
-                include_dashboard=False,
-                log_to_driver=False,
-                logging_level=logging.CRITICAL,  # what goes wrong is told by the ledger
-                object_store_memory=data_bytes + _STORE_MARGIN,
-            )
+            with _signal_handlers_kept():
+                ray.init(
+                    address="local",
+                    include_dashboard=False,
+                    log_to_driver=False,
+                    logging_level=logging.CRITICAL,  # what goes wrong is told by the ledger
+                    object_store_memory=data_bytes + _STORE_MARGIN,
+                )
             address = ray.util.get_node_ip_address()
             if address != "127.0.0.1":
                 raise UserError(f"Ray must listen on 127.0.0.1 alone, got {address}; import {__name__} before ray")
@@ -78,6 +79,22 @@ def cluster(sweep: SweepConfig, data_bytes: int, log: Path) -> Iterator[None]:
             yield
         finally:
             ray.shutdown()
+
+
+@contextmanager
+def _signal_handlers_kept() -> Iterator[None]:
+    """Lets nobody replace a signal handler while the block runs.
+
+    `ray.init` takes SIGTERM for itself. Its handler raises SystemExit wherever the main thread happens to be; inside a
+    `__del__`, a callback or a broad `except` nobody sees that again, the signal is lost, and the sweep never ends. Ray
+    has no option to leave it. It does so off the main thread, but its processes die with the thread that starts them.
+    """
+    replace = signal.signal
+    signal.signal = lambda signalnum, handler: signal.getsignal(signalnum)
+    try:
+        yield
+    finally:
+        signal.signal = replace
 
 
 class Interruption(tune.Stopper):
@@ -99,7 +116,7 @@ class Interruption(tune.Stopper):
         self.out_of_time = False
 
     def install(self) -> None:
-        """Takes over SIGINT and SIGTERM; `ray.init` takes SIGTERM for itself, so call this once more after it."""
+        """Takes over SIGINT and SIGTERM."""
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, self.receive)
 
@@ -170,7 +187,6 @@ def execute(
     trainable = tune.with_resources(
         tune.with_parameters(run_trial, **shared), {"CPU": sweep.cpus_per_worker, "GPU": sweep.gpus_per_worker}
     )
-    interruption.install()
     try:
         with tempfile.TemporaryDirectory(prefix="augsweep-") as scratch:
             # Not `Tuner`, which wants to pickle searcher and callbacks for a restore that we never ask for.
