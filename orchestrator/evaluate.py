@@ -101,6 +101,8 @@ def evaluate(trial: TrialFolder) -> Evaluated:
     exported = export.read(trial.path)
     card: DatasetCard = find("orchestrator.datasets", run.dataset.name).card(run.dataset)
     _require_same_data(exported.card, card, trial)
+    if not card.variants:
+        raise UserError(f"{trial.path}: run.dataset.name = {run.dataset.name} as set up here has no test images")
     sweep, before = sweep_of(trial), held_out.fingerprint(exported.encoder)
     scores.note_use(sweep, trial, before)
     store = held_out.FeatureStore(trial.path / "features", exported.encoder, run=run, card=card)

@@ -73,6 +73,10 @@ class FeatureStore:
         file = self._folder / f"{self._key}-{name.replace('/', '-')}.safetensors"
         return _read_features(file) or self._extract(name, file)
 
+    def labelled(self, name: str) -> bool:
+        """Whether a split has labels."""
+        return self._card.labelled(name)
+
     def arithmetic(self) -> AbstractContextManager[None]:
         """Repeatable arithmetic with the run's threads, as in its own evaluations."""
         return hardware.arithmetic(self._run.training.threads, self._device)
@@ -103,10 +107,12 @@ def score(store: FeatureStore, variants: tuple[str, ...]) -> dict[str, dict[str,
     Raises:
         ValueError: if a split has no labels.
     """
-    bank, train = store.split("bank"), store.split("train")
+    bank = store.split("bank")
     probes = {LINEAR: linear.fit_linear(bank.values, bank.labels)}
-    if not torch.equal(bank.values, train.values):  # a data set without biased images has one probe
-        probes[LINEAR_BIASED] = linear.fit_linear(train.values, train.labels)
+    if store.labelled("train"):
+        train = store.split("train")
+        if not torch.equal(bank.values, train.values):  # a data set without biased images has one probe
+            probes[LINEAR_BIASED] = linear.fit_linear(train.values, train.labels)
     found: dict[str, dict[str, Score]] = {protocol: {} for protocol in (KNN, *probes)}
     for variant in variants:
         queries = store.split(f"test/{variant}")

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Int64, UInt8
 
+from augment import draws
+
 # Every data set answers these, and `test/<variant>` and `validation/<variant>` for the variants on its card.
 SPLITS = ("train", "bank", "validation")
 
@@ -55,31 +57,59 @@ class DatasetCard:
         mean: of the training images per channel, in [0, 1].
         std: of the training images per channel, in [0, 1].
         size: side of the square images in pixels.
+        train_size: images of the split `train`.
         licence: under which the images may be passed on; it travels with an exported encoder.
         fingerprint: changes with every setting or file that changes a pixel; numbers compare only where it is equal.
         variants: of the test split, each loaded as `test/<variant>`.
         validation_variants: of the validation split, each loaded as `validation/<variant>`.
+        unlabelled: splits without labels, though the others have them.
+        remarks: what a reader of the numbers should know of the data, such as how many images were left out.
     """
 
     num_classes: int | None
     mean: tuple[float, float, float]
     std: tuple[float, float, float]
     size: int
+    train_size: int
     licence: str
     fingerprint: str
     variants: tuple[str, ...]
     validation_variants: tuple[str, ...] = ()
+    unlabelled: tuple[str, ...] = ()
+    remarks: tuple[str, ...] = ()
 
     @property
     def splits(self) -> tuple[str, ...]:
         """Every split that can be loaded."""
         return split_names(self.variants, self.validation_variants)
 
+    def labelled(self, split: str) -> bool:
+        """Whether the images of a split have labels."""
+        return self.num_classes is not None and split not in self.unlabelled
+
 
 def fingerprint(*parts: object) -> str:
     """Sixteen hexadecimal digits that stand for plain values (what JSON can hold), the same on every machine."""
     text = json.dumps(parts, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def held_out_rows(
+    count: int, share: float, seed: int
+) -> tuple[Int64[np.ndarray, "kept"], Int64[np.ndarray, "held_out"]]:
+    """The rows to train on and those to validate on, where a data set has no validation split of its own.
+
+    Args:
+        count: of all rows.
+        share: to hold out, in (0, 1); at least one row is held out, and at least one kept where there are two.
+        seed: of the choice.
+
+    Returns:
+        Rows kept and rows held out, each in ascending order.
+    """
+    order = draws.permutation(draws.integer(seed, "held out"), 0, count).numpy()
+    held_out = max(1, min(count - 1, round(share * count)))
+    return np.sort(order[held_out:]), np.sort(order[:held_out])
 
 
 def split_names(variants: Sequence[str], validation_variants: Sequence[str] = ()) -> tuple[str, ...]:

@@ -60,6 +60,7 @@ def card(config: Config) -> DatasetCard:
         mean=(0.5, 0.5, 0.5),
         std=(0.17, 0.17, 0.17),
         size=config.size,
+        train_size=config.train_size,
         licence="CC0-1.0",
         fingerprint=fingerprint(FORMAT, config.model_dump()),
         variants=VARIANTS,

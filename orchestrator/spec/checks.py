@@ -23,11 +23,7 @@ LOSS = "loss"  # what every epoch of every run reports
 def check_run(run: RunConfig) -> list[Mistake]:
     """What breaks the laws between the sections of a run."""
     mistakes: list[Mistake] = []
-    epochs, batch, warmup = run.training.epochs, run.training.batch_size, run.optimizer.warmup_epochs
-    images = getattr(run.dataset, "train_size", batch)  # a data set of the user's own may have to look to know
-    if batch > images:
-        law = f"batch_size <= {images} must hold, the number of training images (run.dataset.train_size)"
-        mistakes.append(Mistake("run.training.batch_size", law, str(batch)))
+    epochs, warmup = run.training.epochs, run.optimizer.warmup_epochs
     if warmup >= epochs:
         law = f"warmup_epochs < {epochs} must hold, the whole budget (run.training.epochs)"
         mistakes.append(Mistake("run.optimizer.warmup_epochs", law, f"{warmup:g}"))
@@ -36,7 +32,7 @@ def check_run(run: RunConfig) -> list[Mistake]:
         card = find("orchestrator.datasets", run.dataset.name).card(run.dataset)
         plan = build.plan_of(run, method)
         build.pipeline(run, plan, card)
-        mistakes += _split_mistakes(run, card) + _label_mistakes(run, card, plan)
+        mistakes += _batch_mistakes(run, card) + _split_mistakes(run, card) + _label_mistakes(run, card, plan)
     except UserError as error:
         mistakes.append(Mistake("", str(error)))
     except ValueError as error:  # a constructor's own law, between fields or with the encoder
@@ -115,7 +111,15 @@ def check_storage(folder: Path, name: str) -> None:
         ) from error
 
 
+def _batch_mistakes(run: RunConfig, card: DatasetCard) -> list[Mistake]:
+    if run.training.batch_size <= card.train_size:
+        return []
+    law = f"batch_size <= {card.train_size} must hold, the number of training images"
+    return [Mistake("run.training.batch_size", law, str(run.training.batch_size))]
+
+
 def _split_mistakes(run: RunConfig, card: DatasetCard) -> list[Mistake]:
+    """Evaluations of splits that the data set does not have."""
     return [
         Mistake(
             f"run.evaluation.{name}",
@@ -128,15 +132,13 @@ def _split_mistakes(run: RunConfig, card: DatasetCard) -> list[Mistake]:
 
 def _label_mistakes(run: RunConfig, card: DatasetCard, plan: Plan) -> list[Mistake]:
     """What asks for labels where the data set has none."""
-    if card.num_classes is not None:
-        return []
     law = f"needs labels, and run.dataset.name = {run.dataset.name} as set up here has none; "
     mistakes = [
         Mistake(f"run.evaluation.{name}", law + "drop it, and use view_retrieval and collapse")
         for name, one in zip(run.evaluation, build.evaluations(run), strict=True)
-        if one.needs_labels
+        if one.needs_labels and not all(card.labelled(split) for split in one.splits)
     ]
-    if any(pair.key_from == "labels" for pair in plan.pairs):
+    if any(pair.key_from == "labels" for pair in plan.pairs) and not card.labelled("train"):
         mistakes.append(Mistake("run.method.name", law + "choose another method", run.method.name))
     return mistakes
 

@@ -38,7 +38,8 @@ def run_tags(run: Record | None) -> dict[str, str]:
         return {}
     dataset = resolve(run).dataset
     card = find("orchestrator.datasets", dataset.name).card(dataset)
-    return {"seed": str(run["seed"]), "data_fingerprint": card.fingerprint, "data_licence": card.licence}
+    remarks = {"data_remarks": "; ".join(card.remarks)} if card.remarks else {}
+    return {"seed": str(run["seed"]), "data_fingerprint": card.fingerprint, "data_licence": card.licence} | remarks
 
 
 def params(section: Mapping[str, Any], prefix: str = "") -> dict[str, str]:

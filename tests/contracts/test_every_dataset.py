@@ -1,22 +1,24 @@
 """Every file in orchestrator/datasets is a data set: `Config`, `load(config, split)`, `card(config)`."""
 
 import importlib
-import pkgutil
 from types import ModuleType
 
 import numpy as np
 import pytest
+from torchvision.datasets import CIFAR10, CIFAR100, STL10
 
-import orchestrator.datasets
 from augment.config import Config
+from orchestrator.components import names
 from orchestrator.images import SPLITS, DatasetCard, ImageSet
+from tests.orchestrator.datasets import miniatures
 
-NAMES = sorted(module.name for module in pkgutil.iter_modules(orchestrator.datasets.__path__))
-# Settings that keep the suite quick; a data set that cannot do without settings gets its entry here as well.
+NAMES = names("orchestrator.datasets")
+# Settings that keep the suite quick; any other data set gets a folder of its own as `root`.
 SETTINGS = {
     "fashion_scenes": {"train_size": 60, "validation_size": 40, "test_size": 40},
     "synthetic": {"train_size": 60, "validation_size": 40, "test_size": 40},
 }
+ARCHIVES = {"cifar10": CIFAR10, "cifar100": CIFAR100, "stl10": STL10}
 
 
 def check_dataset(module: ModuleType, **settings: object) -> None:
@@ -31,8 +33,9 @@ def check_dataset(module: ModuleType, **settings: object) -> None:
     assert card.fingerprint
     assert card.splits[: len(SPLITS)] == SPLITS
     splits = {split: module.load(config, split) for split in card.splits}
+    assert len(splits["train"]) == card.train_size
     for split, images in splits.items():
-        _check_images(images, card)
+        _check_images(images, card, split)
         np.testing.assert_array_equal(images.images, module.load(config, split).images)
     seen = [{image.tobytes() for image in images.images} for split, images in splits.items() if split != "bank"]
     for place, images in enumerate(seen):
@@ -41,11 +44,11 @@ def check_dataset(module: ModuleType, **settings: object) -> None:
         module.load(config, "test/nonsense")
 
 
-def _check_images(images: ImageSet, card: DatasetCard) -> None:
+def _check_images(images: ImageSet, card: DatasetCard, split: str) -> None:
     assert isinstance(images, ImageSet), "load must return an ImageSet"
     assert len(images) > 0
     assert images.images.shape[1:] == (card.size, card.size, 3)
-    assert (images.labels is None) == (card.num_classes is None)
+    assert (images.labels is not None) == card.labelled(split)
     if images.labels is not None and card.num_classes is not None:
         assert set(images.labels) <= set(range(card.num_classes))
     if images.masks is not None:
@@ -53,13 +56,15 @@ def _check_images(images: ImageSet, card: DatasetCard) -> None:
 
 
 def test_data_sets_are_all_walked():
-    assert len(NAMES) >= 2
+    assert len(NAMES) >= 5
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_data_set_keeps_the_contract(name):
+def test_data_set_keeps_the_contract(name, tmp_path, monkeypatch):
     module = importlib.import_module(f"orchestrator.datasets.{name}")
-    check_dataset(module, **SETTINGS.get(name, {}))
+    if name in ARCHIVES:
+        miniatures.shrink(ARCHIVES[name], tmp_path, monkeypatch)
+    check_dataset(module, **SETTINGS.get(name, {"root": str(tmp_path)}))
     assert module.Config.model_fields["name"].default == name
 
 

@@ -63,6 +63,7 @@ def card(config: Config) -> DatasetCard:
         mean=(0.42, 0.40, 0.37),
         std=(0.25, 0.23, 0.25),
         size=ingredients.SIZE,
+        train_size=config.train_size,
         licence=LICENCE,
         fingerprint=fingerprint(FORMAT, config.model_dump(exclude={"name"}), ingredients.checksums()),
         variants=VARIANTS,
