@@ -3,7 +3,7 @@
 import importlib
 import inspect
 import pkgutil
-from copy import deepcopy
+from dataclasses import replace
 from types import ModuleType
 
 import pytest
@@ -11,7 +11,9 @@ import torch
 
 from augment import draws
 from augment.config import Config
-from augment.views import View
+from augment.ops import color_jitter, crop, flip
+from augment.pipeline import Pipeline
+from augment.views import Batch, Step
 from methods import addons
 from methods.contract import AddOn
 from methods.encoders import resnet
@@ -21,6 +23,10 @@ from tests.contracts.test_every_method import MODULES as METHODS
 from tests.contracts.test_every_method import planted
 
 MODULES = [importlib.import_module(f"methods.addons.{entry.name}") for entry in pkgutil.iter_modules(addons.__path__)]
+RECIPES = {
+    "weak": [Step("crop", crop, crop.Config()), Step("flip", flip, flip.Config())],
+    "aggressive": [Step("color_jitter", color_jitter, color_jitter.Config())],
+}
 
 
 def check_addon(module: ModuleType) -> None:
@@ -37,7 +43,7 @@ def check_addon(module: ModuleType) -> None:
 
 
 def test_there_are_addons():
-    assert {module.__name__ for module in MODULES} >= {"methods.addons.msr"}
+    assert {module.__name__ for module in MODULES} >= {"methods.addons.msr", "methods.addons.augself"}
 
 
 @pytest.mark.parametrize("module", MODULES, ids=lambda module: module.__name__)
@@ -50,20 +56,23 @@ def test_is_an_addon(module):
 def test_rewritten_plan_trains_or_is_refused_by_name(module, method):
     networks = method.Method(method.Config(), resnet.build(resnet.Config(depth=8, width=0.25)))
     initialise(networks, 0)
-    plan = networks.plan()
-    before = deepcopy(plan)
+    plan = replace(networks.plan(), recipes=RECIPES)
+    before = repr(plan)
     try:
         rewritten = module.rewrite(plan, module.Config())
     except ValueError as refusal:
         if module.__name__.rpartition(".")[2] not in str(refusal):
             pytest.fail(f"the refusal does not say who refuses: {refusal}")
         return
-    assert plan == before, "rewrite changed the plan that it was given"
+    assert repr(plan) == before, "rewrite changed the plan that it was given"
     for name, spec in rewritten.views.items():
         assert name.isidentifier()
         assert spec.parent is None or list(rewritten.views).index(spec.parent) < list(rewritten.views).index(name)
-    objective = Objective(networks, rewritten, {})
-    views = {name: View(draws.normal(0, name, (4, 3, 8, 8))) for name in rewritten.views}
+    own = getattr(module, "Loss", None)
+    losses = {} if own is None else {"own": own(module.Config(), networks.encoder.num_features, rewritten)}
+    objective = Objective(networks, rewritten, losses)
+    pipeline = Pipeline(rewritten.views, rewritten.recipes, mean=(0.5, 0.5, 0.5), std=(0.2, 0.2, 0.2), seed=0)
+    views = pipeline(Batch(draws.uniform(0, "images", (4, 3, 8, 8))), torch.arange(4), 1)
     losses = objective(views, torch.arange(4) % 2, torch.tensor(0.5))
     losses.total.backward()
     assert losses.total.isfinite()

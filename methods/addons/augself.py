@@ -1,0 +1,188 @@
+"""AugSelf: features must tell how the augmentations of two views differ, and so keep what augmentations change."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from types import ModuleType
+from typing import Annotated
+
+import torch
+from jaxtyping import Float
+from pydantic import Field
+from torch import Tensor, nn
+from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy, mse_loss
+
+from augment.config import Config as BaseConfig
+from augment.ops import blur, color_jitter, crop, flip, rotate, solarize
+from augment.views import Target, View
+from methods.contract import Encoded, Losses, Plan
+
+# What can be predicted, by its weight's name in `Config`, and how many numbers a head gives for it (of rotate: logits).
+_OPS: Mapping[str, tuple[ModuleType, int]] = {
+    "crop": (crop, 4),
+    "color_jitter": (color_jitter, 4),
+    "flip": (flip, 1),
+    "blur": (blur, 1),
+    "rotate": (rotate, 4),
+    "solarize": (solarize, 1),
+}
+
+Weight = Annotated[float, Field(ge=0)]
+
+
+class Config(BaseConfig):
+    """What is predicted, and how much that counts beside the method's loss; a weight of 0 makes no head.
+
+    Args:
+        crop: weight of centre and size of the box.
+        color_jitter: weight of brightness, contrast, saturation and hue.
+        flip: weight of whether both views are flipped alike.
+        blur: weight of the blur's sigma.
+        rotate: weight of the quarter turns between the views.
+        solarize: weight of the threshold.
+        hidden: width of both hidden layers of every head.
+
+    Source: AugSelf's official code predicts crop and color with weight 1.0 on STL-10 and 0.5 on ImageNet-100, the same
+        for every method. Losses of methods differ in size (BYOL's is up to 4 in each direction, SimSiam's at most 1),
+        so equal weights do not mean equal shares.
+    """
+
+    crop: Weight = 1.0
+    color_jitter: Weight = 1.0
+    flip: Weight = 0.0
+    blur: Weight = 0.0
+    rotate: Weight = 0.0
+    solarize: Weight = 0.0
+    hidden: int = Field(512, ge=1, le=16384)
+
+
+def rewrite(plan: Plan, config: Config) -> Plan:
+    """The plan as it is, or with a second view beside the only one of a method such as supervised.
+
+    That second view, `<view>_again`, is drawn like the first and encoded for AugSelf alone: the labels' loss stays on
+    the first view, so that what the layer adds to the method is AugSelf and nothing else.
+
+    Args:
+        plan: of any method, before or after other add-ons.
+        config: of the weights.
+
+    Raises:
+        ValueError: if a view lacks an op that is to be predicted, or is cropped after it was flipped or rotated.
+
+    Source: arXiv 2111.09613 lays AugSelf over supervised training too, but no code of that was published.
+    """
+    weights = _weights(config)
+    if not weights:
+        return plan
+    first, second = _compared(plan)
+    if second not in plan.views:
+        plan = replace(plan, views={**plan.views, second: plan.views[first]})
+    for view in (first, second):
+        ops = _ops(plan, view)
+        for op in weights:
+            if op not in ops:
+                raise ValueError(
+                    f"addons.augself.{op} > 0 needs {op} in a recipe of view {view!r}, which has {', '.join(ops)}; "
+                    "add it there or set the weight to 0"
+                )
+        if "crop" in weights and {"flip", "rotate"} & set(ops[: ops.index("crop")]):
+            raise ValueError(
+                f"addons.augself.crop > 0 needs crop before flip and rotate, got {', '.join(ops)} in view {view!r}: "
+                "boxes can be compared in the source image only"
+            )
+    return plan
+
+
+class Loss(nn.Module):
+    """One head per augmentation predicts the difference of its parameters from the features of both views.
+
+    The views are those of the plan's first pair of different views that are nobody's parent and of equal size: the
+    method's own two views, MSR's aggressive children, SwAV's full-size views. Both orders of the two are predicted, in
+    one batch of 2B rows, so that the heads' batch-norm sees both. Features are the encoder's, before any projector;
+    where the plan makes a view's key with the momentum twin and never encodes it online (MoCo v2 in one direction),
+    they are the twin's, without gradient.
+
+    Args:
+        config: of weights and heads.
+        num_features: of the encoder.
+        plan: as all add-ons left it.
+
+    Source: arXiv 2111.09613 and its official code: heads, losses and targets (each op's `compare`) are the code's, but
+        for two bugs. It compares blurs by sigma in pixels, up to 2 apart, with a tanh, which ends at 1; here sigmas
+        count as shares of the largest. Its solarize target of shape (2B,) broadcasts against a prediction of (2B, 1),
+        which leaves no signal; here shapes agree. Nothing is masked: where an op was not applied, its identity counts.
+    """
+
+    def __init__(self, config: Config, num_features: int, plan: Plan) -> None:
+        super().__init__()
+        self._weights = _weights(config)
+        self._pair = _compared(plan)
+        self.heads = nn.ModuleDict({op: _head(2 * num_features, config.hidden, _OPS[op][1]) for op in self._weights})
+        keys_of_the_twin = {pair.key for pair in plan.pairs if pair.key_from == "target"}
+        self.views = tuple(view for view in self._pair if self._weights and view not in keys_of_the_twin)
+
+    def forward(
+        self, views: Mapping[str, View], online: Mapping[str, Encoded], target: Mapping[str, Encoded]
+    ) -> Losses:
+        """The weighted sum, and each augmentation's own loss as a part."""
+        if not self._weights:
+            return Losses(next(iter(views.values())).images.new_zeros(()))
+        first, second = ((online.get(view) or target[view]).features for view in self._pair)
+        both_orders = torch.cat((torch.cat((first, second), dim=1), torch.cat((second, first), dim=1)))  # (2B, 2D)
+        params = [views[view].params for view in self._pair]
+        losses = {}
+        for op, head in self.heads.items():
+            there, back = _OPS[op][0].compare(*params), _OPS[op][0].compare(*reversed(params))
+            losses[op] = score(head(both_orders), Target(torch.cat((there.values, back.values)), there.kind))
+        total = torch.stack([weight * losses[op] for op, weight in self._weights.items()]).sum()
+        return Losses(total, {op: loss.detach() for op, loss in losses.items()})
+
+
+def score(prediction: Float[Tensor, "B d"], target: Target) -> Float[Tensor, ""]:
+    """How far a head's output is from what it should predict; the mean over rows and numbers.
+
+    Args:
+        prediction: a head's output, of any size.
+        target: differences in [-1, 1], which a tanh of the output must meet (mean squared error); flags, of which the
+            output is the logit; or classes, of which it is the logits (cross-entropy both).
+
+    Source: AugSelf's official code.
+    """
+    if target.kind == "classes":
+        return cross_entropy(prediction, target.values)
+    values = target.values.to(prediction.dtype)
+    if target.kind == "binary":
+        return binary_cross_entropy_with_logits(prediction, values)
+    return mse_loss(torch.tanh(prediction), values)
+
+
+def _weights(config: Config) -> dict[str, float]:
+    """Of what is to be predicted."""
+    return {op: weight for op in _OPS if (weight := getattr(config, op)) > 0}
+
+
+def _compared(plan: Plan) -> tuple[str, str]:
+    """The two views whose augmentations are compared; the second is new where a method has one only."""
+    parents = {spec.parent for spec in plan.views.values()}
+    for pair in plan.pairs:
+        alike = plan.views[pair.query].size == plan.views[pair.key].size
+        if pair.query != pair.key and alike and parents.isdisjoint((pair.query, pair.key)):
+            return pair.query, pair.key
+    only = plan.pairs[0].query
+    if plan.views[only].parent is not None:
+        raise ValueError(f"augself needs two views with crops of their own, got {only!r} alone, a child")
+    return only, f"{only}_again"
+
+
+def _ops(plan: Plan, view: str) -> list[str]:
+    """The names of the ops that make a view, in order, its ancestors' first."""
+    spec = plan.views[view]
+    inherited = [] if spec.parent is None else _ops(plan, spec.parent)
+    return inherited + [step.name for recipe in spec.recipe for step in plan.recipes.get(recipe, ())]
+
+
+def _head(num_inputs: int, num_hidden: int, num_outputs: int) -> nn.Sequential:
+    """Two hidden layers, whose biases are their norms', and a linear output with one; `mlp` has them the other way."""
+    layers: list[nn.Module] = []
+    for width in (num_inputs, num_hidden):
+        layers += [nn.Linear(width, num_hidden, bias=False), nn.BatchNorm1d(num_hidden), nn.ReLU(inplace=True)]
+    return nn.Sequential(*layers, nn.Linear(num_hidden, num_outputs))
