@@ -6,8 +6,11 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
+
+import pytest
 
 from orchestrator.folder import Record, SweepFolder
 from tests.orchestrator.studies import with_changes, write_study
@@ -52,7 +55,10 @@ class Command:
     def finish(self) -> tuple[int, str, str]:
         """Waits for the command; exit code, output, errors."""
         assert self.process is not None
-        code = self.process.wait(PATIENCE)
+        try:
+            code = self.process.wait(PATIENCE)
+        except subprocess.TimeoutExpired:
+            self._give_up("it did not end")
         return code, self._output.read_text(), self._errors.read_text()
 
     def told(self) -> str:
@@ -69,8 +75,10 @@ class Command:
         deadline = time.monotonic() + PATIENCE
         while not holds():
             assert self.process is not None
-            assert self.process.poll() is None, f"the command ended early: {self._errors.read_text()}"
-            assert time.monotonic() < deadline, "it never came to be"
+            if self.process.poll() is not None:
+                self._give_up("it ended early")
+            if time.monotonic() > deadline:
+                self._give_up("what was waited for never came to be")
             time.sleep(0.005)
 
     def kill_when(self, holds: Callable[[], bool]) -> None:
@@ -79,6 +87,15 @@ class Command:
         assert self.process is not None
         os.kill(self.process.pid, signal.SIGKILL)
         self.process.wait()
+
+    def _give_up(self, why: str) -> NoReturn:
+        """Fails the test and leaves no process behind that would spoil the next ones."""
+        assert self.process is not None
+        for pid in (self.process.pid, *descendants(self.process.pid)):
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        self.process.wait()
+        pytest.fail(f"{why}\n--- output\n{self._output.read_text()}\n--- errors\n{self._errors.read_text()}")
 
     def reports(self) -> dict[int, list[Record]]:
         """All reports without what may differ between equal trials."""
