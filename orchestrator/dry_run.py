@@ -53,7 +53,8 @@ def dry_run(study: Study) -> str:
         cost = measured(training, data, process_bytes=process_bytes)
     lines = [
         f"{study.file}: sweep {study.sweep.name}, {study.sweep.trials} trials of {study.run.training.epochs} epochs, "
-        f"{study.sweep.concurrency} at a time, for the {study.sweep.mode}imum of {study.sweep.metric}",
+        f"{study.sweep.concurrency} at a time, for "
+        + " and ".join(f"the {goal.mode}imum of {goal.metric}" for goal in study.sweep.goals),
         *_objective_lines(study, training.objective.plan),
         *_search_lines(study),
         *_cost_lines(study, cost, device),
@@ -83,14 +84,18 @@ def _search_lines(study: Study) -> Iterator[str]:
         yield f"  trial {number}: " + ", ".join(f"{path} = {value}" for path, value in entry.items())
     if rungs:
         yield f"  {sweep.scheduler.name} may stop a trial after epoch {', '.join(map(str, rungs))}"
+    if sweep.confirm:
+        yield f"confirm: up to {sweep.most_repeats} trials more, {sweep.confirm.seeds} new seeds for each of the best"
+        yield f"  {sweep.confirm.top} settings and of what is enqueued"
 
 
 def _cost_lines(study: Study, cost: Cost, device: torch.device) -> Iterator[str]:
     sweep = study.sweep
-    together = min(sweep.concurrency, sweep.trials, _room(study, device))
-    seconds = cost.seconds * sweep.trials / together
+    trials = sweep.trials + sweep.most_repeats
+    together = min(sweep.concurrency, trials, _room(study, device))
+    seconds = cost.seconds * trials / together
     memory = together * (cost.work_bytes + cost.process_bytes) + cost.data_bytes
-    disk = together * (checkpoint.KEPT + 1) * cost.checkpoint_bytes + sweep.trials * cost.encoder_bytes
+    disk = together * (checkpoint.KEPT + 1) * cost.checkpoint_bytes + trials * cost.encoder_bytes
     yield f"\ncost, estimated from {_STEPS} steps on this machine ({device.type}):"
     alone, whole = _minutes(cost.seconds), _minutes(seconds)
     yield f"  time    about {alone} a trial, {whole} in all with {together} at a time, if none is stopped early;"
@@ -98,7 +103,7 @@ def _cost_lines(study: Study, cost: Cost, device: torch.device) -> Iterator[str]
     process, work, images = _size(cost.process_bytes), _size(cost.work_bytes), _size(cost.data_bytes)
     yield f"  memory  about {_size(memory)} and what Ray takes: {process} for each process, {work} for the weights and"
     yield f"          batch of each, {images} of images shared by all"
-    yield f"  disk    up to {_size(disk)}: checkpoints while trials run, and {sweep.trials} encoders"
+    yield f"  disk    up to {_size(disk)}: checkpoints while trials run, and {trials} encoders"
 
 
 def measured(training: Training, data: Data, *, process_bytes: int) -> Cost:

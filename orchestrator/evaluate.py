@@ -169,7 +169,13 @@ def _best(folder: SweepFolder) -> TrialFolder:
     led = standings.leaders(folder)
     if not led:
         raise UserError(f"{folder.path}: this sweep has no finished trial yet, and only a finished one has an encoder")
-    return led[-1].trial
+    if len(led[-1]) > 1:
+        numbers = [str(standing.trial.number) for standing in led[-1]]
+        raise UserError(
+            f"{folder.path}: its Pareto front holds trials {', '.join(numbers)}; name the folder of one of them, "
+            f"such as {led[-1][0].trial.path}"
+        )
+    return led[-1][0].trial
 
 
 def _require_same_data(exported: Mapping[str, Any], card: DatasetCard, trial: TrialFolder) -> None:

@@ -1,9 +1,11 @@
 """The sweep folder, which is the truth about a sweep: everything is on disk when it happens, nothing is kept elsewhere.
 
 <storage>/<name>/  sweep.yaml  id  lock  study.journal  commits.txt  baselines.json  summary.txt
-                   test_uses.jsonl  ray.log
+                   confirm.json  test_uses.jsonl  ray.log
     trials/<number>/  config.yaml  views.png  reports.jsonl  error.txt  result.json  checkpoint-*.pt
                       encoder.safetensors  encoder.json  test.json  features/
+
+A repeat of a trial with another seed is a trial like any other: 20003 is trial 3 with the second of the new seeds.
 """
 
 import errno
@@ -19,6 +21,7 @@ from typing import Any
 
 from orchestrator.errors import UserError
 from orchestrator.spec import yaml_file
+from orchestrator.spec.sweep_config import MOST_TRIALS
 
 # What one report or one result holds: numbers, and for results also words.
 Record = dict[str, Any]
@@ -28,6 +31,17 @@ DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
 
 # The exported encoder's files, wherever it lies.
 ENCODER_WEIGHTS, ENCODER_CARD = "encoder.safetensors", "encoder.json"
+
+
+def repeat_number(origin: int, place: int) -> int:
+    """The number of a trial's repeat with the new seed at a place, counted from 1."""
+    return place * MOST_TRIALS + origin
+
+
+def origin_and_place(number: int) -> tuple[int, int]:
+    """The trial that a number is a repeat of, and the place of its seed; 0 is no repeat but the trial itself."""
+    place, origin = divmod(number, MOST_TRIALS)
+    return origin, place
 
 
 def write_text(path: Path, text: str) -> None:
@@ -171,6 +185,7 @@ class SweepFolder:
         self.file = self.path / "sweep.yaml"
         self.journal = self.path / "study.journal"
         self.summary = self.path / "summary.txt"
+        self.confirmation = self.path / "confirm.json"
 
     def exists(self) -> bool:
         """Whether a sweep was started here."""
@@ -188,7 +203,14 @@ class SweepFolder:
         return TrialFolder(self.path / "trials" / f"{number:04d}")
 
     def trials(self) -> list[TrialFolder]:
-        """All trials that exist, by number."""
+        """All trials of the search that exist, by number."""
+        return [trial for trial in self._existing() if not origin_and_place(trial.number)[1]]
+
+    def repeats(self) -> list[TrialFolder]:
+        """All repeats of trials with other seeds that exist, by number."""
+        return [trial for trial in self._existing() if origin_and_place(trial.number)[1]]
+
+    def _existing(self) -> list[TrialFolder]:
         numbers = sorted(int(path.parent.name) for path in self.path.glob("trials/*/config.yaml"))
         return [self.trial(number) for number in numbers]
 

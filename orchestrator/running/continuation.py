@@ -23,6 +23,9 @@ EXTENDABLE = frozenset(
         "cpus_per_worker",
         "gpus_per_worker",
         "max_failures",
+        "confirm",
+        "confirm.top",
+        "confirm.seeds",
     )
 )
 _IN_ORDER = re.compile(r"search|run\.addons|run\.augment\.recipes\.[^.]+").fullmatch

@@ -6,77 +6,39 @@ the same folder goes on from what is on disk.
 
 import math
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass, field
-from typing import Any, Literal
+from collections.abc import Callable, Mapping
 
 from optuna.trial import TrialState
 
 from orchestrator.errors import UserError
-from orchestrator.folder import DISK_FULL, Record, SweepFolder, TrialFolder
+from orchestrator.folder import Record, SweepFolder, TrialFolder
+from orchestrator.running.closing import Closing
+from orchestrator.running.progress import Trial, Values
+from orchestrator.running.repeats import Repeats
+from orchestrator.running.source import Source
 from orchestrator.running.study import End, StoredStudy
 from orchestrator.spec.sweep_config import SweepConfig
 
-Values = dict[str, Any]
 
-
-@dataclass
-class Trial:
-    """A trial as the watchers see it.
-
-    Args:
-        number: from 0, in the order of asking.
-        values: the searched settings, by dotted path.
-        epochs: its budget.
-        state: `waiting` for a free worker, `running`, or how it ended.
-        reports: one per epoch so far.
-        reason: why it ended before its time, or why it is being tried again.
-        moments: process clock in seconds at the start and at each epoch reported while this process runs.
-    """
-
-    number: int
-    values: Values
-    epochs: int
-    state: Literal["waiting", "running"] | End = "waiting"
-    reports: list[Record] = field(default_factory=list)
-    reason: str | None = None
-    moments: list[float] = field(default_factory=list)
-
-    @property
-    def epoch(self) -> int:
-        """The newest epoch reported, 0 before the first."""
-        return int(self.reports[-1]["epoch"]) if self.reports else 0
-
-    @property
-    def is_over(self) -> bool:
-        """Whether nothing more will come from it."""
-        return self.state not in ("waiting", "running")
-
-    def value(self, metric: str) -> float:
-        """The newest value of a metric, NaN where it was never reported."""
-        return next((float(report[metric]) for report in reversed(self.reports) if metric in report), math.nan)
-
-
-class Ledger:
+class Ledger(Closing):
     """The state of one sweep, on disk and in memory.
 
     Args:
         folder: locked by the caller.
         store: the Optuna study.
-        sweep: number of trials and metric.
+        sweep: number of trials, metrics, and what to confirm.
         resolved: makes the complete file of a trial from its number and its searched values.
     """
 
     def __init__(
         self, folder: SweepFolder, store: StoredStudy, *, sweep: SweepConfig, resolved: Callable[[int, Values], Record]
     ) -> None:
+        super().__init__()
         self.folder, self.sweep = folder, sweep
         self.trials: dict[int, Trial] = {}
-        self.closing: str | None = None  # why nothing more is handed out
-        self.disk_full = False  # then nothing more is written either
         self._store, self._resolved = store, resolved
         self._watchers: list[Callable[[int], object]] = []
+        self._repeats: Repeats | None = None  # known once the search is over
         self._unfinished: list[int] = []
         store.enqueue(sweep.enqueue)
         self._reconcile()
@@ -86,41 +48,51 @@ class Ledger:
         self._watchers.append(watcher)
 
     @property
+    def searched(self) -> dict[int, Trial]:
+        """The trials of the search by number, without their repeats."""
+        return {number: trial for number, trial in self.trials.items() if not trial.is_repeat}
+
+    @property
+    def repeats(self) -> Repeats | None:
+        """What is or was to be confirmed; None where nothing is, or as long as the search goes on."""
+        return self._repeats
+
+    @property
+    def is_searched(self) -> bool:
+        """Whether every trial of the search exists and is over."""
+        return len(self.searched) >= self.sweep.trials and all(trial.is_over for trial in self.searched.values())
+
+    @property
     def is_complete(self) -> bool:
-        """Whether every trial of the sweep exists and is over."""
-        return len(self.trials) >= self.sweep.trials and all(trial.is_over for trial in self.trials.values())
+        """Whether the search is over, and so is every repeat that shall confirm it."""
+        if not self.is_searched or self.sweep.confirm is None:
+            return self.is_searched
+        return self._repeats is not None and all(
+            number in self.trials and self.trials[number].is_over for number in self._repeats.numbers
+        )
+
+    @property
+    def is_handed_out(self) -> bool:
+        """Whether `next` will never give another trial, however many end meanwhile."""
+        if self.closing is not None:
+            return True
+        if self._unfinished or len(self.searched) < self.sweep.trials:
+            return False
+        return self.sweep.confirm is None or self._repeats is not None
 
     @property
     def has_run(self) -> bool:
         """Whether this process has seen a trial run."""
         return any(trial.moments for trial in self.trials.values())
 
-    def close(self, reason: str) -> None:
-        """Hands out nothing more; of several reasons the first is told."""
-        self.closing = self.closing or reason
-
-    def close_full(self, error: str) -> None:
-        """Closes a sweep whose disk is full: no trial fails of it, each goes on from what is on disk."""
-        self.disk_full = True
-        self.close(f"the disk is full ({error}); free some of it, and the same command goes on")
-
-    @contextmanager
-    def closed_when_full(self) -> Iterator[None]:
-        """Closes the sweep where the block meets a full disk."""
-        try:
-            yield
-        except OSError as error:
-            if error.errno not in DISK_FULL:
-                raise
-            self.close_full(str(error))
-
     def next(self) -> int | None:
-        """The next trial to run: first those that were cut off, then new ones; None when there is nothing left."""
+        """The next trial to run: those that were cut off, then new ones, then repeats; None if there is none now."""
         with self.closed_when_full():
             while self.closing is None:
+                self._open_repeats()
                 if self._unfinished:
                     number = self._unfinished.pop(0)
-                elif len(self.trials) < self.sweep.trials:
+                elif len(self.searched) < self.sweep.trials:
                     number = self._store.ask()
                 else:
                     return None
@@ -152,12 +124,13 @@ class Ledger:
         """The trial's worker has returned: it has finished, its end is known already, or the sweep is being closed."""
         trial = self.trials[number]
         unfinished = not trial.reports or not trial.reports[-1]["finished"]
+        lacking = [goal.metric for goal in self.sweep.goals if not math.isfinite(trial.value(goal.metric))]
         if trial.is_over or (unfinished and self.closing is not None):
             return
         if unfinished:
             self.failed(number, f"it ended after epoch {trial.epoch} without its last report")
-        elif not math.isfinite(trial.value(self.sweep.metric)):
-            self.failed(number, f"{self.sweep.metric} was {trial.value(self.sweep.metric)} at the end")
+        elif lacking:
+            self.failed(number, f"{lacking[0]} was {trial.value(lacking[0])} at the end")
         else:
             self._end(trial, "finished", None)
 
@@ -189,6 +162,19 @@ class Ledger:
                 self._unfinished.append(number)
                 continue
             self._reopen(folder, closed=state.is_finished())
+        self._open_repeats()
+
+    def _open_repeats(self) -> None:
+        """Once the search is over: what shall confirm it, begun or not."""
+        if self.sweep.confirm is None or self._repeats is not None or not self.is_searched:
+            return
+        self._repeats = Repeats(self.searched, self.sweep)
+        for number in self._repeats.numbers:
+            folder = self.folder.trial(number)
+            if folder.exists():
+                self._reopen(folder, closed=False)
+            else:
+                self._unfinished.append(number)
 
     def _reopen(self, folder: TrialFolder, *, closed: bool) -> None:
         trial = self._trial(folder)
@@ -200,7 +186,7 @@ class Ledger:
         if closed:
             return
         for report in trial.reports:
-            self._store.report(trial.number, float(report.get(self.sweep.metric, math.nan)), int(report["epoch"]))
+            self._source(trial.number).report(trial.number, self._first_value(report), int(report["epoch"]))
         if trial.is_over:
             self._tell(trial)
         elif not self._judge(trial):
@@ -212,9 +198,9 @@ class Ledger:
         reason = None
         if not folder.exists():
             try:
-                folder.write_config(self._resolved(number, self._store.values(number)))
+                folder.write_config(self._resolved(number, self._source(number).values(number)))
             except UserError as error:
-                folder.write_config({"search": {}, "refused": self._store.values(number)})
+                folder.write_config({"search": {}, "refused": self._source(number).values(number)})
                 reason = str(error)
         trial = self.trials.setdefault(number, self._trial(folder))
         if reason is not None:
@@ -226,25 +212,33 @@ class Ledger:
     def _trial(self, folder: TrialFolder) -> Trial:
         run = folder.config().get("run")  # None in a trial whose settings were refused
         epochs = run["training"]["epochs"] if run else 0
-        return Trial(folder.number, self._store.values(folder.number), epochs, reports=folder.reports())
+        values = self._source(folder.number).values(folder.number)
+        return Trial(folder.number, values, epochs, reports=folder.reports())
+
+    def _source(self, number: int) -> Source:
+        return self._repeats if self._repeats is not None and number in self._repeats.numbers else self._store
 
     def _judge(self, trial: Trial) -> bool:
         """Passes the newest report to the study, and ends the trial if the study gives it up."""
         if not trial.reports or trial.reports[-1]["finished"]:
             return False
-        newest = trial.reports[-1]
-        epoch, value = int(newest["epoch"]), float(newest.get(self.sweep.metric, math.nan))
-        self._store.report(trial.number, value, epoch)
-        if not self._store.should_stop(trial.number):
+        newest, source = trial.reports[-1], self._source(trial.number)
+        epoch, value = int(newest["epoch"]), self._first_value(newest)
+        source.report(trial.number, value, epoch)
+        if not source.should_stop(trial.number):
             return False
-        self._end(trial, "stopped", f"{self.sweep.metric} {value:.4g} at epoch {epoch} was not among the best")
+        metric = self.sweep.goals[0].metric
+        self._end(trial, "stopped", f"{metric} {value:.4g} at epoch {epoch} was not among the best")
         return True
+
+    def _first_value(self, report: Record) -> float:
+        return float(report.get(self.sweep.goals[0].metric, math.nan))
 
     def _end(self, trial: Trial, end: End, reason: str | None) -> None:
         if self.disk_full:
             return
         folder = self.folder.trial(trial.number)
-        value = trial.value(self.sweep.metric)
+        values = [value if math.isfinite(value) else None for value in trial.values_of(self.sweep.goals)]
         with self.closed_when_full():
             folder.write_result(
                 {
@@ -252,7 +246,7 @@ class Ledger:
                     "reason": reason,
                     "epoch": trial.epoch,
                     "metric": self.sweep.metric,
-                    "value": value if math.isfinite(value) else None,
+                    "value": values[0] if len(values) == 1 else values,
                 }
             )
             trial.state, trial.reason = end, reason
@@ -262,8 +256,8 @@ class Ledger:
 
     def _tell(self, trial: Trial) -> None:
         assert trial.state not in ("waiting", "running")
-        value = trial.value(self.sweep.metric) if trial.state == "finished" else None
-        self._store.tell(trial.number, trial.state, value)
+        values = trial.values_of(self.sweep.goals) if trial.state == "finished" else None
+        self._source(trial.number).tell(trial.number, trial.state, values)
 
     def _changed(self, number: int) -> None:
         for watcher in self._watchers:

@@ -20,10 +20,10 @@ class LedgerSearcher(Searcher):
         self._numbers: dict[str, int] = {}
 
     def suggest(self, trial_id: str) -> Any:
-        """The next trial's number and folder, or Tune's word for "no more"."""
+        """The next trial's number and folder, Tune's word for "no more", or None: ask again when a trial has ended."""
         number = self._ledger.next()
         if number is None:
-            return Searcher.FINISHED
+            return Searcher.FINISHED if self._ledger.is_handed_out else None
         self._numbers[trial_id] = number
         return {"number": number, "folder": str(self._ledger.folder.trial(number).path)}
 

@@ -38,7 +38,7 @@ class StoredStudy:
 
     Args:
         journal: the file, made if it does not exist.
-        sweep: sampler, scheduler, mode and seed.
+        sweep: sampler, scheduler, modes and seed.
         space: the dimensions.
         epochs: budget of a trial, of which the scheduler's grace is a part.
     """
@@ -51,7 +51,7 @@ class StoredStudy:
             study_name=sweep.name,
             storage=optuna.storages.JournalStorage(JournalFileBackend(str(journal))),
             sampler=AddressedSampler(partial(_sampler, sweep.sampler), sweep.seed),
-            direction="maximize" if sweep.mode == "max" else "minimize",
+            directions=["maximize" if goal.mode == "max" else "minimize" for goal in sweep.goals],
             load_if_exists=True,
         )
         self._reduction, self._rungs = sweep.scheduler.reduction, sweep.scheduler.rungs(epochs)
@@ -82,8 +82,15 @@ class StoredStudy:
         return self._trials()[number].state
 
     def report(self, number: int, value: float, epoch: int) -> None:
-        """Stores one epoch's value of the metric, unless the epoch is there already or the value is not finite."""
-        if math.isfinite(value) and epoch not in self._trials()[number].intermediate_values:
+        """Stores one epoch's value of the metric, unless the epoch is there already or the value is not finite.
+
+        With several metrics nothing is stored: Optuna has no place for it, and no rung asks for it.
+        """
+        if (
+            len(self._study.directions) == 1
+            and math.isfinite(value)
+            and epoch not in self._trials()[number].intermediate_values
+        ):
             self._trial(number).report(value, epoch)
 
     def should_stop(self, number: int) -> bool:
@@ -108,8 +115,14 @@ class StoredStudy:
         self._trial(number).set_user_attr(_CLEARED, rung)
         return False
 
-    def tell(self, number: int, end: End, value: float | None = None) -> None:
-        """Closes a trial; a stopped one keeps its values by epoch, a failed one has none that the sampler would use."""
+    def tell(self, number: int, end: End, value: float | Sequence[float] | None = None) -> None:
+        """Closes a trial; a stopped one keeps its values by epoch, a failed one has none that the sampler would use.
+
+        Args:
+            number: of the trial.
+            end: how it ended.
+            value: of a finished one, a value for each metric.
+        """
         if end == "finished":
             self._study.tell(number, value, skip_if_finished=True)
         else:

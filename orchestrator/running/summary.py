@@ -7,8 +7,11 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from orchestrator.running.ledger import Ledger, Trial
-from orchestrator.running.wording import best, count, number, settings
+from orchestrator.running import confirmation
+from orchestrator.running.ledger import Ledger
+from orchestrator.running.progress import Trial
+from orchestrator.running.wording import columns, count, leading, numbered, settings, with_error
+from orchestrator.spec.sweep_config import Goal
 
 Row = Mapping[str, int | float]
 Scores = Mapping[str, Row]
@@ -29,15 +32,20 @@ def summary(
     Returns:
         Lines of text, the last one ended.
     """
-    trials = list(ledger.trials.values())
-    leader = best(trials, ledger.sweep)
+    trials = list(ledger.searched.values())
+    leaders = leading(trials, ledger.sweep)
     blocks = [_head(ledger, trials)]
-    if leader is not None:
-        blocks.append(_leader(ledger, leader, trials, baselines))
-    failed = [f"  trial {trial.number}: {trial.reason}" for trial in trials if trial.state == "failed"]
+    if leaders:
+        found = _best(ledger, leaders[0], trials) if len(ledger.sweep.goals) == 1 else _front(ledger, leaders, trials)
+        name = "best trial" if len(ledger.sweep.goals) == 1 else ""
+        rows = {name or f"trial {trial.number}": trial.reports[-1] for trial in leaders}
+        blocks.append(_beside(found, rows, baselines))
+    if ledger.repeats is not None:
+        blocks.append(confirmation.text(confirmation.confirmation(ledger, ledger.repeats), ledger.sweep))
+    failed = [f"  trial {trial.number}: {trial.reason}" for trial in ledger.trials.values() if trial.state == "failed"]
     if failed:
         blocks.append("\n".join(["Failed", *failed]))
-    blocks.append(_commands(ledger, leader, command, places=places, tracking_uri=tracking_uri))
+    blocks.append(_commands(ledger, leaders, command, places=places, tracking_uri=tracking_uri))
     return "\n\n".join(blocks) + "\n"
 
 
@@ -59,53 +67,80 @@ def _head(ledger: Ledger, trials: Sequence[Trial]) -> str:
     head = f"{whole}: {done} of {count(total, 'trial')} ended" + (f" ({ends})" if ends else "")
     budget = sum(trial.epochs for trial in trials)
     spent = sum(trial.epoch for trial in trials)
-    if ledger.is_complete and budget:
+    if ledger.is_searched and budget:
         head += f"; {spent} of {budget} epochs were trained ({100 * spent / budget:.0f} %)"
+    if ledger.repeats is not None:
+        over = sum(trial.is_over for trial in ledger.trials.values() if trial.is_repeat)
+        head += f"; {over} of {count(len(ledger.repeats.numbers), 'repeat')} with new seeds ended"
     why = f" Why: {ledger.closing}." if ledger.closing and not ledger.is_complete else ""
     return f"{head}.{why}"
 
 
-def _leader(ledger: Ledger, leader: Trial, trials: Sequence[Trial], baselines: Scores | str) -> str:
-    metric = ledger.sweep.metric
-    lines = [f"Best: trial {leader.number}, {metric} {_with_error(leader.reports[-1], metric)} on validation data"]
+def _best(ledger: Ledger, leader: Trial, trials: Sequence[Trial]) -> list[str]:
+    (goal,) = ledger.sweep.goals
+    report = leader.reports[-1]
+    lines = [f"Best: trial {leader.number}, {goal.metric} {with_error(report, goal.metric)} on validation data"]
     if leader.values:
         lines.append(f"  settings  {settings(leader.values)}")
     lines.append(f"  encoder   {_near(ledger.folder.trial(leader.number).encoder_weights)}")
-    ties = [f"trial {trial.number} ({settings(trial.values)})" for trial in _ties(leader, trials, metric)]
+    ties = [trial for trial in _rivals([leader], trials) if not _clearly_beats(leader, trial, [goal])]
+    # Without standard errors nobody knows what a tie is.
+    if ties and f"{goal.metric}_se" in report:
+        told = ", ".join(f"trial {trial.number} ({settings(trial.values)})" for trial in ties)
+        lines.append(f"  ties      within two standard errors of it: {told}")
+    return lines
+
+
+def _front(ledger: Ledger, front: Sequence[Trial], trials: Sequence[Trial]) -> list[str]:
+    goals = ledger.sweep.goals
+    aims = " and ".join(f"{'more' if goal.mode == 'max' else 'less'} {goal.metric}" for goal in goals)
+    lines = [f"Pareto front of {aims}, on validation data: {numbered(front)}"]
+    lines += [columns([[f"trial {trial.number}", settings(trial.values)] for trial in front])]
+    rivals = _rivals(front, trials)
+    ties = [rival for rival in rivals if not any(_clearly_beats(leader, rival, goals) for leader in front)]
     if ties:
-        lines.append(f"  ties      within two standard errors of it: {', '.join(ties)}")
-    rows: dict[str, Row] = {"best trial": leader.reports[-1]}
+        lines.append(f"  beaten by no more than two standard errors: {numbered(ties)}")
+    return lines
+
+
+def _rivals(leaders: Sequence[Trial], trials: Sequence[Trial]) -> list[Trial]:
+    numbers = [leader.number for leader in leaders]
+    return [trial for trial in trials if trial.state == "finished" and trial.number not in numbers]
+
+
+def _clearly_beats(one: Trial, other: Trial, goals: Sequence[Goal]) -> bool:
+    """Whether a trial is better in some goal by more than two standard errors, and worse in none."""
+    better = [goal.cost(one.value(goal.metric)) <= goal.cost(other.value(goal.metric)) for goal in goals]
+    ties = [
+        within_two_errors(one.value(name), _error(one, name), other.value(name), _error(other, name))
+        for name in (goal.metric for goal in goals)
+    ]
+    return all(better) and not all(ties)
+
+
+def _error(trial: Trial, metric: str) -> float:
+    return float(trial.reports[-1].get(f"{metric}_se", 0.0))
+
+
+def _beside(found: Sequence[str], rows: Scores, baselines: Scores | str) -> str:
+    """What was found, and its validation scores beside those of the baselines."""
     if isinstance(baselines, str):
-        lines.append(f"  baselines were not measured: {baselines}")
-    else:
-        rows |= baselines
-    return "\n".join(lines) + "\n\n" + _scores(rows)
+        return "\n".join([*found, f"  baselines were not measured: {baselines}"]) + "\n\n" + _scores(rows, rows)
+    return "\n".join(found) + "\n\n" + _scores(rows, {**rows, **baselines})
 
 
-def _ties(leader: Trial, trials: Sequence[Trial], metric: str) -> list[Trial]:
-    error = f"{metric}_se"
-    if error not in leader.reports[-1]:
-        return []
-    others = [trial for trial in trials if trial.state == "finished" and trial is not leader]
-    best_value, best_error = leader.value(metric), leader.value(error)
-    return [o for o in others if within_two_errors(best_value, best_error, o.value(metric), o.value(error))]
-
-
-def _scores(rows: Scores) -> str:
-    """Validation scores side by side: every metric with a standard error, and every one that all rows share."""
-    leader = rows["best trial"]
+def _scores(leaders: Scores, rows: Scores) -> str:
+    """Scores side by side: every metric of the leaders with a standard error, and every one that all rows share."""
+    leader = next(iter(leaders.values()))
     metrics = [name for name in leader if f"{name}_se" in leader or all(name in row for row in rows.values())]
     metrics = [name for name in metrics if not name.endswith("_se")]
-    cells = [["", *metrics]]
-    cells += [[name, *(_with_error(row, metric) for metric in metrics)] for name, row in rows.items()]
-    widths = [max(len(row[column]) for row in cells) for column in range(len(metrics) + 1)]
-    return "\n".join(
-        "  " + "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in cells
+    return columns(
+        [["", *metrics], *([name, *(with_error(row, metric) for metric in metrics)] for name, row in rows.items())]
     )
 
 
 def _commands(
-    ledger: Ledger, leader: Trial | None, command: Sequence[str], *, places: Sequence[str], tracking_uri: str
+    ledger: Ledger, leaders: Sequence[Trial], command: Sequence[str], *, places: Sequence[str], tracking_uri: str
 ) -> str:
     """Where the sweep lies, and lines to paste into a shell of this working folder."""
     python = _near(Path(sys.executable))
@@ -118,10 +153,10 @@ def _commands(
         lines.append(f"continue    {shlex.join([*sweep, *command])}")
     else:
         lines.append(f"more        {shlex.join([*sweep, *_with_trials(command, 2 * ledger.sweep.trials)])}")
-    if leader is not None:
-        trial = ledger.folder.trial(leader.number)
-        lines.append(f"evaluate    {shlex.join([python, '-m', 'orchestrator.evaluate', _near(trial.path), *places])}")
-        lines.append(f"rerun best  {shlex.join([*sweep, _near(trial.config_file), *places])}")
+    folders = [ledger.folder.trial(leader.number) for leader in leaders]
+    evaluate, rerun = [python, "-m", "orchestrator.evaluate"], "rerun best" if len(leaders) == 1 else "rerun one"
+    lines += [f"evaluate    {shlex.join([*evaluate, _near(folder.path), *places])}" for folder in folders]
+    lines += [f"{rerun:12}{shlex.join([*sweep, _near(folder.config_file), *places])}" for folder in folders[:1]]
     return "\n".join(lines)
 
 
@@ -139,13 +174,6 @@ def _with_trials(command: Sequence[str], trials: int) -> list[str]:
         at = kept.index("--trials")
         del kept[at : at + 2]
     return [*kept, "--trials", str(trials)]
-
-
-def _with_error(report: Row, metric: str) -> str:
-    if metric not in report:
-        return "-"
-    error = report.get(f"{metric}_se")
-    return number(float(report[metric])) + (f" ± {error:.2g}" if error is not None else "")
 
 
 def _near(path: Path) -> str:

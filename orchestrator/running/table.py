@@ -2,7 +2,7 @@
 
 import sys
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, Protocol, runtime_checkable
 
@@ -11,8 +11,10 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from orchestrator.running.ledger import Ledger, Trial
-from orchestrator.running.wording import best, count, duration, number, settings
+from orchestrator.running.ledger import Ledger
+from orchestrator.running.progress import Trial
+from orchestrator.running.wording import count, duration, leading, number, numbered, settings
+from orchestrator.spec.sweep_config import Goal
 
 _COLOURS = {"waiting": "dim", "running": "cyan", "finished": "green", "stopped": "yellow", "failed": "red"}
 
@@ -53,7 +55,7 @@ class Lines:
 
     def changed(self, number: int) -> None:
         """Writes the trial's newest event."""
-        self.note(event(self._ledger.trials[number], self._ledger.sweep.metric))
+        self.note(event(self._ledger.trials[number], self._ledger.sweep.goals))
 
     def note(self, sentence: str) -> None:
         """Writes the sentence."""
@@ -104,7 +106,7 @@ def display(ledger: Ledger, *, quiet: bool) -> Iterator[Display]:
         yield Lines(ledger, console)
 
 
-def event(trial: Trial, metric: str) -> str:
+def event(trial: Trial, goals: Sequence[Goal]) -> str:
     """The trial's newest event in one line, empty where it is not worth one."""
     head = f"trial {trial.number:<3}"
     if trial.state == "waiting" and trial.reason:
@@ -114,7 +116,7 @@ def event(trial: Trial, metric: str) -> str:
     if trial.state == "running" and len(trial.moments) == 1:
         verb = "goes on" if trial.reports else "starts"
         return f"{head} epoch {trial.epoch}/{trial.epochs}  {verb}  {settings(trial.values)}"
-    told = "  ".join(f"{name} {number(trial.value(name))}" for name in _shown(metric, [trial]))
+    told = "  ".join(f"{name} {number(trial.value(name))}" for name in _shown(goals, [trial]))
     if trial.state == "running":
         left = left_in(trial)
         ahead = "" if left is None else f"  {duration(left)} left"
@@ -125,15 +127,22 @@ def event(trial: Trial, metric: str) -> str:
 def headline(ledger: Ledger) -> str:
     """How far the sweep is, the best so far, and when it will be done."""
     trials = list(ledger.trials.values())  # a copy, since rich draws from a thread of its own
-    states = [trial.state for trial in trials]
-    done = sum(trial.is_over for trial in trials)
+    searched = [trial for trial in trials if not trial.is_repeat]
+    states = [trial.state for trial in searched]
+    done = sum(trial.is_over for trial in searched)
     counts = ", ".join(f"{states.count(s)} {s}" for s in ("running", "finished", "stopped", "failed") if s in states)
     parts = [
         f"{ledger.folder.name}: {done} of {count(ledger.sweep.trials, 'trial')} done" + (counts and f" ({counts})")
     ]
-    leader = best(trials, ledger.sweep)
-    if leader is not None:
-        parts.append(f"best: trial {leader.number}, {ledger.sweep.metric} {number(leader.value(ledger.sweep.metric))}")
+    if ledger.repeats is not None:
+        repeated = sum(trial.is_over for trial in trials if trial.is_repeat)
+        parts[0] += f", {repeated} of {count(len(ledger.repeats.numbers), 'repeat')} with new seeds"
+    leaders = leading(trials, ledger.sweep)
+    metric, *others = (goal.metric for goal in ledger.sweep.goals)
+    if leaders and others:
+        parts.append(f"front: {numbered(leaders)}")
+    elif leaders:
+        parts.append(f"best: trial {leaders[0].number}, {metric} {number(leaders[0].value(metric))}")
     left = left_in_all(ledger)
     if left is not None and not ledger.is_complete:
         parts.append(f"about {duration(left)} left")
@@ -153,12 +162,16 @@ def left_in_all(ledger: Ledger) -> float | None:
     trials = list(ledger.trials.values())
     if not any(len(trial.moments) > 1 for trial in trials):
         return None
-    over = [trial.epoch for trial in trials if trial.is_over]
+    searched = [trial for trial in trials if not trial.is_repeat]
+    over = [trial.epoch for trial in searched if trial.is_over]
     budget = max(trial.epochs for trial in trials)
-    to_start = ledger.sweep.trials - len(trials)
-    epochs = to_start * (sum(over) / len(over) if over else budget)
+    to_start = ledger.sweep.trials - len(searched)
+    repeats = ledger.sweep.most_repeats if ledger.repeats is None else len(ledger.repeats.numbers)
+    to_repeat = repeats - (len(trials) - len(searched))
+    epochs = to_start * (sum(over) / len(over) if over else budget) + to_repeat * budget
     epochs += sum(trial.epochs - trial.epoch for trial in trials if not trial.is_over)
-    return epochs * _pace(trials) / min(ledger.sweep.concurrency, max(1, ledger.sweep.trials - len(over)))
+    to_end = ledger.sweep.trials + repeats - sum(trial.is_over for trial in trials)
+    return epochs * _pace(trials) / min(ledger.sweep.concurrency, max(1, to_end))
 
 
 def _pace(trials: Iterable[Trial]) -> float:
@@ -167,19 +180,20 @@ def _pace(trials: Iterable[Trial]) -> float:
     return sum(moments[-1] - moments[0] for moments in timed) / sum(len(moments) - 1 for moments in timed)
 
 
-def _shown(metric: str, trials: Iterable[Trial]) -> list[str]:
+def _shown(goals: Sequence[Goal], trials: Iterable[Trial]) -> list[str]:
     reported = {name for trial in trials if trial.reports for name in trial.reports[-1]}
-    return [name for name in (metric, "loss", "feature_std") if name in reported]
+    names = dict.fromkeys([*(goal.metric for goal in goals), "loss", "feature_std"])
+    return [name for name in names if name in reported]
 
 
 def _table(ledger: Ledger) -> Table:
     trials = list(ledger.trials.values())
-    names = _shown(ledger.sweep.metric, trials)
+    names = _shown(ledger.sweep.goals, trials)
     table = Table(box=None, pad_edge=False, header_style="dim")
     for column in ("trial", "state", "epoch", *names, "left"):
         table.add_column(column, justify="right" if column not in ("state",) else "left", no_wrap=True)
     table.add_column("tried", overflow="fold")
-    leader = best(trials, ledger.sweep)
+    leaders = leading(trials, ledger.sweep)
     for trial in trials:
         left = left_in(trial)
         cells: list[Any] = [str(trial.number), Text(trial.state, style=_COLOURS[trial.state])]
@@ -187,5 +201,5 @@ def _table(ledger: Ledger) -> Table:
         cells += [number(trial.value(name)) for name in names]
         cells.append("" if left is None else duration(left))
         tried = settings(trial.values) if trial.state != "failed" else f"{settings(trial.values)}: {trial.reason}"
-        table.add_row(*cells, tried, style="bold" if trial is leader else "")
+        table.add_row(*cells, tried, style="bold" if any(trial is leader for leader in leaders) else "")
     return table

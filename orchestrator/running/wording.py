@@ -1,12 +1,12 @@
 """How numbers, settings and leaders are put into words, the same in the table, the lines and the summary."""
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from orchestrator.running.ledger import Trial
+from orchestrator.running.progress import Trial
 from orchestrator.spec.sweep_config import SweepConfig
-from orchestrator.standings import rank
+from orchestrator.standings import front
 
 
 def number(value: float) -> str:
@@ -34,10 +34,35 @@ def settings(values: Mapping[str, Any]) -> str:
     return " ".join(f"{_short(path, values)}={_value(value)}" for path, value in values.items())
 
 
-def best(trials: Iterable[Trial], sweep: SweepConfig) -> Trial | None:
-    """The finished trial that leads, or None before the first; those stopped early do not compete."""
-    finished = [trial for trial in trials if trial.state == "finished"]
-    return min(finished, key=lambda trial: rank(trial.value(sweep.metric), trial.number, sweep.mode), default=None)
+def leading(trials: Iterable[Trial], sweep: SweepConfig) -> list[Trial]:
+    """The finished trials that lead, none before the first; those stopped early do not compete, nor do repeats.
+
+    One leads a search for one metric; for several it is a Pareto front, the best by the first metric first.
+    """
+    finished = {trial.number: trial for trial in trials if trial.state == "finished" and not trial.is_repeat}
+    scores = {number: trial.values_of(sweep.goals) for number, trial in finished.items()}
+    return [finished[number] for number in front(scores, sweep.goals)]
+
+
+def numbered(trials: Sequence[Trial]) -> str:
+    """Trials by their numbers."""
+    return ("trial " if len(trials) == 1 else "trials ") + ", ".join(str(trial.number) for trial in trials)
+
+
+def with_error(report: Mapping[str, int | float], metric: str) -> str:
+    """A metric of one report with its standard error where it has one, a dash where it is not there."""
+    if metric not in report:
+        return "-"
+    error = report.get(f"{metric}_se")
+    return number(float(report[metric])) + (f" ± {error:.2g}" if error is not None else "")
+
+
+def columns(rows: Sequence[Sequence[str]]) -> str:
+    """Rows of cells as indented lines whose columns stand below one another."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return "\n".join(
+        "  " + "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows
+    )
 
 
 def _short(path: str, paths: Iterable[str]) -> str:

@@ -15,7 +15,7 @@ from orchestrator.evaluations import Timing
 from orchestrator.images import DatasetCard
 from orchestrator.spec.config import RunConfig
 from orchestrator.spec.mistakes import Mistake
-from orchestrator.spec.sweep_config import SweepConfig
+from orchestrator.spec.sweep_config import Goal, SweepConfig
 
 LOSS = "loss"  # what every epoch of every run reports
 
@@ -144,25 +144,28 @@ def _label_mistakes(run: RunConfig, card: DatasetCard, plan: Plan) -> list[Mista
 
 
 def _metric_mistakes(sweep: SweepConfig, run: RunConfig) -> list[Mistake]:
+    mistakes = [mistake for goal in sweep.goals if (mistake := _goal_mistake(goal, sweep, run))]
+    if len(sweep.goals) > 1 and sweep.scheduler.name != "none":
+        # At a rung, the order by any one objective would take the other end of the front away before it is trained.
+        law = "name = none must hold with several metrics, since stopping by one would lose the best in another"
+        mistakes.append(Mistake("sweep.scheduler.name", law, sweep.scheduler.name))
+    return mistakes
+
+
+def _goal_mistake(goal: Goal, sweep: SweepConfig, run: RunConfig) -> Mistake | None:
     made_by = {metric: name for name in run.evaluation for metric in find("orchestrator.evaluations", name).METRICS}
-    if sweep.metric == LOSS and sweep.mode == "max":
-        return [Mistake("sweep.mode", "mode = min must hold with the metric loss", sweep.mode)]
-    if sweep.metric == LOSS:
-        return []
-    if sweep.metric not in made_by:
-        return [
-            Mistake(
-                "sweep.metric",
-                f"no evaluation of this run makes it{suggest(sweep.metric, [*made_by, LOSS])}",
-                sweep.metric,
-            )
-        ]
-    name = made_by[sweep.metric]
+    if goal.metric == LOSS:
+        return Mistake("sweep.mode", "mode = min must hold with the metric loss", "max") if goal.mode == "max" else None
+    if goal.metric not in made_by:
+        nearest = suggest(goal.metric, [*made_by, LOSS])
+        return Mistake("sweep.metric", f"no evaluation of this run makes it{nearest}", goal.metric)
+    name = made_by[goal.metric]
     timing = run.evaluation[name]
-    if isinstance(timing, Timing) and timing.every != 1:
-        law = f"every = 1 must hold, since sweep.metric = {sweep.metric} is wanted of every epoch"
-        return [Mistake(f"run.evaluation.{name}.every", law, "null" if timing.every is None else str(timing.every))]
-    return []
+    if sweep.scheduler.name != "none" and isinstance(timing, Timing) and timing.every != 1:
+        law = f"every = 1 must hold, since sweep.metric = {goal.metric} is wanted of every epoch"
+        law += f" by sweep.scheduler.name = {sweep.scheduler.name}"
+        return Mistake(f"run.evaluation.{name}.every", law, "null" if timing.every is None else str(timing.every))
+    return None
 
 
 # Remembered, because a search space is tried at hundreds of settings that mostly share one method.

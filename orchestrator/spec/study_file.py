@@ -54,7 +54,8 @@ class Study:
         run = resolve(with_values(self.run.dump(), values))
         if mistakes := check_run(run):
             raise ConfigError(mistakes)
-        alone = {"name": f"{self.sweep.name}-{number:04d}", "trials": 1, "concurrency": 1, "enqueue": []}
+        alone = {"name": f"{self.sweep.name}-{number:04d}", "trials": 1, "concurrency": 1}
+        alone |= {"enqueue": [], "confirm": None}
         return {"sweep": {**self.sweep.model_dump(mode="json"), **alone}, "run": run.dump(), "search": {}}
 
 
@@ -99,6 +100,8 @@ def _checked(path: Path, sections: Mapping[str, Json], changed: set[str], mistak
     if space is None:
         return None
     mistakes += _hidden_changes(changed, space)
+    if sweep.confirm is not None and any(dimension.path == "seed" for dimension in space.dimensions):
+        mistakes.append(Mistake("search.seed", "must not be searched, since sweep.confirm chooses the seeds; drop one"))
     _try(lambda: check_comparable(space, sweep, run), mistakes)
     _try(lambda: check_enqueued(sweep.enqueue, space, run), mistakes)
     return Study(path, sweep, run, sections["search"], space)

@@ -3,9 +3,10 @@
 import math
 import re
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from augment.config import Config
 from orchestrator.spec.mistakes import ConfigError, Mistake
@@ -18,7 +19,45 @@ def _folder_name(name: str) -> str:
     return name
 
 
+def _one_or_more(given: object) -> object:
+    texts = tuple(given) if isinstance(given, list | tuple) else given
+    if isinstance(texts, str) or (isinstance(texts, tuple) and len(set(map(str, texts))) == len(texts) > 1):
+        return texts
+    raise ValueError("text must be given, or for several objectives a list of different ones")
+
+
+def _directions(given: object) -> object:
+    modes = tuple(given) if isinstance(given, list | tuple) else given
+    if not all(mode in ("max", "min") for mode in (modes if isinstance(modes, tuple) else [modes])):
+        raise ValueError("must be max or min, or for several objectives a list of them")
+    return modes
+
+
 FolderName = Annotated[str, AfterValidator(_folder_name)]
+Direction = Literal["max", "min"]
+# Looked at before pydantic does, which would complain of each side of a union by its own path.
+Metrics = Annotated[str | tuple[str, ...], BeforeValidator(_one_or_more)]
+Modes = Annotated[Direction | tuple[Direction, ...], BeforeValidator(_directions)]
+
+# Numbers from here on are repeats of trials with new seeds, see `orchestrator.folder.repeat_number`.
+MOST_TRIALS = 10_000
+
+
+@dataclass(frozen=True)
+class Goal:
+    """An objective of a search.
+
+    Args:
+        metric: by the name that the reports give it.
+        mode: whether more or less of it is better.
+    """
+
+    metric: str
+    mode: Direction
+
+    def cost(self, value: float) -> float:
+        """The value, turned so that less is better."""
+        return -value if self.mode == "max" else value
 
 
 class SamplerConfig(Config):
@@ -56,6 +95,19 @@ class SchedulerConfig(Config):
         return [rung for rung in rungs if rung < epochs]
 
 
+class ConfirmConfig(Config):
+    """What is trained again once the search is over: a winner among noisy trials owes something to its seed.
+
+    Args:
+        top: how many of the best settings; beside them every enqueued one is trained again, for it is what they must
+            beat.
+        seeds: new ones, the same for every setting, so that differences are paired.
+    """
+
+    top: int = Field(default=3, ge=1)
+    seeds: int = Field(default=3, ge=2)
+
+
 class SweepConfig(Config):
     """How a search is run; nothing here changes the numbers of a trial.
 
@@ -63,8 +115,9 @@ class SweepConfig(Config):
         name: of the sweep's folder and of its MLflow experiment; the file's own name where it is left out.
         trials: how many there shall be in the end.
         time_limit: minutes after which no new epoch is waited for, or None.
-        metric: what is searched for; a metric that every epoch reports.
-        mode: whether more or less of it is better.
+        metric: what is searched for, by its last value; a scheduler needs it after every epoch. Several in a list are
+            searched together, and what is found is a Pareto front: the trials that no other one beats.
+        mode: whether more or less of it is better; a list beside a list.
         sampler: who proposes settings.
         scheduler: who stops trials early.
         concurrency: trials at a time.
@@ -73,14 +126,15 @@ class SweepConfig(Config):
         gpus_per_worker: GPUs, or the share of one.
         max_failures: how often a crashed trial is tried again from its checkpoint.
         enqueue: settings to try first, each a mapping of searched paths to values.
-        seed: of the sampler.
+        seed: of the sampler, and of the seeds of the confirmation.
+        confirm: what is trained again at the end, or None.
     """
 
     name: FolderName
-    trials: int = Field(ge=1)
+    trials: int = Field(ge=1, le=MOST_TRIALS)
     time_limit: float | None = Field(default=None, gt=0)
-    metric: str
-    mode: Literal["max", "min"] = "max"
+    metric: Metrics
+    mode: Modes = "max"
     sampler: SamplerConfig = Field(default_factory=SamplerConfig)
     scheduler: SchedulerConfig = Field(default_factory=SchedulerConfig)
     concurrency: int = Field(default=1, ge=1)
@@ -90,6 +144,28 @@ class SweepConfig(Config):
     max_failures: int = Field(default=2, ge=0)
     enqueue: list[dict[str, Any]] = Field(default_factory=list)
     seed: int = Field(default=0, ge=0, lt=2**63)
+    confirm: ConfirmConfig | None = None
+
+    @model_validator(mode="after")
+    def _a_mode_for_each_metric(self) -> "SweepConfig":
+        wanted, given = (len(one) if isinstance(one, tuple) else 1 for one in (self.metric, self.mode))
+        if wanted != given:
+            raise ValueError(f"mode must be {f'a list of {wanted}' if wanted > 1 else 'one'}, as many as metric")
+        return self
+
+    @property
+    def goals(self) -> tuple[Goal, ...]:
+        """What is searched for; more than one makes a Pareto front."""
+        metrics = self.metric if isinstance(self.metric, tuple) else (self.metric,)
+        modes = self.mode if isinstance(self.mode, tuple) else (self.mode,)
+        return tuple(map(Goal, metrics, modes))
+
+    @property
+    def most_repeats(self) -> int:
+        """How many repeats a confirmation can take; fewer where one of the best was enqueued or a front is short."""
+        if self.confirm is None:
+            return 0
+        return (min(self.confirm.top, self.trials) + min(len(self.enqueue), self.trials)) * self.confirm.seeds
 
 
 def read_sweep(section: Mapping[str, Any]) -> SweepConfig:

@@ -4,6 +4,7 @@ Every call may be cut off anywhere and repeated, by this process or a later one:
 already there are not sent again, files are compared by size, and a run gets its closing status after everything else.
 """
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -23,10 +24,12 @@ from orchestrator.tracking.client import (
 from orchestrator.tracking.terms import (
     STATUS,
     TAG_LENGTH,
+    confirmed_metrics,
     milliseconds,
     note,
     params,
     provenance_tags,
+    repeat_tags,
     run_tags,
     search_params,
 )
@@ -91,7 +94,7 @@ class Mirror:
 
     def send_all(self, *, over: bool) -> None:
         """Brings everything up to date, see `send_trial` and `send_sweep`."""
-        for trial in self._folder.trials():
+        for trial in [*self._folder.trials(), *self._folder.repeats()]:
             self.send_trial(trial.number, over=over)
         self.send_sweep(over=over)
 
@@ -106,7 +109,7 @@ class Mirror:
         config, result = trial.config(), trial.result()
         key = str(number)
         if key not in self._runs:
-            tags = {"mlflow.parentRunId": self._runs[_PARENT].id} | run_tags(config.get("run"))
+            tags = {"mlflow.parentRunId": self._runs[_PARENT].id} | run_tags(config.get("run")) | repeat_tags(number)
             self._runs[key] = self._start(key, f"trial {number:04d}", trial.config_file, tags)
         known = self._runs[key]
         state = result["state"] if result else "interrupted" if over else "running"
@@ -122,31 +125,52 @@ class Mirror:
         self._send_state(known, state, reason=(result or {}).get("reason"), file=trial.result_file)
 
     def send_sweep(self, *, over: bool) -> None:
-        """Brings the parent run up to date: the best after each finished trial, the closing text, the state.
+        """Brings the parent run up to date: who leads after each finished trial, the closing text, the state.
 
         Args:
             over: whether no trial is running any more.
         """
         parent = self._runs[_PARENT]
-        metric, _ = standings.goal(self._folder)
+        goals = standings.goals(self._folder)
         led = standings.leaders(self._folder)
-        for count, standing in enumerate(led[parent.epoch :], start=parent.epoch + 1):
-            when = milliseconds(standing.trial.result_file)
-            metrics = {f"best/{metric}": standing.value, "finished_trials": count}
+        for count, front in enumerate(led[parent.epoch :], start=parent.epoch + 1):
+            when = max(milliseconds(standing.trial.result_file) for standing in front)
+            metrics: dict[str, float] = {"finished_trials": count}
+            for goal, values in zip(goals, zip(*(standing.values for standing in front), strict=True), strict=True):
+                metrics[f"best/{goal.metric}"] = min(values, key=goal.cost)
             self._client.log_batch(parent.id, [Metric(name, value, when, count) for name, value in metrics.items()])
             parent.epoch = count
         trials = self._folder.trials()
         tags = {"trials": str(len(trials))}
-        leader = str(led[-1].trial.number) if led else ""
-        if leader in self._runs:  # else it has finished since the trials were sent, and is told next time
-            tags |= {"best_trial": leader, "best_run": self._runs[leader].id}
+        leaders = [str(standing.trial.number) for standing in led[-1]] if led else []
+        if leaders and all(leader in self._runs for leader in leaders):  # else one has finished since, and is told next
+            kind = "best" if len(goals) == 1 else "front"
+            tags[f"{kind}_trial"] = " ".join(leaders)
+            tags[f"{kind}_run"] = " ".join(self._runs[leader].id for leader in leaders)
         if self._folder.summary.exists():
             tags["mlflow.note.content"] = note(self._folder.summary.read_text(encoding="utf-8"))
         self._send_tags(parent, tags)
-        wanted = standings.settings(self._folder)["sweep"]["trials"]
-        complete = sum(trial.result() is not None for trial in trials) >= wanted
+        confirmed = self._send_confirmation(parent)
+        wanted = standings.settings(self._folder)["sweep"]
+        complete = sum(trial.result() is not None for trial in trials) >= wanted["trials"]
+        if wanted.get("confirm"):
+            complete = complete and confirmed and over  # while trials run, the file is that of an earlier start
         state = "finished" if complete else "interrupted" if over else "running"
         self._send_state(parent, state, reason=None, file=self._folder.summary)
+
+    def _send_confirmation(self, parent: _Known) -> bool:
+        """What the repeats say, as a file and by setting and metric; whether they are all there."""
+        file = self._folder.confirmation
+        if not file.exists():
+            return False
+        found = json.loads(file.read_text(encoding="utf-8"))
+        metrics = confirmed_metrics(found)
+        if any(parent.metrics.get(name) != value for name, value in metrics.items()):
+            when = milliseconds(file)
+            self._client.log_artifact(parent.id, str(file))
+            self._client.log_batch(parent.id, [Metric(name, value, when, 0) for name, value in metrics.items()])
+            parent.metrics.update(metrics)
+        return found["complete"]
 
     def _find_experiment(self, uri: str) -> str:
         found = self._client.get_experiment_by_name(self._name)

@@ -8,7 +8,7 @@ import yaml
 
 from orchestrator import provenance
 from orchestrator.components import find
-from orchestrator.folder import Record
+from orchestrator.folder import Record, origin_and_place
 from orchestrator.spec.config import resolve
 
 # MLflow knows four endings; the tag `state` is more exact.
@@ -40,6 +40,23 @@ def run_tags(run: Record | None) -> dict[str, str]:
     card = find("orchestrator.datasets", dataset.name).card(dataset)
     remarks = {"data_remarks": "; ".join(card.remarks)} if card.remarks else {}
     return {"seed": str(run["seed"]), "data_fingerprint": card.fingerprint, "data_licence": card.licence} | remarks
+
+
+def repeat_tags(number: int) -> dict[str, str]:
+    """Which trial another one repeats with a seed of its own; nothing for a trial of the search."""
+    origin, place = origin_and_place(number)
+    return {"augsweep.confirm_of": str(origin)} if place else {}
+
+
+def confirmed_metrics(confirmation: Mapping[str, Any]) -> dict[str, float]:
+    """What `confirm.json` says of each setting: its mean over new seeds and half the width of its interval."""
+    named: dict[str, float] = {}
+    for setting in confirmation["settings"]:
+        for metric, found in setting["metrics"].items():
+            for kind in ("mean", "ci95"):
+                if found[kind] is not None:
+                    named[f"confirmed/{metric}/trial {setting['trial']}/{kind}"] = found[kind]
+    return named
 
 
 def params(section: Mapping[str, Any], prefix: str = "") -> dict[str, str]:

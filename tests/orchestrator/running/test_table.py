@@ -12,7 +12,7 @@ from orchestrator.running.ledger import Ledger
 from orchestrator.running.study import StoredStudy
 from orchestrator.running.summary import summary, within_two_errors
 from orchestrator.running.table import Lines, LiveTable, event, headline, left_in, left_in_all
-from orchestrator.running.wording import best, duration, number, settings
+from orchestrator.running.wording import duration, leading, number, settings
 from orchestrator.spec.search_space import Choice, Dimension, Range, Space
 from orchestrator.spec.sweep_config import SchedulerConfig, SweepConfig
 
@@ -62,13 +62,12 @@ def test_words_for_numbers() -> None:
 
 
 def test_only_finished_trials_compete(ledger: Ledger) -> None:
-    leader = best(ledger.trials.values(), ledger.sweep)
-    assert leader is not None
+    (leader,) = leading(ledger.trials.values(), ledger.sweep)
     assert leader.number == 0
 
 
 def test_each_state_has_its_line(ledger: Ledger) -> None:
-    lines = [event(trial, "knn") for trial in ledger.trials.values()]
+    lines = [event(trial, ledger.sweep.goals) for trial in ledger.trials.values()]
     assert lines[0] == "trial 0   finished at epoch 4/4  knn 44  loss 2"
     assert lines[1] == "trial 1   stopped at epoch 1/4  knn 50 at epoch 1 was not among the best"
     assert lines[2] == "trial 2   failed at epoch 0/4  loss is nan at step 3"
