@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from augment import draws
+from methods.parts.queue import Queue
 from methods.parts.twin import Twin
 
 _NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.GroupNorm, nn.LayerNorm)
@@ -17,7 +18,8 @@ def initialise(module: nn.Module, seed: int) -> None:
 
     Convolutions are normal with the variance that keeps gradients in scale behind a ReLU (fan-out, as in torchvision's
     ResNet); linear layers and their biases are uniform within 1 / sqrt(inputs), torch's own default. Norms keep the
-    constants they were built with; twins become copies of what they follow.
+    constants they were built with; twins become copies of what they follow, and queues hold directions of their own
+    until they are written.
 
     Args:
         module: a method or an encoder; parameters are named relative to it.
@@ -30,9 +32,11 @@ def initialise(module: nn.Module, seed: int) -> None:
         for name, parameter in layer.named_parameters(prefix, recurse=False):
             if parameter.requires_grad and not isinstance(layer, _NORMS):
                 parameter.copy_(_drawn(layer, name, parameter, seed))
-    for layer in module.modules():
+    for prefix, layer in module.named_modules():
         if isinstance(layer, Twin):
             layer.reset()
+        elif isinstance(layer, Queue):
+            layer.reset(draws.normal(seed, f"{prefix}.rows", layer.rows.shape))
 
 
 def _drawn(layer: nn.Module, name: str, parameter: Tensor, seed: int) -> Tensor:

@@ -19,7 +19,7 @@ from methods.contract import AddOn
 from methods.encoders import resnet
 from methods.objective import Objective
 from methods.parts.initial import initialise
-from tests.contracts.test_every_method import MODULES as METHODS
+from tests.contracts.test_every_method import CASES as METHODS
 from tests.contracts.test_every_method import planted
 
 MODULES = [importlib.import_module(f"methods.addons.{entry.name}") for entry in pkgutil.iter_modules(addons.__path__)]
@@ -51,10 +51,10 @@ def test_is_an_addon(module):
     check_addon(module)
 
 
-@pytest.mark.parametrize("method", METHODS, ids=lambda module: module.__name__)
+@pytest.mark.parametrize(("method", "settings"), METHODS)
 @pytest.mark.parametrize("module", MODULES, ids=lambda module: module.__name__)
-def test_rewritten_plan_trains_or_is_refused_by_name(module, method):
-    networks = method.Method(method.Config(), resnet.build(resnet.Config(depth=8, width=0.25)))
+def test_rewritten_plan_trains_or_is_refused_by_name(module, method, settings):
+    networks = method.Method(method.Config(**settings), resnet.build(resnet.Config(depth=8, width=0.25)))
     initialise(networks, 0)
     plan = replace(networks.plan(), recipes=RECIPES)
     before = repr(plan)

@@ -9,6 +9,7 @@ from types import ModuleType
 
 import pytest
 import torch
+from torch._subclasses.fake_tensor import DataDependentOutputException, FakeTensorMode
 
 import methods
 from augment import draws
@@ -25,12 +26,22 @@ MODULES = [
     for entry in pkgutil.iter_modules(methods.__path__)
     if not entry.ispkg and entry.name not in PAGES
 ]
+# Networks and queues that keep the suite quick, and ways of a method that are worth a walk of their own.
+SETTINGS: dict[str, list[dict]] = {
+    "moco_v2": [{"queue_size": 6}, {"queue_size": 6, "symmetric": True}],
+}
+CASES = [
+    pytest.param(module, settings, id=" ".join([name, *map(str, settings.values())]))
+    for module in MODULES
+    for name in [module.__name__.rpartition(".")[2]]
+    for settings in SETTINGS.get(name, [{}])
+]
 HOOKS = {name for name, hook in vars(Method).items() if inspect.isfunction(hook) and not name.startswith("_")}
 BATCH = 4
 
 
-def build(module: ModuleType) -> Objective:
-    method = module.Method(module.Config(), resnet.build(resnet.Config(depth=8, width=0.25)))
+def build(module: ModuleType, settings: dict) -> Objective:
+    method = module.Method(module.Config(**settings), resnet.build(resnet.Config(depth=8, width=0.25)))
     initialise(method, 0)
     return Objective(method, method.plan(), {})
 
@@ -57,34 +68,34 @@ def check_method(module: ModuleType) -> None:
 
 
 def test_there_are_methods():
-    assert {module.__name__ for module in MODULES} >= {"methods.simclr", "methods.byol"}
+    assert {module.__name__.rpartition(".")[2] for module in MODULES} >= {"byol", "moco_v2", "simclr"}
 
 
-@pytest.mark.parametrize("module", MODULES, ids=lambda module: module.__name__)
+@pytest.mark.parametrize(("module", "settings"), CASES)
 class TestEveryMethod:
-    def test_is_a_method(self, module):
+    def test_is_a_method(self, module, settings):
         check_method(module)
-        assert isinstance(build(module).method, Method)
+        assert isinstance(build(module, settings).method, Method)
 
-    def test_views_are_named_recipes(self, module):
-        for name, view in build(module).plan.views.items():
+    def test_views_are_named_recipes(self, module, settings):
+        for name, view in build(module, settings).plan.views.items():
             assert name.isidentifier()
             assert set(view.recipe) <= {"weak", "aggressive"}
 
-    def test_groups_hold_every_trained_weight_once(self, module):
-        objective = build(module)
+    def test_groups_hold_every_trained_weight_once(self, module, settings):
+        objective = build(module, settings)
         grouped = [id(parameter) for group in objective.parameter_groups() for parameter in group["params"]]
         trained = [id(parameter) for parameter in objective.parameters() if parameter.requires_grad]
         assert sorted(grouped) == sorted(trained)
 
-    def test_loss_reaches_every_trained_weight(self, module):
-        objective = build(module)
+    def test_loss_reaches_every_trained_weight(self, module, settings):
+        objective = build(module, settings)
         step(objective).total.backward()
         for name, parameter in objective.named_parameters():
             assert (parameter.grad is not None) == parameter.requires_grad, name
 
-    def test_forward_changes_norms_only(self, module):
-        objective = build(module)
+    def test_forward_changes_norms_only(self, module, settings):
+        objective = build(module, settings)
         before = {name: tensor.clone() for name, tensor in objective.state_dict().items()}
         first, second = step(objective), step(objective)
         assert first.total == second.total
@@ -92,18 +103,32 @@ class TestEveryMethod:
         assert changed
         assert all(name.endswith(("running_mean", "running_var", "num_batches_tracked")) for name in changed)
 
-    def test_state_dict_carries_everything(self, module):
-        one, other = build(module), build(module)
+    def test_state_dict_carries_everything(self, module, settings):
+        one, other = (build(module, settings) for _ in range(2))
         step(one, seed=1).total.backward()
         with torch.no_grad():
             for parameter in one.parameters():
                 parameter += 0.1
         one.after_step(torch.tensor(0.6), step(one, seed=2).keys)
         other.load_state_dict(one.state_dict())
+        for objective in (one, other):
+            objective.after_step(torch.tensor(0.7), step(objective, seed=3).keys)
         assert torch.equal(step(one).total, step(other).total)
 
-    def test_parts_are_numbers_and_the_loss_is_finite(self, module):
-        losses = step(build(module))
+    def test_a_step_never_waits_for_the_device(self, module, settings):
+        """A fake tensor has no value: whatever would read one, or need one to know its shape, raises."""
+        objective = build(module, settings)
+        with FakeTensorMode(allow_non_fake_inputs=True):
+            views = {name: View(torch.empty(BATCH, 3, 8, 8)) for name in objective.plan.views}
+            progress = torch.empty(())
+            result = objective(views, torch.empty(BATCH, dtype=torch.int64), progress)
+            result.total.backward()
+            objective.after_step(progress, result.keys)
+            with pytest.raises(DataDependentOutputException):
+                result.total.item()
+
+    def test_parts_are_numbers_and_the_loss_is_finite(self, module, settings):
+        losses = step(build(module, settings))
         assert losses.total.isfinite()
         assert all(part.ndim == 0 and not part.requires_grad for part in losses.parts.values())
 

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from augment import draws
 from augment.views import View
-from methods import byol, simclr
+from methods import byol, moco_v2, simclr
 from methods.contract import Plan
 from methods.encoders import resnet
 from methods.objective import Objective
@@ -26,6 +26,11 @@ def byol_method(seed: int = 0, **fields) -> byol.Method:
     return initialised(byol.Method(config, resnet.build(ENCODER)), seed)
 
 
+def moco_method(seed: int = 0, **fields) -> moco_v2.Method:
+    config = moco_v2.Config(**{"projector_hidden": 12, "projector_outputs": 6, "queue_size": 16, **fields})
+    return initialised(moco_v2.Method(config, resnet.build(ENCODER)), seed)
+
+
 def initialised(method: nn.Module, seed: int) -> nn.Module:
     """In float64, and with no norm at 0, so that every parameter has a gradient to compare."""
     initial.initialise(method, seed)
@@ -35,7 +40,7 @@ def initialised(method: nn.Module, seed: int) -> nn.Module:
     return method.double()
 
 
-def perturbed_twin(method: byol.Method) -> byol.Method:
+def perturbed_twin(method: nn.Module) -> nn.Module:
     """The twin off its starting point, where it equals the online network and mistakes would cancel."""
     for name, parameter in method.twin.named_parameters():
         parameter.data += 0.1 * draws.normal(5, name, parameter.shape)
