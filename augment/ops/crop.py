@@ -119,7 +119,7 @@ def compare(first: Mapping[str, Params], second: Mapping[str, Params]) -> Target
 
     Source: AugSelf (arXiv 2111.09613), official code: both centres are mirrored by the *first* view's flip, so x
         changes its sign from (first, second) to (second, first) only where the two flips agree. Readers of the paper
-        report a plain difference.
+        report a plain difference. Quarter turns are of no influence, as in that code: boxes are compared upright.
     """
     difference = describe(first["crop"]) - describe(second["crop"])
     if "flip" in first:
