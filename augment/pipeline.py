@@ -1,7 +1,7 @@
 """From a batch of images to the views that a method asked for."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import torch
 from jaxtyping import Float, Int64
@@ -11,7 +11,25 @@ from augment import draws
 from augment.views import Batch, Params, Step, View, ViewSpec
 
 # What a batch holds once per image.
-_PER_IMAGE = ("images", "masks", "backgrounds", "rows")
+_PER_IMAGE = ("images", "masks", "backgrounds", "rows", "lenders")
+
+# A view, and how many of its recipes have been applied.
+_Point = tuple[str, int]
+
+
+@dataclass(frozen=True)
+class _Stage:
+    """A stretch of a view's recipes without a point in it where another view leaves.
+
+    Args:
+        start: the point that it goes on from, of this view or of its parent; None for the source image.
+        recipes: to apply, at least one or the view has none.
+        size: of the view, in pixels.
+    """
+
+    start: _Point | None
+    recipes: tuple[str, ...]
+    size: int | None
 
 
 class Pipeline:
@@ -41,21 +59,36 @@ class Pipeline:
     ) -> None:
         self._views, self._seed = dict(views), seed
         self._mean, self._std = mean, std
-        self._steps = {name: _steps(name, spec, recipes) for name, spec in views.items()}
-        self._groups = _groups(views, {name: _lineage(name, views) for name in views})
+        self._steps = {name: _steps(name, spec.recipe, recipes) for name, spec in views.items()}
         for name in views:
-            _refuse_repeated_ops(name, _lineage(name, views), self._steps)
+            _refuse_own_ancestor(name, views)
+        stages = _stages(views)
+        lineages = {point: _lineage(point, stages) for point in stages}
+        self._stages = {point: (stage, _steps(point[0], stage.recipes, recipes)) for point, stage in stages.items()}
+        self._groups = _groups(stages, lineages)
+        for name, spec in views.items():
+            steps = [self._stages[point][1] for point in lineages[name, len(spec.recipe)]]
+            _refuse_repeated_ops(name, [step.name for part in steps for step in part])
         self._streams = [
-            (name, step.name, draws.stream(f"{name}/{step.name}"), step.op.SLOTS)
+            ((name, step.name), draws.stream(f"{name}/{step.name}"), step.op.SLOTS - _shared(step))
             for name, steps in self._steps.items()
             for step in steps
         ]
+        common = {step.name: _shared(step) for steps in self._steps.values() for step in steps if _shared(step)}
+        # No view's name has a star in it.
+        self._streams += [(("*", op), draws.stream(f"*/{op}"), slots) for op, slots in common.items()]
+
+    @property
+    def needs(self) -> frozenset[str]:
+        """The fields of a batch, beside its images, without which some step cannot be applied."""
+        steps = [step for steps in self._steps.values() for step in steps if hasattr(step.op, "needs")]
+        return frozenset[str]().union(*(step.op.needs(step.config) for step in steps))
 
     def __call__(self, batch: Batch, rows: Int64[Tensor, "B"], epoch: int) -> dict[str, View]:
         """Every view of a batch.
 
         Args:
-            batch: images in [0, 1], and masks, backgrounds and a bank where steps want them.
+            batch: images in [0, 1], and what else the steps need.
             rows: place of each image in the data set: the address of its random numbers.
             epoch: pass over the data; another one gives other views.
 
@@ -63,45 +96,44 @@ class Pipeline:
             Normalised views by name, in the order in which they were asked for.
 
         Raises:
-            ValueError: if a view asks for a size and no step of it gives one.
+            ValueError: if a view asks for a size and no step of it gives one, or a step needs what the batch lacks.
         """
         uniforms = self._draw(rows, epoch)
-        batch = replace(batch, rows=rows)
-        made: dict[str, tuple[Batch, dict[str, Params]]] = {}
+        batch = replace(batch, rows=rows, neutral=self._mean)
+        made: dict[_Point, tuple[Batch, dict[str, Params]]] = {}
         for group in self._groups:
-            parents = [self._views[name].parent for name in group]
-            sources = [(batch, {}) if parent is None else made[parent] for parent in parents]
+            starts = [self._stages[point][0].start for point in group]
+            sources = [(batch, {}) if start is None else made[start] for start in starts]
             stacked, params = self._run(group, _concatenate([source for source, _ in sources]), uniforms)
             pieces = _split(stacked, params, len(group))
-            for name, (_, inherited), (piece, own) in zip(group, sources, pieces, strict=True):
-                made[name] = (piece, inherited | own)
-        return {
-            name: View(self._normalise(made[name][0].images), made[name][1], made[name][0].masks)
-            for name in self._views
-        }
+            for point, (_, inherited), (piece, own) in zip(group, sources, pieces, strict=True):
+                made[point] = (piece, inherited | own)
+        views = {}
+        for name, spec in self._views.items():
+            finished, params = made[name, len(spec.recipe)]
+            _require_size(name, spec, finished)
+            views[name] = View(self._normalise(finished.images), params, finished.masks)
+        return views
 
     def _draw(self, rows: Int64[Tensor, "B"], epoch: int) -> dict[tuple[str, str], Float[Tensor, "B slots"]]:
-        """All random numbers of a step in one go, by view and op."""
-        requests = [(stream, slots) for _, _, stream, slots in self._streams]
+        """All random numbers of a step in one go, by view and op; the view `*` has what all views share."""
+        requests = [(stream, slots) for _, stream, slots in self._streams]
         slices = draws.uniform_slices(self._seed, epoch, rows, requests)
-        return {(view, op): piece for (view, op, _, _), piece in zip(self._streams, slices, strict=True)}
+        return {address: piece for (address, _, _), piece in zip(self._streams, slices, strict=True)}
 
     def _run(
-        self, group: Sequence[str], batch: Batch, uniforms: Mapping[tuple[str, str], Tensor]
+        self, group: Sequence[_Point], batch: Batch, uniforms: Mapping[tuple[str, str], Tensor]
     ) -> tuple[Batch, dict[str, Params]]:
-        """The steps of a group of like views, on their concatenated batch."""
-        size = self._views[group[0]].size
+        """The steps of a group of like stages, on their concatenated batch."""
+        stage, steps = self._stages[group[0]]
         params: dict[str, Params] = {}
-        for step in self._steps[group[0]]:
-            numbers = torch.cat([uniforms[name, step.name] for name in group])
+        for step in steps:
+            numbers = torch.cat([uniforms[view, step.name] for view, _ in group])
+            if _shared(step):
+                numbers = torch.cat((uniforms["*", step.name].repeat(len(group), 1), numbers), dim=1)
             height, width = batch.images.shape[-2:]
             params[step.name] = step.op.sample(step.config, (height, width), numbers)
-            batch = step.op.apply(batch, params[step.name], size)
-        if size is not None and batch.images.shape[-2:] != (size, size):
-            raise ValueError(
-                f"a view's steps must give its size, got {tuple(batch.images.shape[-2:])} for size={size} "
-                f"in view '{group[0]}': add crop to its recipe"
-            )
+            batch = step.op.apply(batch, params[step.name], stage.size)
         return batch, params
 
     def _normalise(self, images: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B 3 H W"]:
@@ -109,15 +141,19 @@ class Pipeline:
         return (images - mean) / std
 
 
-def _steps(name: str, spec: ViewSpec, recipes: Mapping[str, Sequence[Step]]) -> tuple[Step, ...]:
-    for recipe in spec.recipe:
+def _shared(step: Step) -> int:
+    """How many slots of an op are the same for all views of an image."""
+    return getattr(step.op, "SHARED", 0)
+
+
+def _steps(view: str, names: Sequence[str], recipes: Mapping[str, Sequence[Step]]) -> tuple[Step, ...]:
+    for recipe in names:
         if recipe not in recipes:
-            raise ValueError(f"view '{name}' must name a known recipe, got '{recipe}': known are {sorted(recipes)}")
-    return tuple(step for recipe in spec.recipe for step in recipes[recipe])
+            raise ValueError(f"view '{view}' must name a known recipe, got '{recipe}': known are {sorted(recipes)}")
+    return tuple(step for recipe in names for step in recipes[recipe])
 
 
-def _lineage(name: str, views: Mapping[str, ViewSpec]) -> list[str]:
-    """A view and its ancestors, the oldest first."""
+def _refuse_own_ancestor(name: str, views: Mapping[str, ViewSpec]) -> None:
     line = [name]
     while (parent := views[line[0]].parent) is not None:
         if parent not in views:
@@ -127,24 +163,63 @@ def _lineage(name: str, views: Mapping[str, ViewSpec]) -> list[str]:
         if parent in line:
             raise ValueError(f"a view must not be its own ancestor, got {' <- '.join([parent, *line])}")
         line.insert(0, parent)
+
+
+def _start(name: str, views: Mapping[str, ViewSpec]) -> _Point | None:
+    """The point of its parent that a view starts from."""
+    spec = views[name]
+    recipe = () if spec.parent is None else views[spec.parent].recipe
+    if spec.after is not None and spec.after not in recipe:
+        raise ValueError(f"view '{name}' must leave its parent after one of {list(recipe)}, got '{spec.after}'")
+    if spec.parent is None:
+        return None
+    return spec.parent, len(recipe) if spec.after is None else recipe.index(spec.after) + 1
+
+
+def _stages(views: Mapping[str, ViewSpec]) -> dict[_Point, _Stage]:
+    """Every view, cut where others leave it, by where each stage ends."""
+    starts = {name: _start(name, views) for name in views}
+    stages = {}
+    for name, spec in views.items():
+        start, done = starts[name], 0
+        cuts = {point[1] for point in starts.values() if point is not None and point[0] == name}
+        for cut in sorted(cuts | {len(spec.recipe)}):
+            stages[name, cut] = _Stage(start, spec.recipe[done:cut], spec.size)
+            start, done = (name, cut), cut
+    return stages
+
+
+def _lineage(point: _Point, stages: Mapping[_Point, _Stage]) -> list[_Point]:
+    """The stages up to a point, the first one first."""
+    line = [point]
+    while (start := stages[line[0]].start) is not None:
+        line.insert(0, start)
     return line
 
 
-def _groups(views: Mapping[str, ViewSpec], lineages: Mapping[str, Sequence[str]]) -> list[list[str]]:
-    """Views that can be made together, parents before children: those that went through the same recipes and sizes."""
-    groups: dict[tuple, list[str]] = {}
-    for name in sorted(views, key=lambda name: len(lineages[name])):
-        history = tuple((views[ancestor].recipe, views[ancestor].size) for ancestor in lineages[name])
-        groups.setdefault(history, []).append(name)
+def _groups(stages: Mapping[_Point, _Stage], lineages: Mapping[_Point, Sequence[_Point]]) -> list[list[_Point]]:
+    """Stages that can be made together, parents before children: those that went through the same recipes and sizes."""
+    groups: dict[tuple, list[_Point]] = {}
+    for point in sorted(stages, key=lambda point: len(lineages[point])):
+        history = tuple((stages[ancestor].recipes, stages[ancestor].size) for ancestor in lineages[point])
+        groups.setdefault(history, []).append(point)
     return list(groups.values())
 
 
-def _refuse_repeated_ops(name: str, lineage: Sequence[str], steps: Mapping[str, Sequence[Step]]) -> None:
+def _refuse_repeated_ops(name: str, ops: Sequence[str]) -> None:
     # Parameters are kept by op name, and random numbers are drawn by it: a second one would take the first one's place.
-    ops = [step.name for ancestor in lineage for step in steps[ancestor]]
     repeated = sorted({op for op in ops if ops.count(op) > 1})
     if repeated:
         raise ValueError(f"a view and its ancestors must apply an op once, got {repeated} twice in view '{name}'")
+
+
+def _require_size(name: str, spec: ViewSpec, batch: Batch) -> None:
+    height, width = batch.images.shape[-2:]
+    if spec.size is not None and (height, width) != (spec.size, spec.size):
+        raise ValueError(
+            f"a view's steps must give its size, got {(height, width)} for size={spec.size} in view '{name}': add crop "
+            "to its recipe"
+        )
 
 
 def _concatenate(batches: Sequence[Batch]) -> Batch:

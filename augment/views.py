@@ -16,17 +16,23 @@ Params = Mapping[str, Tensor]
 
 @dataclass(frozen=True)
 class Bank:
-    """The images, resident on the device, from which a view may borrow a background or a foreground.
+    """The images of a data set, resident on the device, from which a view may borrow a background or a foreground.
+
+    Only images whose mask is usable lend: of the others nobody knows what is foreground. `augment.separation` makes it.
 
     Args:
-        images: 0 to 255, (M, 3, H, W).
-        masks: their foreground coverage, 0 to 255, (M, 1, H, W).
-        backgrounds: the images with the hole of their foreground filled, 0 to 255, (M, 3, H, W).
+        images: 0 to 255, (N, 3, H, W).
+        masks: their foreground coverage, 0 to 255, (N, 1, H, W); all 0 where it is not usable.
+        backgrounds: the images with the hole of their foreground filled, 0 to 255, (N, 3, H, W).
+        donors: rows of the images that lend, ascending, (M,).
+        places: of each row among the donors, or for a row that does not lend, where it would be, in [0, M), (N,).
     """
 
-    images: UInt8[Tensor, "M 3 H W"]
-    masks: UInt8[Tensor, "M 1 H W"]
-    backgrounds: UInt8[Tensor, "M 3 H W"]
+    images: UInt8[Tensor, "N 3 H W"]
+    masks: UInt8[Tensor, "N 1 H W"]
+    backgrounds: UInt8[Tensor, "N 3 H W"]
+    donors: Int64[Tensor, "M"]
+    places: Int64[Tensor, "N"]
 
 
 @dataclass(frozen=True)
@@ -37,15 +43,20 @@ class Batch:
         images: float, in [0, 1], (B, 3, H, W).
         masks: foreground coverage in [0, 1], (B, 1, H, W), or None where the data set has no masks.
         backgrounds: what would be seen without the foreground, in [0, 1], (B, 3, H, W), or None where nobody needs it.
-        rows: place of each image in the data set (and in the bank, if it holds the whole set), (B,), or None.
+        rows: row of each image in the data set (and in the bank), (B,), or None.
+        lenders: whose background it is, as a place among the bank's donors, -1 for a plain colour, (B,), or None where
+            each image still has its own.
         bank: where ops may borrow from, or None.
+        neutral: the colour, in [0, 1], that a view's normalisation maps to 0.
     """
 
     images: Float[Tensor, "B 3 H W"]
     masks: Float[Tensor, "B 1 H W"] | None = None
     backgrounds: Float[Tensor, "B 3 H W"] | None = None
     rows: Int64[Tensor, "B"] | None = None
+    lenders: Int64[Tensor, "B"] | None = None
     bank: Bank | None = None
+    neutral: tuple[float, float, float] = (0.5, 0.5, 0.5)
 
     def moved(self, move: Callable[[Tensor], Tensor]) -> "Batch":
         """The batch after one geometric change of everything that has a place in the image.
@@ -63,7 +74,9 @@ class Step:
 
     Args:
         name: the op's file name in `augment/ops`; also its key in `View.params` and in the random streams.
-        op: the op's module (`Config, SLOTS, sample, apply, describe, compare`).
+        op: the op's module (`Config, SLOTS, sample, apply, describe, compare`; where it has them, `SHARED`, the number
+            of its first slots that are the same for all views of an image, and `needs(config)`, the fields of a `Batch`
+            beside the images that it reads).
         config: the op's own `Config`.
     """
 
@@ -80,11 +93,13 @@ class ViewSpec:
         recipe: names of the recipes whose steps are applied one after the other.
         parent: the view this one starts from (sharing its crop, flip and background), or None for the source image.
         size: side of the output in pixels, or None for the size of the source.
+        after: the recipe of the parent after which this view leaves it, or None to start from the finished parent.
     """
 
     recipe: tuple[str, ...]
     parent: str | None = None
     size: int | None = None
+    after: str | None = None
 
 
 @dataclass(frozen=True)

@@ -98,7 +98,7 @@ def rewrite(plan: Plan, config: Config) -> Plan:
     for name, spec in plan.views.items():
         if len(spec.recipe) < 2 or spec.recipe[-1] != "aggressive":
             raise ValueError(f"msr needs views whose recipe ends in 'aggressive', got {list(spec.recipe)} for {name!r}")
-        views[name] = ViewSpec(spec.recipe[:-1], spec.parent, spec.size)
+        views[name] = replace(spec, recipe=spec.recipe[:-1])
         views[_child(name)] = ViewSpec(spec.recipe[-1:], parent=name, size=spec.size)
 
     def aggressive(progress: Tensor) -> Tensor:
