@@ -11,6 +11,7 @@ from orchestrator import build
 from orchestrator.errors import UserError
 from orchestrator.evaluations import knn
 from orchestrator.features import encoder_features, labels_of, pixel_features
+from orchestrator.spec.checks import check_run
 from orchestrator.training.baselines import PIXELS, RANDOM, baselines
 from tests.orchestrator.tiny_run import RUN, tiny_run
 
@@ -100,6 +101,22 @@ def test_addon_loss_joins_the_objective_and_the_optimizer(user_addon):
     trained = {id(p) for group in build.optimizer(run, objective).param_groups for p in group["params"]}
     (loss,) = objective.addon_losses.values()
     assert {id(parameter) for parameter in loss.parameters()} <= trained
+
+
+def test_heads_of_augself_are_drawn_by_seed_and_name_alone():
+    plain, one, more = (
+        build.objective(tiny_run(addons=addons)).state_dict()
+        for addons in ({}, {"augself": {"hidden": 8}}, {"augself": {"hidden": 8, "flip": 0.5}})
+    )
+    assert plain.keys() < one.keys() < more.keys()
+    assert all(torch.equal(one[name], more[name]) for name in one)
+    assert all(torch.equal(plain[name], one[name]) for name in plain)
+
+
+def test_op_to_be_predicted_that_no_recipe_has_is_a_mistake_of_the_file():
+    (mistake,) = check_run(tiny_run(addons={"msr": {}, "augself": {"blur": 0.5}}))
+    assert "run.addons.augself does not fit run.method.name = byol: addons.augself.blur > 0 needs blur" in str(mistake)
+    assert not check_run(tiny_run(addons={"augself": {}, "msr": {}}))
 
 
 def test_evaluation_without_timing_is_refused(user_addon):
