@@ -79,7 +79,9 @@ def rewrite(plan: Plan, config: Config) -> Plan:
     aggressive q -> aggressive k of weight b w. All pairs stay between different crops: no view is compared with its own
     parent. Over a method with a twin the second key is the detached prediction of the other aggressive view, which its
     pass as a query has made already, so a step costs what the method alone costs: two online passes and two of the
-    twin. Over SimCLR keys keep their gradient, so weak views pass through the online network too: four online passes.
+    twin. (Over MoCo v2 in one direction the other view is no query: one online pass more. The queue keeps weak keys.)
+    Without a twin weak views pass through the online network too, four passes in all: over SimCLR all keys keep their
+    gradient; over SimSiam all are projections without gradient, since its own keys must be that lest it collapse.
 
     Args:
         plan: of a method whose views all end with the recipe `aggressive`.

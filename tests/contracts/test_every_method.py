@@ -29,6 +29,7 @@ MODULES = [
 # Networks and queues that keep the suite quick, and ways of a method that are worth a walk of their own.
 SETTINGS: dict[str, list[dict]] = {
     "moco_v2": [{"queue_size": 6}, {"queue_size": 6, "symmetric": True}],
+    "simsiam": [{"outputs": 16, "bottleneck": 8}],
 }
 CASES = [
     pytest.param(module, settings, id=" ".join([name, *map(str, settings.values())]))
@@ -68,7 +69,7 @@ def check_method(module: ModuleType) -> None:
 
 
 def test_there_are_methods():
-    assert {module.__name__.rpartition(".")[2] for module in MODULES} >= {"byol", "moco_v2", "simclr"}
+    assert {module.__name__.rpartition(".")[2] for module in MODULES} >= {"byol", "moco_v2", "simclr", "simsiam"}
 
 
 @pytest.mark.parametrize(("module", "settings"), CASES)

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from augment import draws
 from augment.views import View
-from methods import byol, moco_v2, simclr
+from methods import byol, moco_v2, simclr, simsiam
 from methods.contract import Plan
 from methods.encoders import resnet
 from methods.objective import Objective
@@ -29,6 +29,11 @@ def byol_method(seed: int = 0, **fields) -> byol.Method:
 def moco_method(seed: int = 0, **fields) -> moco_v2.Method:
     config = moco_v2.Config(**{"projector_hidden": 12, "projector_outputs": 6, "queue_size": 16, **fields})
     return initialised(moco_v2.Method(config, resnet.build(ENCODER)), seed)
+
+
+def simsiam_method(seed: int = 0, **fields) -> simsiam.Method:
+    config = simsiam.Config(**{"outputs": 12, "bottleneck": 6, **fields})
+    return initialised(simsiam.Method(config, resnet.build(ENCODER)), seed)
 
 
 def initialised(method: nn.Module, seed: int) -> nn.Module:
