@@ -29,9 +29,13 @@ SPACE = Space(
         Dimension("bonus", Range("uniform", 0.0, 0.1)),
     )
 )
-pytestmark = pytest.mark.filterwarnings(
-    "ignore::DeprecationWarning:ray", "ignore::FutureWarning:ray", "ignore::ResourceWarning"
-)
+HANDLED = (signal.SIGINT, signal.SIGTERM)
+pytestmark = [
+    pytest.mark.xdist_group("ray"),
+    pytest.mark.filterwarnings(
+        "ignore::DeprecationWarning:ray", "ignore::FutureWarning:ray", "ignore::ResourceWarning"
+    ),
+]
 
 
 def _toy(config: dict[str, Any], data: np.ndarray) -> None:
@@ -67,9 +71,11 @@ def _wait_for_the_other(folder: TrialFolder) -> None:
 
 
 @pytest.fixture(scope="module", autouse=True)
-def _ray(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+def handlers_before_ray(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[Any]]:
+    """A Ray for the module, and what handled signals before it."""
+    handlers = [signal.getsignal(number) for number in HANDLED]
     with cluster(_sweep(), 10_000_000, tmp_path_factory.mktemp("ray") / "ray.log"):
-        yield
+        yield handlers
 
 
 def _sweep(**changes: Any) -> SweepConfig:
@@ -206,6 +212,10 @@ def test_a_diverged_trial_fails_with_its_reason_and_the_next_one_reuses_its_work
     assert pids[1] - pids[0] == set(), "the second trial started no process"
     assert folder.trial(1).encoder_card.exists()
     assert not list(folder.trial(1).path.glob("checkpoint-*")), "a finished trial needs no checkpoint"
+
+
+def test_ray_takes_no_signal_from_the_sweep(handlers_before_ray: list[Any]) -> None:
+    assert [signal.getsignal(number) for number in HANDLED] == handlers_before_ray
 
 
 def test_nothing_listens_beyond_this_machine() -> None:
