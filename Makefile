@@ -8,7 +8,7 @@ sweep: .venv/runs
 	$(BIN)/python -m orchestrator.sweep search_spaces/msr.yaml
 
 test: lint
-	$(BIN)/pytest -m "not slow and not gpu"
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist loadgroup --no-loadscope-reorder -m "not slow and not gpu"
 
 lint: .venv/develops
 	$(BIN)/ruff format --check .

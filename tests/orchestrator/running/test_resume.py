@@ -8,6 +8,7 @@ import pytest
 from orchestrator.tracking.client import connect
 from tests.orchestrator.command import Command, descendants, living
 
+pytestmark = pytest.mark.xdist_group("ray")
 # One at a time and TPE, or any number at a time and random: then a sweep's trials are reproducible as a whole.
 SEQUENTIAL = {
     "sweep.trials": 3,
