@@ -9,6 +9,7 @@ from augment.config import Config
 from orchestrator.errors import UserError
 
 _FEW = 16
+_HOUSE = ("augment", "methods", "orchestrator")
 
 
 def find(package: str, name: str) -> ModuleType:
@@ -37,10 +38,21 @@ def find(package: str, name: str) -> ModuleType:
 
 
 def names(package: str) -> list[str]:
-    """The components that the house keeps in a package, sorted: its modules that define a `Config`."""
+    """The components that the house keeps in a package, sorted: its modules that define a `Config`.
+
+    One whose library is not installed is left out.
+    """
     home = importlib.import_module(package)
-    found = sorted(entry.name for entry in pkgutil.iter_modules(home.__path__))
-    return [name for name in found if _is_component(importlib.import_module(f"{package}.{name}"))]
+    found = []
+    for entry in pkgutil.iter_modules(home.__path__):
+        try:
+            module = importlib.import_module(f"{package}.{entry.name}")
+        except ModuleNotFoundError as error:
+            if error.name is None or error.name.partition(".")[0] in _HOUSE:
+                raise
+        else:
+            found += [entry.name] if _is_component(module) else []
+    return sorted(found)
 
 
 def suggest(name: str, known: list[str]) -> str:

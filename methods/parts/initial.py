@@ -1,6 +1,7 @@
 """Initial weights: a function of the seed and of a parameter's name, and of nothing else."""
 
 import math
+import re
 
 import torch
 from torch import Tensor, nn
@@ -9,17 +10,21 @@ from augment import draws
 from methods.parts.queue import Queue
 from methods.parts.twin import Twin
 
-_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.GroupNorm, nn.LayerNorm)
+_CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
+# Names of what a transformer adds to what it reads: class and register tokens, absolute and relative positions.
+_ADDED = re.compile(r"(token|pos|rel|latent)[^.]*$")
+_ADDED_SPREAD = 0.02
 
 
 @torch.no_grad()
 def initialise(module: nn.Module, seed: int) -> None:
     """Draw every weight on CPU, so that device, order of construction and other parts of the network do not matter.
 
-    Convolutions are normal with the variance that keeps gradients in scale behind a ReLU (fan-out, as in torchvision's
-    ResNet); linear layers and their biases are uniform within 1 / sqrt(inputs), torch's own default. Norms keep the
-    constants they were built with; twins become copies of what they follow, and queues hold directions of their own
-    until they are written.
+    Convolutions without bias are normal with the variance that keeps gradients in scale behind a ReLU (fan-out, as in
+    torchvision's ResNet); those with bias, such as the patches of a transformer, and linear layers are uniform within
+    1 / sqrt(inputs), biases included, torch's own default. Tokens, positions and embeddings are normal with deviation
+    0.02. Whatever was built constant stays so: the ones and zeros of norms, zeroed biases and branches, layer scales.
+    Twins become copies of what they follow, and queues hold directions of their own until they are written.
 
     Args:
         module: a method or an encoder; parameters are named relative to it.
@@ -27,10 +32,13 @@ def initialise(module: nn.Module, seed: int) -> None:
 
     Raises:
         ValueError: if a layer has trainable weights and nobody here knows how to draw them.
+
+    Source: deviation 0.02 as in arXiv 2010.11929's code and in timm, which draw a transformer's linear layers with it
+        too, or by Xavier's rule; ours lie between the two.
     """
     for prefix, layer in module.named_modules():
         for name, parameter in layer.named_parameters(prefix, recurse=False):
-            if parameter.requires_grad and not isinstance(layer, _NORMS):
+            if parameter.requires_grad and not _is_constant(parameter):
                 parameter.copy_(_drawn(layer, name, parameter, seed))
     for prefix, layer in module.named_modules():
         if isinstance(layer, Twin):
@@ -39,13 +47,22 @@ def initialise(module: nn.Module, seed: int) -> None:
             layer.reset(draws.normal(seed, f"{prefix}.rows", layer.rows.shape))
 
 
+def _is_constant(parameter: Tensor) -> bool:
+    """Whether it was built and not drawn; a single number might be either, if it is not 0 or 1."""
+    first = parameter.flatten()[0]
+    return bool((parameter == first).all()) and (parameter.numel() > 1 or first.item() in (0, 1))
+
+
 def _drawn(layer: nn.Module, name: str, parameter: Tensor, seed: int) -> Tensor:
-    if isinstance(layer, nn.Conv2d) and parameter is layer.weight:
+    if isinstance(layer, _CONVOLUTIONS) and layer.bias is None:
         fan_out = layer.out_channels * math.prod(layer.kernel_size) // layer.groups
         return draws.normal(seed, name, parameter.shape) * math.sqrt(2 / fan_out)
-    if isinstance(layer, nn.Linear):
-        return (2 * draws.uniform(seed, name, parameter.shape) - 1) / math.sqrt(layer.in_features)
+    if isinstance(layer, (nn.Linear, *_CONVOLUTIONS)):
+        num_inputs = layer.weight[0].numel()
+        return (2 * draws.uniform(seed, name, parameter.shape) - 1) / math.sqrt(num_inputs)
+    if isinstance(layer, nn.Embedding) or _ADDED.search(name):
+        return _ADDED_SPREAD * draws.normal(seed, name, parameter.shape)
     raise ValueError(
-        f"initial weights are known for Linear, Conv2d without bias and norms, got {name} of {type(layer).__name__}; "
-        "build it of these or teach methods/parts/initial.py"
+        f"initial weights are known for Linear, Conv, Embedding, tokens, positions and constants, got {name} of "
+        f"{type(layer).__name__}; build it of these or teach methods/parts/initial.py"
     )

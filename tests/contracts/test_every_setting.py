@@ -1,7 +1,6 @@
 """No dead options: a field of a `Config` exists only if a search space or a test sets it to something else."""
 
 import importlib
-import pkgutil
 import re
 from functools import cache
 from pathlib import Path
@@ -10,6 +9,7 @@ import pytest
 import yaml
 
 from augment.config import Config
+from orchestrator.components import names
 
 ROOT = Path(__file__).parents[2]
 
@@ -21,9 +21,10 @@ def configs(base: type[Config] = Config) -> list[type[Config]]:
 
 
 importlib.import_module("orchestrator.spec.config")
-for package in ("augment.ops", "methods", "methods.addons", "orchestrator.datasets", "orchestrator.evaluations"):
-    for entry in pkgutil.iter_modules(importlib.import_module(package).__path__):
-        importlib.import_module(f"{package}.{entry.name}")
+for package in ("augment.ops", "methods", "methods.addons", "methods.encoders"):
+    names(package)  # imports them
+for package in ("orchestrator.datasets", "orchestrator.evaluations"):
+    names(package)
 FIELDS = [
     pytest.param(name, field.get_default(call_default_factory=True), id=f"{config.__module__}.{name}")
     for config in configs()

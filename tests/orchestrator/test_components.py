@@ -57,6 +57,15 @@ def test_find_tells_a_module_that_is_not_there_from_one_that_lacks_a_library(own
         find("methods", "mylab_components.hungry")
 
 
+def test_names_leave_out_what_lacks_a_library_but_hide_no_mistake_of_the_house(own_package):
+    (own_package / "vicreg.py").write_text("from augment.config import Config as Base\nclass Config(Base):\n    pass\n")
+    (own_package / "hungry.py").write_text("import no_such_library\n")
+    assert names("mylab_components") == ["vicreg"]
+    (own_package / "wrong.py").write_text("import methods.no_such_part\n")
+    with pytest.raises(ModuleNotFoundError, match=r"methods\.no_such_part"):
+        names("mylab_components")
+
+
 def test_find_refuses_a_config_that_is_not_ours(own_package):
     (own_package / "loose.py").write_text("class Config:\n    pass\n")
     with pytest.raises(UserError, match="is no component"):

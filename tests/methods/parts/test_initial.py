@@ -66,7 +66,52 @@ def test_norms_keep_their_constants_and_twin_is_a_copy():
     assert all(torch.equal(x, y) for x, y in zip(method.twin.parameters(), online, strict=True))
 
 
-@pytest.mark.parametrize("layer", [nn.PReLU(), nn.Conv2d(3, 3, 1), nn.Conv1d(3, 3, 1)])
+@pytest.mark.parametrize("layer", [nn.Conv2d(8, 256, 4), nn.Conv2d(32, 256, 4, groups=4), nn.Conv1d(128, 256, 1)])
+def test_convolutions_with_bias_are_uniform_within_torchs_bound(layer):
+    built_limit = layer.weight.detach().abs().max()  # torch's own default, 32768 draws of it
+    nn.init.normal_(layer.weight)
+    initialise(layer, 0)
+    bound = 1 / math.sqrt(128)
+    assert math.isclose(built_limit, bound, rel_tol=1e-3)
+    for values in (layer.weight, layer.bias):
+        assert stats.kstest(values.detach().flatten(), stats.uniform(-bound, 2 * bound).cdf).pvalue > 0.01
+
+
+@pytest.mark.parametrize("name", ["cls_token", "pos_embed", "relative_position_bias_table", "rel_pos_h", "pos_embed_0"])
+def test_tokens_and_positions_are_small_normals(name):
+    layer = nn.Module()
+    layer.register_parameter(name, nn.Parameter(torch.full((1, 50, 40), torch.nan)))
+    initialise(layer, 0)
+    assert stats.kstest(layer.get_parameter(name).detach().flatten(), stats.norm(0, 0.02).cdf).pvalue > 0.01
+
+
+def test_embeddings_are_small_normals():
+    layer = nn.Embedding(50, 40)
+    initialise(layer, 0)
+    assert stats.kstest(layer.weight.detach().flatten(), stats.norm(0, 0.02).cdf).pvalue > 0.01
+
+
+def test_what_was_built_constant_stays():
+    layer = nn.Linear(4, 4)
+    nn.init.zeros_(layer.bias)
+    layer.gamma = nn.Parameter(torch.full((4,), 1e-5))
+    layer.scale = nn.Parameter(torch.tensor(1.0))
+    before = layer.weight.detach().clone()
+    initialise(layer, 0)
+    assert not layer.bias.any()
+    assert layer.gamma.eq(1e-5).all()
+    assert layer.scale == 1
+    assert not torch.equal(layer.weight, before)
+
+
+def test_single_numbers_are_drawn_too():
+    one, other = nn.Linear(3, 1), nn.Linear(3, 1)
+    initialise(one, 0)
+    initialise(other, 0)
+    assert one.bias == other.bias != 0
+
+
+@pytest.mark.parametrize("layer", [nn.PReLU(), nn.Bilinear(3, 3, 3), nn.GRUCell(3, 3)])
 def test_layer_that_nobody_draws_is_refused(layer):
     with pytest.raises(ValueError, match=r"got 0\.\w+ of \w+; build it of these"):
         initialise(nn.Sequential(layer), 0)

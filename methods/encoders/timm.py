@@ -1,0 +1,95 @@
+"""Any image model of timm, by its name; timm is an extra (`pip install augsweep[timm]`)."""
+
+from collections.abc import MutableMapping
+from difflib import get_close_matches
+from typing import Any
+
+import timm
+from jaxtyping import Float
+from pydantic import Field, field_validator
+from timm.layers.drop import DropBlock2d, DropPath
+from torch import Tensor, nn
+
+from augment.config import Config as BaseConfig
+from methods.contract import Encoder
+
+
+class Config(BaseConfig):
+    """Which of timm's models is trained, from scratch.
+
+    Args:
+        name: `timm`.
+        model: as `timm.list_models()` has it, without the tag of pretrained weights: `convnext_atto`.
+        image_size: side of the images in pixels, for models that are built for one size (most transformers); None for
+            all others, and for the size that the model was published with.
+    """
+
+    name: str = "timm"
+    model: str
+    image_size: int | None = Field(None, ge=1, le=2048)
+
+    @field_validator("model")
+    @classmethod
+    def _known(cls, model: str) -> str:
+        if model in (known := timm.list_models()):
+            return model
+        nearest = "".join(f"; did you mean {name}?" for name in get_close_matches(model, known, n=1))
+        raise ValueError(f"must be one of timm.list_models() of timm {timm.__version__}{nearest}")
+
+
+class Timm(Encoder):
+    """A model of timm without classifier, its pooling kept, whose state dict is the model's own.
+
+    Args:
+        model: built with `num_classes=0`. Its dropout and stochastic depth are turned off, for they draw from torch's
+            generator, which no resume could wind back.
+        num_features: that it gives.
+    """
+
+    def __init__(self, model: nn.Module, num_features: int) -> None:
+        super().__init__()
+        self.model = model
+        self.num_features = num_features
+        for layer in model.modules():
+            if isinstance(layer, nn.Dropout):
+                layer.p = 0.0
+            elif isinstance(layer, DropPath | DropBlock2d):
+                layer.drop_prob = 0.0
+        self.register_state_dict_post_hook(_drop_prefix)
+        self.register_load_state_dict_pre_hook(_add_prefix)
+
+    def forward(self, images: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B D"]:
+        """Pooled features of normalised images."""
+        return self.model(images)
+
+
+def build(config: Config) -> Timm:
+    """The encoder a config asks for; its weights are still to be drawn by `methods.parts.initial`.
+
+    Raises:
+        ValueError: if the model is asked for an image size and takes any, or does not take this one.
+    """
+    size: dict[str, Any] = {} if config.image_size is None else {"img_size": config.image_size}
+    try:
+        model: Any = timm.create_model(config.model, num_classes=0, **size)
+    except (TypeError, RuntimeError) as error:
+        raise ValueError(
+            f"model={config.model} cannot be built with image_size={config.image_size}: {error}"
+        ) from error
+    # A head without classifier may still widen what it pools (MobileNet's does).
+    return Timm(model, getattr(model, "head_hidden_size", model.num_features))
+
+
+def _drop_prefix(encoder: nn.Module, state: MutableMapping[str, Any], prefix: str, _: Any) -> None:
+    """The names as timm has them."""
+    _rename(state, f"{prefix}model.", prefix)
+
+
+def _add_prefix(encoder: nn.Module, state: MutableMapping[str, Any], prefix: str, *_: Any) -> None:
+    """The names as this module has them."""
+    _rename(state, prefix, f"{prefix}model.")
+
+
+def _rename(state: MutableMapping[str, Any], old: str, new: str) -> None:
+    for name in [name for name in state if name.startswith(old)]:
+        state[new + name.removeprefix(old)] = state.pop(name)

@@ -1,0 +1,99 @@
+import sys
+
+import pytest
+import torch
+from pydantic import ValidationError
+from torch import nn
+
+from augment import draws
+from methods.contract import Encoder
+from methods.parts.initial import initialise
+from methods.parts.twin import Twin
+from orchestrator.components import find, names
+from orchestrator.errors import UserError
+
+library = pytest.importorskip("timm")
+timm = find("methods.encoders", "timm")
+
+
+def drawn(model: str, **fields) -> Encoder:
+    encoder = timm.build(timm.Config(model=model, **fields))
+    initialise(encoder, 0)
+    return encoder
+
+
+def images(side: int = 32) -> torch.Tensor:
+    return draws.normal(0, "images", (2, 3, side, side))
+
+
+# One of each kind of layer: transformer with register tokens, windows with relative positions, scaled weights, GRN.
+@pytest.mark.parametrize(
+    ("model", "side", "fields"),
+    [
+        ("test_vit4", 32, {"image_size": 32}),
+        ("test_maxvit", 64, {"image_size": 64}),
+        ("test_nfnet", 32, {}),
+        ("test_convnext2", 32, {}),
+        ("mobilenetv3_small_050", 32, {}),
+    ],
+)
+def test_state_dict_is_timms_and_gives_its_features(model, side, fields):
+    ours = drawn(model, **fields)
+    ours.train()(images(side))  # moves running statistics
+    size = {"img_size": side} if fields else {}
+    theirs = library.create_model(model, num_classes=0, **size)
+    theirs.load_state_dict(ours.state_dict())
+    assert torch.equal(ours.eval()(images(side)), theirs.eval()(images(side)))
+    assert ours.num_features == theirs(images(side)).shape[1]
+
+
+def test_names_are_timms_inside_a_method_too():
+    method = nn.ModuleDict({"encoder": drawn("test_resnet"), "head": nn.Linear(96, 4)})
+    method["twin"] = Twin(method["encoder"])
+    names_of_timm = set(library.create_model("test_resnet", num_classes=0).state_dict())
+    state = method.state_dict()
+    own = {name for name in state if name.startswith("encoder.")}
+    assert own == {f"encoder.{name}" for name in names_of_timm}
+    assert {name.removeprefix("twin.networks.0.") for name in state if name.startswith("twin")} == names_of_timm
+    changed = {name: value + 1 for name, value in state.items()}
+    method.load_state_dict(changed)
+    assert all(torch.equal(value, changed[name]) for name, value in method.state_dict().items())
+
+
+def test_dropout_and_stochastic_depth_are_off():
+    model = "test_vit_relpos"  # has a dropout that is on
+    assert any(isinstance(layer, nn.Dropout) and layer.p for layer in library.create_model(model).modules())
+    encoder = drawn(model, image_size=32).train()
+    assert torch.equal(encoder(images()), encoder(images()))
+    deep = timm.Timm(library.create_model("test_convnext", num_classes=0, drop_path_rate=0.5), 64).train()
+    assert torch.equal(deep(images()), deep(images()))
+
+
+@pytest.mark.parametrize(
+    ("fields", "told"),
+    [
+        ({"model": "convnext_ato"}, "must be one of timm.list_models.*did you mean convnext_atto?"),
+        ({"model": "hf-hub:someone/something"}, "must be one of timm.list_models"),
+        ({"model": "test_vit", "image_size": 0}, "greater than or equal to 1"),
+        ({}, "Field required"),
+    ],
+)
+def test_config_refuses_what_timm_does_not_have(fields, told):
+    with pytest.raises(ValidationError, match=told):
+        timm.Config(**fields)
+
+
+@pytest.mark.parametrize(("model", "size"), [("test_resnet", 32), ("test_vit_relpos", 8)])
+def test_image_size_that_the_model_cannot_take_is_told(model, size):
+    with pytest.raises(ValueError, match=f"model={model} cannot be built with image_size={size}: "):
+        timm.build(timm.Config(model=model, image_size=size))
+
+
+def test_without_timm_its_file_says_so_and_the_others_work(monkeypatch):
+    monkeypatch.setitem(sys.modules, "timm", None)  # as if it were not installed
+    monkeypatch.delitem(sys.modules, "methods.encoders.timm")
+    with pytest.raises(
+        UserError, match=r"methods\.encoders\.timm cannot be imported: it needs timm, which is not inst"
+    ):
+        find("methods.encoders", "timm")
+    assert names("methods.encoders") == ["resnet", "vit"]
