@@ -131,7 +131,7 @@ def _split_mistakes(run: RunConfig, card: DatasetCard) -> list[Mistake]:
 
 
 def _label_mistakes(run: RunConfig, card: DatasetCard, plan: Plan) -> list[Mistake]:
-    """What asks for labels where the data set has none."""
+    """What asks for labels where the data set has none, or for other classes than it has."""
     law = f"needs labels, and run.dataset.name = {run.dataset.name} as set up here has none; "
     mistakes = [
         Mistake(f"run.evaluation.{name}", law + "drop it, and use view_retrieval and collapse")
@@ -140,6 +140,10 @@ def _label_mistakes(run: RunConfig, card: DatasetCard, plan: Plan) -> list[Mista
     ]
     if any(pair.key_from == "labels" for pair in plan.pairs) and not card.labelled("train"):
         mistakes.append(Mistake("run.method.name", law + "choose another method", run.method.name))
+    num_classes = getattr(run.method, "num_classes", card.num_classes)
+    if card.num_classes is not None and num_classes != card.num_classes:
+        law = f"num_classes = {card.num_classes} must hold, the number of classes of run.dataset.name = "
+        mistakes.append(Mistake("run.method.num_classes", law + run.dataset.name, str(num_classes)))
     return mistakes
 
 

@@ -30,6 +30,7 @@ MODULES = [
 SETTINGS: dict[str, list[dict]] = {
     "moco_v2": [{"queue_size": 6}, {"queue_size": 6, "symmetric": True}],
     "simsiam": [{"outputs": 16, "bottleneck": 8}],
+    "supervised": [{"num_classes": 3}],
 }
 CASES = [
     pytest.param(module, settings, id=" ".join([name, *map(str, settings.values())]))
@@ -69,7 +70,13 @@ def check_method(module: ModuleType) -> None:
 
 
 def test_there_are_methods():
-    assert {module.__name__.rpartition(".")[2] for module in MODULES} >= {"byol", "moco_v2", "simclr", "simsiam"}
+    assert {module.__name__.rpartition(".")[2] for module in MODULES} >= {
+        "byol",
+        "moco_v2",
+        "simclr",
+        "simsiam",
+        "supervised",
+    }
 
 
 @pytest.mark.parametrize(("module", "settings"), CASES)

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from augment import draws
 from augment.views import View
-from methods import byol, moco_v2, simclr, simsiam
+from methods import byol, moco_v2, simclr, simsiam, supervised
 from methods.contract import Plan
 from methods.encoders import resnet
 from methods.objective import Objective
@@ -34,6 +34,10 @@ def moco_method(seed: int = 0, **fields) -> moco_v2.Method:
 def simsiam_method(seed: int = 0, **fields) -> simsiam.Method:
     config = simsiam.Config(**{"outputs": 12, "bottleneck": 6, **fields})
     return initialised(simsiam.Method(config, resnet.build(ENCODER)), seed)
+
+
+def supervised_method(seed: int = 0) -> supervised.Method:
+    return initialised(supervised.Method(supervised.Config(num_classes=3), resnet.build(ENCODER)), seed)
 
 
 def initialised(method: nn.Module, seed: int) -> nn.Module:
@@ -64,12 +68,14 @@ def gradients(module: nn.Module) -> dict[str, Tensor | None]:
     return {name: parameter.grad for name, parameter in module.named_parameters()}
 
 
-def train(objective: Objective, views: Mapping[str, View], *, steps: int, lr: float) -> list[float]:
+def train(
+    objective: Objective, views: Mapping[str, View], *, steps: int, lr: float, labels: Tensor | None = None
+) -> list[float]:
     """Plain gradient descent on one batch; the loss before each step."""
     losses = []
     for k in range(1, steps + 1):
         objective.zero_grad()
-        result = objective(views, None, at(k / steps))
+        result = objective(views, labels, at(k / steps))
         result.total.backward()
         losses.append(result.total.item())
         with torch.no_grad():
