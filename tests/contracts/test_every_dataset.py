@@ -1,6 +1,7 @@
 """Every file in orchestrator/datasets is a data set: `Config`, `load(config, split)`, `card(config)`."""
 
 import importlib
+from pathlib import Path
 from types import ModuleType
 
 import numpy as np
@@ -10,13 +11,17 @@ from torchvision.datasets import CIFAR10, CIFAR100, STL10
 from augment.config import Config
 from orchestrator.components import names
 from orchestrator.images import SPLITS, DatasetCard, ImageSet
-from tests.orchestrator.datasets import miniatures
+from tests.orchestrator.datasets import miniatures, own_files
 
 NAMES = names("orchestrator.datasets")
-# Settings that keep the suite quick; any other data set gets a folder of its own as `root`.
+# What keeps the suite quick and a data set from needing the network; a new one gets its entry here as well.
 SETTINGS = {
     "fashion_scenes": {"train_size": 60, "validation_size": 40, "test_size": 40},
     "synthetic": {"train_size": 60, "validation_size": 40, "test_size": 40},
+}
+OWN_FILES = {
+    "image_folder": lambda root: own_files.write_folder(root, masks=True),
+    "parquet": lambda root: own_files.write_shard(root / "all.parquet", 12, label=[1, 2] * 6),
 }
 ARCHIVES = {"cifar10": CIFAR10, "cifar100": CIFAR100, "stl10": STL10}
 
@@ -56,15 +61,24 @@ def _check_images(images: ImageSet, card: DatasetCard, split: str) -> None:
 
 
 def test_data_sets_are_all_walked():
-    assert len(NAMES) >= 5
+    assert len(NAMES) >= 7
+
+
+def settings(name: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, object]:
+    """Of a small data set, whose files are put into a folder where it needs any."""
+    if name in ARCHIVES:
+        miniatures.shrink(ARCHIVES[name], folder, monkeypatch)
+        return {"root": str(folder)}
+    if name in OWN_FILES:
+        OWN_FILES[name](folder / "images")
+        return {"root": str(folder / "images"), "cache": str(folder / "cache")}
+    return SETTINGS[name]
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_data_set_keeps_the_contract(name, tmp_path, monkeypatch):
     module = importlib.import_module(f"orchestrator.datasets.{name}")
-    if name in ARCHIVES:
-        miniatures.shrink(ARCHIVES[name], tmp_path, monkeypatch)
-    check_dataset(module, **SETTINGS.get(name, {"root": str(tmp_path)}))
+    check_dataset(module, **settings(name, tmp_path, monkeypatch))
     assert module.Config.model_fields["name"].default == name
 
 

@@ -1,0 +1,99 @@
+"""From the bytes of an image file to a square of RGB: the one way in for a user's own images."""
+
+import io
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import UInt8
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+_WIDE_GREY = ("I;16", "I;16L", "I;16B", "I;16N", "I")  # grey of 16 bits; PNG and TIFF have it
+_WIDE_STEP = 257  # of 16 bits in one of 8
+_FOREGROUND = 128  # a mask without a pixel as bright as this shows nothing
+
+
+class Unreadable(ValueError):
+    """An image that cannot be decoded; the message says why."""
+
+
+@dataclass(frozen=True)
+class Square:
+    """A decoded image and its mask.
+
+    Args:
+        image: RGB.
+        mask: foreground coverage, all 0 where there is no usable mask.
+        masked: whether there is one: readable, as large as the image, and not empty.
+    """
+
+    image: UInt8[np.ndarray, "S S 3"]
+    mask: UInt8[np.ndarray, "S S"]
+    masked: bool
+
+
+def square(content: bytes, mask: bytes | None, size: int) -> Square:
+    """Decode an image and its mask, turn them upright, and cut the middle out of them.
+
+    The shorter side becomes `size` pixels (bicubic for the image, bilinear for the mask, both antialiased), and of the
+    longer side the middle is kept. Transparent pixels are laid over white, 16-bit grey is divided by 257, and of a
+    file with several frames the first is taken.
+
+    Args:
+        content: of the image file.
+        mask: of a mask file: grey, 255 is foreground, as large as the upright image; or None.
+        size: side of the result in pixels.
+
+    Raises:
+        Unreadable: if the image cannot be decoded; a mask that cannot counts as none.
+    """
+    upright = _opened(content)
+    image = np.asarray(_cut(_rgb(upright), size, Image.Resampling.BICUBIC))
+    coverage = np.zeros((size, size), np.uint8)
+    if mask is not None:
+        try:
+            grey = _opened(mask)
+        except Unreadable:
+            grey = None
+        if grey is not None and grey.size == upright.size:
+            coverage = np.asarray(_cut(_eight_bits(grey).convert("L"), size, Image.Resampling.BILINEAR))
+    masked = bool((coverage >= _FOREGROUND).any())
+    return Square(image, coverage if masked else np.zeros_like(coverage), masked)
+
+
+def _opened(content: bytes) -> Image.Image:
+    try:
+        with Image.open(io.BytesIO(content)) as opened:
+            opened.load()
+            return ImageOps.exif_transpose(opened)
+    except UnidentifiedImageError as error:
+        raise Unreadable("no image in a format that Pillow knows") from error
+    # A decoder raises whatever it trips over: OSError, SyntaxError, struct.error, ValueError, a bomb's own error, ...
+    except Exception as error:
+        raise Unreadable(str(error).partition("\n")[0] or type(error).__name__) from error
+
+
+def _rgb(image: Image.Image) -> Image.Image:
+    """Colours as a viewer shows them."""
+    image = _eight_bits(image)
+    if image.has_transparency_data:
+        image = image.convert("RGBA")
+        return Image.alpha_composite(Image.new("RGBA", image.size, "white"), image).convert("RGB")
+    return image.convert("RGB")
+
+
+def _eight_bits(image: Image.Image) -> Image.Image:
+    # Pillow's own conversion clips at 255, which turns a 16-bit image white.
+    if image.mode in _WIDE_GREY:
+        return Image.fromarray((np.asarray(image).clip(0, 65535) / _WIDE_STEP).round().astype(np.uint8))
+    if image.mode == "F":
+        raise Unreadable("its pixels are floating-point numbers, whose range nobody knows")
+    return image
+
+
+def _cut(image: Image.Image, size: int, filter: Image.Resampling) -> Image.Image:
+    """The middle square, the shorter side brought to `size`; rounded as torchvision rounds."""
+    shorter = min(image.size)
+    width, height = (size * side // shorter for side in image.size)
+    resized = image.resize((width, height), filter)
+    left, top = round((width - size) / 2), round((height - size) / 2)
+    return resized.crop((left, top, left + size, top + size))

@@ -1,0 +1,109 @@
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from orchestrator.datasets import parquet
+from orchestrator.datasets.decoding import square
+from orchestrator.errors import UserError
+from tests.orchestrator.datasets.own_files import disc, encoded, picture, write, write_shard
+
+SIZE = 8
+
+
+@pytest.fixture
+def root(tmp_path) -> Path:
+    return tmp_path / "shards"
+
+
+def settings(root: Path, **changes: object) -> parquet.Config:
+    return parquet.Config(root=str(root), **{"size": SIZE, "cache": str(root.parent / "cache"), **changes})
+
+
+def squares(seeds) -> np.ndarray:
+    return np.stack([square(encoded(picture(seed)), None, SIZE).image for seed in seeds])
+
+
+@pytest.mark.parametrize("struct", [False, True], ids=["bytes", "struct of bytes and path"])
+@pytest.mark.parametrize("layout", ["train/{}.parquet", "data/train-{}-of-2.parquet"], ids=["folders", "names"])
+def test_splits_are_their_shards_in_order(root, layout, struct):
+    place = layout.partition("/")[0] if "data" in layout else ""
+    for number in (0, 1):
+        write_shard(root / layout.format(number), 6, seed=6 * number, struct=struct, label=[7, 3, 5, 7, 3, 5])
+    write_shard(root / layout.format(0).replace("train", "test"), 3, seed=50, struct=struct, label=[5, 5, 7])
+    config = settings(root / place)
+    card = parquet.card(config)
+    assert (card.num_classes, card.variants) == (3, ("original",))
+    splits = [parquet.load(config, split) for split in ("train", "validation")]
+    assert [len(split) for split in splits] == [11, 1] == [card.train_size, 1]
+    found = {
+        image.tobytes(): label for split in splits for image, label in zip(split.images, split.labels, strict=True)
+    }
+    expected = zip(squares(range(12)), [2, 0, 1, 2, 0, 1] * 2, strict=True)  # 3, 5 and 7 in order
+    assert found == {image.tobytes(): label for image, label in expected}
+    test = parquet.load(config, "test/original")
+    np.testing.assert_array_equal(test.images, squares(range(50, 53)))
+    assert test.labels.tolist() == [1, 1, 2]
+
+
+def test_single_file_with_text_labels_and_masks(root):
+    masks = [encoded(disc()), None] * 4
+    file = write_shard(root / "all.parquet", 8, label=["dog", "cat"] * 4, mask=masks)
+    config = settings(file)
+    images = parquet.load(config, "train")
+    places = [[image.tobytes() for image in squares(range(8))].index(image.tobytes()) for image in images.images]
+    assert images.labels.tolist() == [1 - place % 2 for place in places]
+    assert (images.masks.max(axis=(1, 2)) > 0).tolist() == [place % 2 == 0 for place in places]
+    assert parquet.card(config).remarks == ("4 of 8 images have no usable mask",)
+
+
+def test_rows_without_an_image_are_left_out_by_name(root):
+    images = [{"bytes": encoded(picture(row)), "path": None} for row in range(8)]
+    images[2] = {"bytes": None, "path": "elsewhere.jpg"}
+    images[5] = None
+    write_shard(root / "a.parquet", 8, image=images)
+    (remark,) = parquet.card(settings(root, max_bad_share=0.5)).remarks
+    assert "a.parquet row 2 (nothing there to be read), a.parquet row 5 (nothing" in remark
+    assert parquet.load(settings(root, max_bad_share=0.5), "train").labels is None
+
+
+@pytest.mark.parametrize(
+    ("columns", "told"),
+    [
+        ({"image": ["a.jpg"] * 4}, "the column image must hold the bytes of image files, not string"),
+        ({"mask": [1.0] * 4}, "the column mask must hold the bytes of image files, not double"),
+        ({"label": [0.5] * 4}, "the column label must hold whole numbers or text, not double"),
+        ({"label": [0, 1, None, 1]}, "all images or none must have labels, but some have none (1 of 4 in train)"),
+    ],
+)
+def test_wrong_column_is_told_in_one_sentence(root, columns, told):
+    write_shard(root / "a.parquet", 4, **columns)
+    with pytest.raises(UserError) as caught:
+        parquet.card(settings(root))
+    assert told in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_wrong_files_are_told_in_one_sentence(root):
+    def refusal() -> str:
+        with pytest.raises(UserError) as caught:
+            parquet.card(settings(root))
+        assert "\n" not in str(caught.value)
+        return str(caught.value)
+
+    assert "there is no such file or folder" in refusal()
+    root.mkdir()
+    assert "holds no Parquet files (*.parquet)" in refusal()
+    pa.parquet.write_table(pa.table({"picture": [b"", b""], "label": [0, 1]}), root / "train-0.parquet")
+    assert "has no column image; its columns are picture, label" in refusal()
+    write_shard(root / "train-0.parquet", 0, image=pa.array([], pa.binary()))
+    assert "train has no images: its Parquet files hold no rows" in refusal()
+    whole = write_shard(root / "train-0.parquet", 4).read_bytes()
+    write_shard(root / "more.parquet", 4)
+    assert "more.parquet beside train files: its name must begin with train, validation or test" in refusal()
+    (root / "more.parquet").unlink()
+    write(root / "train-0.parquet", whole[:-50])
+    assert "train-0.parquet cannot be read as Parquet: " in refusal()
+    write(root / "train-0.parquet", whole[:4] + b"\xff" * 600 + whole[604:])
+    assert "train-0.parquet is damaged: " in refusal()
