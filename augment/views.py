@@ -44,8 +44,8 @@ class Batch:
         masks: foreground coverage in [0, 1], (B, 1, H, W), or None where the data set has no masks.
         backgrounds: what would be seen without the foreground, in [0, 1], (B, 3, H, W), or None where nobody needs it.
         rows: row of each image in the data set (and in the bank), (B,), or None.
-        lenders: whose background it is, as a place among the bank's donors, -1 for a plain colour, (B,), or None where
-            each image still has its own.
+        lenders: whose background it is, as a place among the bank's donors, -1 for the image's own, -2 for nobody's,
+            (B,), or None where each image has its own.
         bank: where ops may borrow from, or None.
         neutral: the colour, in [0, 1], that a view's normalisation maps to 0.
     """

@@ -3,6 +3,7 @@
 import importlib
 import inspect
 import pkgutil
+from dataclasses import replace
 from types import ModuleType, SimpleNamespace
 
 import pytest
@@ -11,7 +12,7 @@ from torch import Tensor
 
 import augment.ops
 from augment.config import Config
-from augment.views import Batch, Params, Target
+from augment.views import Bank, Batch, Params, Target
 
 NAMES = sorted(module.name for module in pkgutil.iter_modules(augment.ops.__path__))
 ROWS, SIDE = 64, 24
@@ -29,7 +30,33 @@ def scene() -> Batch:
     """Images whose red channel is their mask, so that whatever moves one must move the other."""
     generator = torch.Generator().manual_seed(1)
     masks = torch.rand(ROWS, 1, SIDE, SIDE, generator=generator)
-    return Batch(torch.cat((masks, torch.rand(ROWS, 2, SIDE, SIDE, generator=generator)), dim=1), masks)
+    return Batch(
+        torch.cat((masks, torch.rand(ROWS, 2, SIDE, SIDE, generator=generator)), dim=1),
+        masks,
+        backgrounds=torch.rand(ROWS, 3, SIDE, SIDE, generator=generator),
+        rows=torch.arange(ROWS),
+        bank=bank(),
+    )
+
+
+def bank() -> Bank:
+    """As many images as the scene has, of which the last one cannot lend."""
+    generator = torch.Generator().manual_seed(2)
+    images, masks, backgrounds = (
+        torch.randint(0, 256, (ROWS, channels, SIDE, SIDE), generator=generator).to(torch.uint8)
+        for channels in (3, 1, 3)
+    )
+    return Bank(images, masks, backgrounds, torch.arange(ROWS - 1), torch.arange(ROWS) % (ROWS - 1))
+
+
+def head(batch: Batch, count: int) -> Batch:
+    """The first images of a batch, with the whole bank."""
+    names = ("images", "masks", "backgrounds", "rows")
+    return replace(batch, **{name: getattr(batch, name)[:count] for name in names})
+
+
+def needs(op, config) -> frozenset[str]:
+    return op.needs(config) if hasattr(op, "needs") else frozenset()
 
 
 def equal(first: Params, second: Params) -> bool:
@@ -43,6 +70,7 @@ def check_op(op, name: str) -> None:
     params = op.sample(config, (SIDE, SIDE), numbers(op.SLOTS))
     check_params(op, config, params)
     check_apply(op, params)
+    check_needs(op, params, needs(op, config)) if needs(op, config) else check_masks(op, params)
     check_descriptions(op, name, config, params)
     if hasattr(op, "scaled"):
         assert isinstance(op.scaled(config, 2.5), op.Config), "scaled gives the op's own Config"
@@ -53,6 +81,7 @@ def check_signatures(op) -> None:
     assert issubclass(op.Config, Config), "Config derives from augment.config.Config"
     assert isinstance(op.SLOTS, int), "SLOTS is a number"
     assert op.SLOTS > 0, "SLOTS is positive"
+    assert 0 <= getattr(op, "SHARED", 0) < op.SLOTS, "SHARED is the number of some of the SLOTS"
     expected = {
         "sample": ["config", "shape", "uniforms"],
         "apply": ["batch", "params", "size"],
@@ -89,14 +118,31 @@ def check_apply(op, params) -> None:
     assert view.images.max() <= 1 + 1e-6, "images stay below 1"
     again = op.apply(source, {key: value.clone() for key, value in params.items()}, None)
     assert torch.equal(view.images, again.images), "the same parameters replay the same view"
-    check_masks(op, params, source, view)
-    first = op.apply(
-        Batch(source.images[:4], source.masks[:4]), {key: value[:4] for key, value in params.items()}, None
-    )
+    first = op.apply(head(source, 4), {key: value[:4] for key, value in params.items()}, None)
     assert torch.allclose(first.images, view.images[:4], atol=1e-6), "an image's view does not depend on the batch"
 
 
-def check_masks(op, params, source, view) -> None:
+def check_needs(op, params, wanted: frozenset[str]) -> None:
+    assert wanted <= {"masks", "bank", "backgrounds"}, "needs are fields of a batch"
+    for name in wanted:
+        lacking = replace(scene(), **{name: None})
+        assert name in refusal(lambda lacking=lacking: op.apply(lacking, params, None)), f"{name} is asked for by name"
+    unwanted = {"masks", "bank", "backgrounds"} - wanted
+    frugal = op.apply(replace(scene(), **dict.fromkeys(unwanted)), params, None)
+    assert torch.equal(frugal.images, op.apply(scene(), params, None).images), "what is not needed changes nothing"
+
+
+def refusal(work) -> str:
+    try:
+        work()
+    except ValueError as error:
+        return str(error)
+    return ""
+
+
+def check_masks(op, params) -> None:
+    source = scene()
+    view = op.apply(source, params, None)
     assert view.masks is not None, "masks are kept"
     expected = view.images[:, :1] if is_geometric(op, params) else source.masks
     assert torch.allclose(view.masks, expected, atol=1e-6), "masks move as the images do, and only then"
@@ -125,6 +171,8 @@ def check_descriptions(op, name: str, config, params) -> None:
     source = scene()
     changes = (op.apply(source, params, None).images - source.images).abs().amax((1, 2, 3))
     identity = (described == 0).all(1)
+    if identity_config(op) is None:
+        assert not identity.any(), "what has no identity describes nothing as one"
     assert (changes[identity] < 1e-5).all(), "what is described as 0 is the identity"
     assert (changes[~identity] > 1e-5).any(), "what is described otherwise is none"
     other = op.sample(config, (SIDE, SIDE), numbers(op.SLOTS, seed=3))
@@ -150,17 +198,19 @@ def test_op_keeps_its_contract(name):
     check_op(load(name), name)
 
 
-def identity_config(op) -> Config:
-    """Settings under which the op does nothing."""
+def identity_config(op) -> Config | None:
+    """Settings under which the op does nothing; None for one that always shows another image."""
     if "p" in op.Config.model_fields:
         return op.Config(p=0.0)
-    return op.Config(scale=(1.0, 1.0), ratio=(1.0, 1.0))
+    return op.Config(scale=(1.0, 1.0), ratio=(1.0, 1.0)) if "scale" in op.Config.model_fields else None
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_op_without_effect_is_the_identity(name):
     op, source = load(name), scene()
-    params = op.sample(identity_config(op), (SIDE, SIDE), numbers(op.SLOTS))
+    if (config := identity_config(op)) is None:
+        pytest.skip("always shows another image")
+    params = op.sample(config, (SIDE, SIDE), numbers(op.SLOTS))
     view = op.apply(source, params, None)
     assert (view.images - source.images).abs().max() < 1e-6
     assert (view.masks - source.masks).abs().max() < 1e-6
@@ -209,6 +259,7 @@ def compare_flat(first, second):
         (broken(apply=with_the_batch_mean), "does not depend on the batch|masks move"),
         (broken(describe=lambda params: 1 - params["flipped"].float()[:, None]), "described as 0 is the identity"),
         (broken(describe=lambda params: params["flipped"].float()), "describe gives"),
+        (broken(needs=lambda config: frozenset({"bank"})), "bank is asked for by name"),
         (broken(compare=compare_flat), r"values are \(B, d\)"),
     ],
 )

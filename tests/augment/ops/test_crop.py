@@ -5,6 +5,7 @@ from scipy import stats
 from torchvision.transforms import RandomResizedCrop, v2
 from torchvision.transforms.v2 import functional as reference
 
+from augment import boxes
 from augment.ops import crop, flip
 from augment.views import Batch
 from tests.augment.ops.inputs import batch, images, uniforms
@@ -111,10 +112,10 @@ def test_crop_boxes_stay_within_their_law():
 def test_crop_takes_the_first_try_that_fits():
     config = crop.Config(scale=(0.5, 1.0), ratio=(0.5, 2.0))
     numbers = torch.full((1, crop.SLOTS), 0.0)
-    numbers[:, : crop.TRIES] = 0.999  # nearly the whole area
-    numbers[:, crop.TRIES : 2 * crop.TRIES] = 0.0  # and ratio 1/2: too high
-    numbers[:, 3], numbers[:, crop.TRIES + 3] = 0.0, 0.5  # the fourth: half the area, square
-    numbers[:, 7], numbers[:, crop.TRIES + 7] = 0.5, 0.5
+    numbers[:, : boxes.TRIES] = 0.999  # nearly the whole area
+    numbers[:, boxes.TRIES : 2 * boxes.TRIES] = 0.0  # and ratio 1/2: too high
+    numbers[:, 3], numbers[:, boxes.TRIES + 3] = 0.0, 0.5  # the fourth: half the area, square
+    numbers[:, 7], numbers[:, boxes.TRIES + 7] = 0.5, 0.5
     box = crop.sample(config, (100, 100), numbers)["box"]
     assert torch.allclose(box, torch.tensor([[0, 0, 0.71, 0.71]]))
 
