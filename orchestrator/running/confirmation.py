@@ -72,7 +72,7 @@ def text(found: Confirmation, sweep: SweepConfig) -> str:
             lines += ["", f"  trial {best['trial']} was {where}; on {seeds}: {_cell(one)}"]
     compared = sum(len(others) for one in found["settings"] for others in one["differences"].values())
     if compared > 1:
-        lines.append(f"  of {compared} differences at 95 %, one in 20 would stand out by chance alone")
+        lines += ["", f"  of {compared} differences at 95 %, one in 20 would stand out by chance alone"]
     return "\n".join(lines)
 
 

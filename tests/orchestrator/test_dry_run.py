@@ -28,6 +28,20 @@ def test_dry_run_shows_the_resolved_plan_the_search_and_the_cost(tmp_path):
     assert re.search(r"disk    up to [\d.e+-]+ MB", text)
 
 
+def test_dry_run_counts_repeats_and_names_every_metric(tmp_path):
+    changes = {
+        "sweep.metric": ["val_knn/1", "linear_val/1"],
+        "sweep.mode": ["max", "min"],
+        "sweep.scheduler": {"name": "none"},
+        "sweep.enqueue": [{"addons.msr.base_weight": 0.1}],
+        "sweep.confirm": {"top": 2, "seeds": 5},
+    }
+    text = dry_run(load_study(write_study(tmp_path, with_changes(changes))))
+    assert "for the maximum of val_knn/1 and the minimum of linear_val/1\n" in text
+    assert "confirm: up to 15 trials more, 5 new seeds for each of the best" in text
+    assert "and 18 encoders" in text
+
+
 def test_dry_run_bytes_are_those_of_real_checkpoints_and_images(tmp_path):
     study = load_study(write_study(tmp_path, with_changes()))
     data, device = build.load_data(study.run), hardware.device()
@@ -37,5 +51,5 @@ def test_dry_run_bytes_are_those_of_real_checkpoints_and_images(tmp_path):
     # The file adds names and alignment to every tensor, which weighs much at this size.
     assert 0.3 * on_disk < cost.checkpoint_bytes <= on_disk
     assert cost.encoder_bytes < cost.checkpoint_bytes < cost.work_bytes
-    splits = data.splits.values()
+    splits = [data.splits["train"], data.splits["validation"]]  # `bank` is `train`
     assert cost.data_bytes == sum(part.nbytes for split in splits for part in (split.images, split.labels, split.masks))

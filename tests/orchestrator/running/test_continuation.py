@@ -28,6 +28,15 @@ def test_sweep_goes_on_as_it_was_and_with_more_trials_time_and_machine(tmp_path:
     continuation.enter(begun, study(tmp_path))
     continuation.enter(begun, study(tmp_path, *(f"sweep.{change}" for change in more)))
     assert "time_limit: 5.0" in begun.file.read_text()
+    for change in ("{top: 1, seeds: 2}", "{top: 2, seeds: 5}", "null"):
+        continuation.enter(begun, study(tmp_path, f"sweep.confirm={change}"))
+
+
+def test_sweep_begun_before_there_was_a_confirmation_goes_on(tmp_path: Path, begun: SweepFolder) -> None:
+    old = begun.file.read_text().replace("  confirm: null\n", "")
+    assert "confirm" not in old
+    begun.file.write_text(old)
+    assert continuation.enter(begun, study(tmp_path)) == []
 
 
 @pytest.mark.parametrize(

@@ -32,6 +32,32 @@ def _sweep(sampler: Literal["tpe", "random"] = "tpe", scheduler: Literal["asha",
     )
 
 
+def test_suggestions_for_several_metrics_do_not_depend_on_the_process_and_learn_from_each(tmp_path: Path) -> None:
+    sweep = _sweep().model_copy(update={"metric": ("near", "steps"), "mode": ("max", "min")})
+
+    def told(values: dict[str, Any]) -> list[float]:
+        return [-abs(values["x"] - 0.3), float(values.get("steps", 0))]
+
+    def search(fresh: Callable[[], StoredStudy]) -> list[dict[str, Any]]:
+        seen = []
+        for _ in range(28):
+            number = fresh().ask()
+            seen.append((study := fresh()).values(number))
+            study.report(number, 0.5, 4)
+            assert not study.should_stop(number)
+            study.tell(number, *(("failed",) if number % 8 == 3 else ("finished", told(seen[-1]))))
+        return seen
+
+    for name in ("one", "many"):
+        (tmp_path / name).mkdir()
+    uninterrupted = _open(tmp_path / "one", sweep)
+    in_one = search(lambda: uninterrupted)
+    assert search(lambda: _open(tmp_path / "many", sweep)) == in_one
+    late = in_one[14:]
+    assert sum(abs(values["x"] - 0.3) for values in late) / len(late) < 0.2, "random: 0.29"
+    assert sum(values["kind"] == "plain" for values in late) > 0.5 * len(late), "random: half"
+
+
 def _open(folder: Path, sweep: SweepConfig | None = None) -> StoredStudy:
     return StoredStudy(folder / "study.journal", sweep or _sweep(), space=SPACE, epochs=12)
 
