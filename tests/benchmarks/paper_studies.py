@@ -83,7 +83,7 @@ STUDIES = {
         {},
     ),
     "augself": PaperStudy(
-        {"name": "simsiam", "hidden": 512, "outputs": 512, "bottleneck": 128},
+        {"name": "simsiam", "outputs": 512, "bottleneck": 128},
         {
             "SimSiam": {},
             "AugSelf crop": {"augself": {"crop": 1.0, "color_jitter": 0.0}},
@@ -93,7 +93,7 @@ STUDIES = {
         {},
     ),
     "background": PaperStudy(
-        {"name": "moco_v2", "queue": 4096, "momentum": 0.99, "hidden": 512, "outputs": 128},
+        {"name": "moco_v2", "momentum": 0.99, "queue_size": 4096},
         {
             "MoCo v2": {},
             "BG_RM": {"background": {"kind": "remove", "p_query": 0.2, "p_key": 0.2, "p_negative": 0.2}},
@@ -152,13 +152,13 @@ def scores_of(settings: dict[str, Any], folder: Path) -> dict[str, float]:
     file = folder / f"{identity(run)[:16]}.json"
     if not file.exists():
         data = build.load_data(run)
-        scores = _Scores(run, data)
+        scores = Scores(run, data)
         loop.train(run, data, scores)
         write_text(file, json.dumps({"run": run.dump(), "scores": scores.last}, indent=1))
     return json.loads(file.read_text(encoding="utf-8"))["scores"]
 
 
-class _Scores:
+class Scores:
     """A training's surroundings that keep its last numbers, and ask the encoder for colours."""
 
     def __init__(self, run: RunConfig, data: Data) -> None:
