@@ -86,7 +86,8 @@ class Losses:
     Args:
         total: the scalar to differentiate.
         parts: detached 0-d tensors to log, by name.
-        keys: detached keys that the method made of the pairs' key views, for `after_step` (a queue stores them).
+        keys: what a queue may store of the pairs' key views, detached, for `after_step`: the keys that the method made,
+            or where they are codes, which age with what they were scored against, the projections behind them.
     """
 
     total: Float[Tensor, ""]

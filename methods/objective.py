@@ -87,8 +87,9 @@ class Objective(nn.Module):
             parts |= {name: schedule(progress) for name, schedule in self.plan.schedules.items()}
             parts |= {name: measure(views) for name, measure in self.plan.measures.items()}
             total = torch.stack(terms).sum()
-        own = [pair for pair in self.plan.pairs if pair.key_from in _OWN_KEYS]
-        return Losses(total, parts, {pair.key: keys[pair.key_from, pair.key].detach() for pair in own})
+        own = {pair.key: keys[pair.key_from, pair.key] for pair in self.plan.pairs if pair.key_from in _OWN_KEYS}
+        own |= {pair.key: online[pair.key].projection for pair in self.plan.pairs if pair.key_from == "codes"}
+        return Losses(total, parts, {view: key.detach() for view, key in own.items()})
 
     def after_step(self, progress: Float[Tensor, ""], keys: Mapping[str, Tensor]) -> None:
         """Move what follows the weights without gradient; call it after the optimiser's step.

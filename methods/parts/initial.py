@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from augment import draws
+from methods.parts.prototypes import Prototypes
 from methods.parts.queue import Queue
 from methods.parts.twin import Twin
 
@@ -24,7 +25,8 @@ def initialise(module: nn.Module, seed: int) -> None:
     torchvision's ResNet); those with bias, such as the patches of a transformer, and linear layers are uniform within
     1 / sqrt(inputs), biases included, torch's own default. Tokens, positions and embeddings are normal with deviation
     0.02. Whatever was built constant stays so: the ones and zeros of norms, zeroed biases and branches, layer scales.
-    Twins become copies of what they follow, and queues hold directions of their own until they are written.
+    Twins become copies of what they follow, prototypes are put on the unit sphere, and queues hold directions of their
+    own until they are written.
 
     Args:
         module: a method or an encoder; parameters are named relative to it.
@@ -41,7 +43,7 @@ def initialise(module: nn.Module, seed: int) -> None:
             if parameter.requires_grad and not _is_constant(parameter):
                 parameter.copy_(_drawn(layer, name, parameter, seed))
     for prefix, layer in module.named_modules():
-        if isinstance(layer, Twin):
+        if isinstance(layer, Twin | Prototypes):
             layer.reset()
         elif isinstance(layer, Queue):
             layer.reset(draws.normal(seed, f"{prefix}.rows", layer.rows.shape))

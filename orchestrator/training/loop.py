@@ -123,6 +123,7 @@ class Training:
             self.optimizer.zero_grad()
             losses.total.backward()
             optimizers.set_rate(self.optimizer, self._peak, self._rate_factor())
+            optimizers.hold_frozen(self.optimizer, self.step / self.steps)
             self.optimizer.step()
             self.objective.after_step(self._progress[min(self.step + 1, self.steps)], losses.keys)
             self._accumulate(losses)

@@ -102,7 +102,8 @@ def build(config: Config, groups: Iterable[dict], batch_size: int) -> Optimizer:
 
     Args:
         config: its settings.
-        groups: dicts with `params`; a group with `lr_schedule: constant` keeps the peak rate.
+        groups: dicts with `params`; a group with `lr_schedule: constant` keeps the peak rate, and one with `frozen`
+            stays as it is for that share of the budget.
         batch_size: images per optimiser step, over all workers.
     """
     peak = peak_rate(config, batch_size)
@@ -148,3 +149,18 @@ def set_rate(optimizer: Optimizer, peak: float, factor: float) -> None:
     """Give every group its learning rate for the step to come."""
     for group in optimizer.param_groups:
         group["lr"] = peak if group["lr_schedule"] == "constant" else peak * factor
+
+
+def hold_frozen(optimizer: Optimizer, progress: float) -> None:
+    """Take the gradients from groups that are still frozen, between the backward pass and the step.
+
+    An optimiser passes over a weight without gradient: no step, no decay, no momentum that would act later.
+
+    Args:
+        optimizer: made by `build`.
+        progress: share of the budget done after the step to come, in (0, 1].
+    """
+    for group in optimizer.param_groups:
+        if progress <= group.get("frozen", 0.0):
+            for parameter in group["params"]:
+                parameter.grad = None

@@ -25,6 +25,7 @@ from tests.contracts.test_every_method import planted
 MODULES = [importlib.import_module(f"methods.addons.{entry.name}") for entry in pkgutil.iter_modules(addons.__path__)]
 RECIPES = {
     "weak": [Step("crop", crop, crop.Config()), Step("flip", flip, flip.Config())],
+    "small": [Step("crop", crop, crop.Config())],
     "aggressive": [Step("color_jitter", color_jitter, color_jitter.Config())],
 }
 

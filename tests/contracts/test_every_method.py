@@ -31,6 +31,10 @@ SETTINGS: dict[str, list[dict]] = {
     "moco_v2": [{"queue_size": 6}, {"queue_size": 6, "symmetric": True}],
     "simsiam": [{"outputs": 16, "bottleneck": 8}],
     "supervised": [{"num_classes": 3}],
+    "swav": [
+        {"projector_hidden": 16, "queue_size": queue_size, "queue_start": 0.1, "small_views": small_views}
+        for queue_size, small_views in ((0, 0), (6, 2))
+    ],
 }
 CASES = [
     pytest.param(module, settings, id=" ".join([name, *map(str, settings.values())]))
@@ -70,13 +74,8 @@ def check_method(module: ModuleType) -> None:
 
 
 def test_there_are_methods():
-    assert {module.__name__.rpartition(".")[2] for module in MODULES} >= {
-        "byol",
-        "moco_v2",
-        "simclr",
-        "simsiam",
-        "supervised",
-    }
+    names = {module.__name__.rpartition(".")[2] for module in MODULES}
+    assert names >= {"byol", "moco_v2", "simclr", "simsiam", "supervised", "swav"}
 
 
 @pytest.mark.parametrize(("module", "settings"), CASES)
@@ -88,7 +87,7 @@ class TestEveryMethod:
     def test_views_are_named_recipes(self, module, settings):
         for name, view in build(module, settings).plan.views.items():
             assert name.isidentifier()
-            assert set(view.recipe) <= {"weak", "aggressive"}
+            assert set(view.recipe) <= {"weak", "small", "aggressive"}
 
     def test_groups_hold_every_trained_weight_once(self, module, settings):
         objective = build(module, settings)

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from augment import draws
 from augment.views import View
-from methods import byol, moco_v2, simclr, simsiam, supervised
+from methods import byol, moco_v2, simclr, simsiam, supervised, swav
 from methods.contract import Plan
 from methods.encoders import resnet
 from methods.objective import Objective
@@ -38,6 +38,11 @@ def simsiam_method(seed: int = 0, **fields) -> simsiam.Method:
 
 def supervised_method(seed: int = 0) -> supervised.Method:
     return initialised(supervised.Method(supervised.Config(num_classes=3), resnet.build(ENCODER)), seed)
+
+
+def swav_method(seed: int = 0, **fields) -> swav.Method:
+    config = swav.Config(**{"projector_hidden": 12, "projector_outputs": 6, "num_prototypes": 5, **fields})
+    return initialised(swav.Method(config, resnet.build(ENCODER)), seed)
 
 
 def initialised(method: nn.Module, seed: int) -> nn.Module:

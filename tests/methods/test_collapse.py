@@ -27,6 +27,11 @@ def test_features_do_not_collapse(make):
     assert spread_after_training(method, msr.rewrite(method.plan(), msr.Config())) > 0.8
 
 
+def test_features_do_not_collapse_over_swav():
+    method = small.swav_method()
+    assert spread_after_training(method, method.plan()) > 0.8
+
+
 def test_features_collapse_where_nothing_holds_them():
     """The control: no predictor, no twin, and keys that move towards their queries."""
     method = small.byol_method()

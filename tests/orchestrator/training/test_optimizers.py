@@ -103,5 +103,33 @@ def test_constant_group_keeps_the_peak():
     assert [group["lr"] for group in optimizer.param_groups] == [0.05, 0.2]
 
 
+@pytest.mark.parametrize("name", ["sgd", "lars"])
+def test_frozen_group_stands_still_and_then_starts_afresh(name):
+    """With momentum and decay on, what the frozen steps would have left behind would show in the first free one."""
+    frozen, free, fresh = (nn.Parameter(torch.tensor([[1.0, -2.0]])) for _ in range(3))
+    config = Config(name=name, lr=0.2, momentum=0.5, weight_decay=0.1)
+    optimizer = optimizers.build(config, [{"params": [frozen], "frozen": 0.5}, {"params": [free]}], 256)
+    for k in range(1, 5):
+        before = free.detach().clone()
+        frozen.grad, free.grad = (torch.full((1, 2), float(k)) for _ in range(2))
+        optimizers.hold_frozen(optimizer, k / 4)
+        optimizer.step()
+        assert not torch.equal(free, before)
+        assert torch.equal(frozen, torch.tensor([[1.0, -2.0]])) == (k <= 2)
+    late = optimizers.build(config, [{"params": [fresh]}], 256)
+    for k in (3, 4):
+        fresh.grad = torch.full((1, 2), float(k))
+        late.step()
+    assert torch.equal(frozen, fresh)
+
+
+def test_group_with_a_frozen_share_of_nothing_is_trained_from_the_first_step():
+    weight = nn.Parameter(torch.ones(1))
+    optimizer = optimizers.build(Config(), [{"params": [weight], "frozen": 0.0}], 256)
+    weight.grad = torch.ones(1)
+    optimizers.hold_frozen(optimizer, 1 / 1_000_000)
+    assert weight.grad is not None
+
+
 def test_config_is_reached_from_a_run():
     assert tiny_run(optimizer={"name": "lars", "momentum": 0.5}).optimizer == Config(name="lars", lr=0.4, momentum=0.5)

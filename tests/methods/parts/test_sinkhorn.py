@@ -1,0 +1,71 @@
+import math
+
+import pytest
+import torch
+from lightly.loss.swav_loss import sinkhorn as lightlys
+
+from augment import draws
+from methods.parts.sinkhorn import sinkhorn
+
+# Samples, clusters, epsilon, iterations.
+CASES = [(1, 2, 0.05, 1), (6, 3, 0.05, 3), (8, 30, 0.1, 3), (40, 7, 1.0, 10)]
+
+
+def scores(samples: int, clusters: int) -> torch.Tensor:
+    """As of unit vectors."""
+    return draws.uniform(1, "scores", (samples, clusters)).double() * 2 - 1
+
+
+def paper(table: torch.Tensor, epsilon: float, iterations: int, mass: list[float]) -> list[list[float]]:
+    """Algorithm 1 of arXiv 2006.09882, cell by cell: clusters get equal amounts, samples what they weigh."""
+    num_clusters = table.shape[1]
+    cells = [[m * math.exp(score / epsilon) for score in row] for m, row in zip(mass, table.tolist(), strict=True)]
+    for _ in range(iterations):
+        amounts = [sum(row[c] for row in cells) for c in range(num_clusters)]
+        cells = [[cell / amounts[c] / num_clusters for c, cell in enumerate(row)] for row in cells]
+        cells = [[cell / sum(row) * m / sum(mass) for cell in row] for m, row in zip(mass, cells, strict=True)]
+    return [[cell / sum(row) for cell in row] for row in cells]
+
+
+@pytest.mark.parametrize(("samples", "clusters", "epsilon", "iterations"), CASES)
+def test_shares_are_the_papers_and_lightlys(samples, clusters, epsilon, iterations):
+    table = scores(samples, clusters)
+    ours = sinkhorn(table, epsilon=epsilon, iterations=iterations)
+    expected = torch.tensor(paper(table, epsilon, iterations, [1.0] * samples), dtype=torch.float64)
+    torch.testing.assert_close(ours, expected, rtol=1e-10, atol=1e-14)
+    torch.testing.assert_close(ours, lightlys(table, iterations, epsilon), rtol=1e-10, atol=1e-14)
+
+
+def test_samples_weigh_what_their_mass_says():
+    table, mass = scores(6, 3), [1.0, 2.0, 0.5, 1.0, 3.0, 0.1]
+    ours = sinkhorn(table, epsilon=0.1, iterations=4, mass=torch.tensor(mass).double())
+    expected = paper(table, 0.1, 4, torch.tensor(mass).double().tolist())
+    torch.testing.assert_close(ours, torch.tensor(expected, dtype=torch.float64), rtol=1e-7, atol=1e-12)
+
+
+def test_samples_without_mass_are_as_if_not_there():
+    table = scores(10, 4)
+    mass = torch.tensor([1.0] * 6 + [0.0] * 4).double()
+    ours = sinkhorn(table, epsilon=0.05, iterations=3, mass=mass)
+    torch.testing.assert_close(ours[:6], sinkhorn(table[:6], epsilon=0.05, iterations=3), rtol=1e-13, atol=0)
+    assert ours.isfinite().all()
+
+
+def test_clusters_share_evenly_after_many_iterations():
+    ours = sinkhorn(scores(60, 6), epsilon=0.3, iterations=200)
+    torch.testing.assert_close(ours.sum(dim=0), torch.full((6,), 10.0).double(), rtol=1e-9, atol=0)
+    torch.testing.assert_close(ours.sum(dim=1), torch.ones(60).double(), rtol=1e-12, atol=0)
+
+
+def test_small_epsilon_overflows_nothing_in_float32():
+    ours = sinkhorn(scores(8, 4).float(), epsilon=0.002, iterations=3)
+    assert ours.isfinite().all()
+    assert not lightlys(scores(8, 4).float(), 3, 0.002).isfinite().all()
+    torch.testing.assert_close(ours.double(), sinkhorn(scores(8, 4), epsilon=0.002, iterations=3), rtol=0, atol=1e-3)
+
+
+def test_scores_are_left_alone_and_get_no_gradient():
+    table = scores(5, 3).requires_grad_()
+    before = table.detach().clone()
+    assert not sinkhorn(table, epsilon=0.05, iterations=3).requires_grad
+    assert torch.equal(table, before)
