@@ -32,6 +32,11 @@ class Data:
     card: DatasetCard
     splits: Mapping[str, ImageSet]
 
+    @property
+    def nbytes(self) -> int:
+        """Size in memory, where splits may share their images."""
+        return sum({id(images): images.nbytes for images in self.splits.values()}.values())
+
 
 @dataclass(frozen=True)
 class Evaluation:
@@ -62,7 +67,10 @@ def load_data(run: RunConfig) -> Data:
         UserError: if a file is damaged.
     """
     module = find("orchestrator.datasets", run.dataset.name)
-    return Data(module.card(run.dataset), {split: module.load(run.dataset, split) for split in splits_of(run)})
+    card, names = module.card(run.dataset), splits_of(run)
+    shared = ["bank"] if card.bank_is_train and "bank" in names else []
+    splits = {name: module.load(run.dataset, name) for name in names if name not in shared}
+    return Data(card, splits | {name: splits["train"] for name in shared})
 
 
 def splits_of(run: RunConfig) -> list[str]:

@@ -138,7 +138,7 @@ def measured(training: Training, data: Data, *, process_bytes: int) -> Cost:
         seconds=steps * step_seconds + encoded * encode_seconds,
         work_bytes=state_bytes + sum(kept.values()) * run.training.batch_size // sample,
         process_bytes=process_bytes,
-        data_bytes=sum(split.nbytes for split in data.splits.values()),
+        data_bytes=data.nbytes,
         checkpoint_bytes=state_bytes,
         encoder_bytes=_tensor_bytes(training.objective.encoder.state_dict()),
     )

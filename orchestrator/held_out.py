@@ -73,9 +73,10 @@ class FeatureStore:
         file = self._folder / f"{self._key}-{name.replace('/', '-')}.safetensors"
         return _read_features(file) or self._extract(name, file)
 
-    def labelled(self, name: str) -> bool:
-        """Whether a split has labels."""
-        return self._card.labelled(name)
+    @property
+    def has_biased_labels(self) -> bool:
+        """Whether `train` has labels, and other images than `bank`."""
+        return self._card.labelled("train") and not self._card.bank_is_train
 
     def arithmetic(self) -> AbstractContextManager[None]:
         """Repeatable arithmetic with the run's threads, as in its own evaluations."""
@@ -109,10 +110,9 @@ def score(store: FeatureStore, variants: tuple[str, ...]) -> dict[str, dict[str,
     """
     bank = store.split("bank")
     probes = {LINEAR: linear.fit_linear(bank.values, bank.labels)}
-    if store.labelled("train"):
+    if store.has_biased_labels:
         train = store.split("train")
-        if not torch.equal(bank.values, train.values):  # a data set without biased images has one probe
-            probes[LINEAR_BIASED] = linear.fit_linear(train.values, train.labels)
+        probes[LINEAR_BIASED] = linear.fit_linear(train.values, train.labels)
     found: dict[str, dict[str, Score]] = {protocol: {} for protocol in (KNN, *probes)}
     for variant in variants:
         queries = store.split(f"test/{variant}")

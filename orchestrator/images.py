@@ -62,6 +62,7 @@ class DatasetCard:
         fingerprint: changes with every setting or file that changes a pixel; numbers compare only where it is equal.
         variants: of the test split, each loaded as `test/<variant>`.
         validation_variants: of the validation split, each loaded as `validation/<variant>`.
+        bank_is_train: whether the split `bank` is the split `train`, which then need be in memory only once.
         unlabelled: splits without labels, though the others have them.
         remarks: what a reader of the numbers should know of the data, such as how many images were left out.
     """
@@ -75,6 +76,7 @@ class DatasetCard:
     fingerprint: str
     variants: tuple[str, ...]
     validation_variants: tuple[str, ...] = ()
+    bank_is_train: bool = False
     unlabelled: tuple[str, ...] = ()
     remarks: tuple[str, ...] = ()
 

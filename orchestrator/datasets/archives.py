@@ -8,9 +8,8 @@ from pathlib import Path
 from torchvision.datasets import CIFAR10, STL10
 from torchvision.datasets.utils import check_integrity, download_and_extract_archive
 
+from orchestrator.datasets.places import expanded
 from orchestrator.errors import UserError
-
-DEFAULT_ROOT = "~/.cache/augsweep"  # of every data set that needs a place of its own
 
 # CIFAR100 extends CIFAR10. Only what the classes publish is used: addresses, names and sums.
 Archive = type[CIFAR10] | type[STL10]
@@ -21,13 +20,13 @@ def require(archive: Archive, root: str, *, download: bool) -> Path:
 
     Args:
         archive: torchvision's class.
-        root: folder that holds, or shall hold, the archive and what is unpacked from it; `~` is the user's home.
+        root: folder that holds, or shall hold, the archive and what is unpacked from it.
         download: whether to fetch the archive if neither it nor its files are there.
 
     Raises:
         UserError: if they cannot be had; says how to put them there by hand.
     """
-    folder = Path(root).expanduser()
+    folder = expanded(root)
     packed = folder / archive.filename
     if _whole(archive, folder):
         return folder / archive.base_folder

@@ -8,6 +8,7 @@ from torchvision.datasets import CIFAR10
 
 from augment.config import Config as BaseConfig
 from orchestrator.datasets import archives
+from orchestrator.datasets.places import CACHE, Place
 from orchestrator.images import DatasetCard, ImageSet, fingerprint, held_out_rows, require_split
 
 FORMAT = "cifar/1"  # raise it when code changes a pixel
@@ -29,7 +30,7 @@ class Settings(BaseConfig):
     """
 
     name: str
-    root: str = archives.DEFAULT_ROOT
+    root: Place = CACHE
     download: bool = True
     seed: int = Field(0, ge=0, lt=2**32)
 
@@ -61,6 +62,7 @@ class Cifar:
             licence=LICENCE,
             fingerprint=fingerprint(FORMAT, config.seed, archives.sums(self.archive)),
             variants=VARIANTS,
+            bank_is_train=True,
         )
 
     def verify(self, config: Settings) -> None:

@@ -10,8 +10,8 @@ from typing import TypeVar
 from pydantic import Field
 
 from augment.config import Config as BaseConfig
-from orchestrator.datasets import archives
 from orchestrator.datasets.decode_cache import FORMAT, Decoded, Listing, decoded, left_out_text
+from orchestrator.datasets.places import CACHE, Place, expanded
 from orchestrator.errors import UserError
 from orchestrator.images import DatasetCard, ImageSet, fingerprint, held_out_rows, require_split
 
@@ -27,7 +27,7 @@ class Settings(BaseConfig):
 
     Args:
         name: of the data set.
-        root: where the images lie; `~` is the user's home.
+        root: where the images lie.
         size: side of the decoded squares in pixels: the shorter side is resized to it, bicubic and antialiased, and the
             middle is cut out.
         validation_share: of the training images, held out as `validation` where there is none of its own.
@@ -37,11 +37,11 @@ class Settings(BaseConfig):
     """
 
     name: str
-    root: str
+    root: Place
     size: int = Field(224, ge=8, le=1024)
     validation_share: float = Field(0.1, gt=0, lt=1)
     max_bad_share: float = Field(0.01, ge=0, lt=1)
-    cache: str = archives.DEFAULT_ROOT
+    cache: Place = CACHE
     seed: int = Field(0, ge=0, lt=2**32)
 
     def opened(self, lister: "Lister") -> Decoded:
@@ -50,8 +50,7 @@ class Settings(BaseConfig):
         Raises:
             UserError: if they cannot be used as they are.
         """
-        root, cache = (Path(place).expanduser().absolute() for place in (self.root, self.cache))
-        return _opened(lister, root, cache, self.size, self.max_bad_share)
+        return _opened(lister, expanded(self.root), expanded(self.cache), self.size, self.max_bad_share)
 
 
 Lister = Callable[[Path], Listing]
@@ -79,6 +78,7 @@ def card(config: Settings, lister: Lister) -> DatasetCard:
         licence=LICENCE,
         fingerprint=fingerprint(FORMAT, config.size, config.validation_share, config.seed, opened.content),
         variants=(VARIANT,) if "test" in opened.parts else (),
+        bank_is_train=True,
         remarks=_remarks(opened),
     )
 

@@ -9,6 +9,7 @@ from torchvision.datasets import STL10
 
 from augment.config import Config as BaseConfig
 from orchestrator.datasets import archives
+from orchestrator.datasets.places import CACHE, Place
 from orchestrator.images import DatasetCard, ImageSet, fingerprint, held_out_rows, require_split
 
 FORMAT = "stl10/1"  # raise it when code changes a pixel
@@ -34,7 +35,7 @@ class Config(BaseConfig):
     """
 
     name: str = "stl10"
-    root: str = archives.DEFAULT_ROOT
+    root: Place = CACHE
     download: bool = True
     unlabelled: bool = True
     seed: int = Field(0, ge=0, lt=2**32)
@@ -52,6 +53,7 @@ def card(config: Config) -> DatasetCard:
         licence=LICENCE,
         fingerprint=fingerprint(FORMAT, config.seed, config.unlabelled, archives.sums(STL10)),
         variants=VARIANTS,
+        bank_is_train=not config.unlabelled,
         unlabelled=("train",) if config.unlabelled else (),
     )
 

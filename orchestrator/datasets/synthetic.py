@@ -64,6 +64,7 @@ def card(config: Config) -> DatasetCard:
         licence="CC0-1.0",
         fingerprint=fingerprint(FORMAT, config.model_dump()),
         variants=VARIANTS,
+        bank_is_train=True,
     )
 
 

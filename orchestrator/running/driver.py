@@ -144,8 +144,7 @@ def _search(study: Study, ledger: Ledger, shown: Display, interruption: Interrup
 
 
 def _run_trials(study: Study, ledger: Ledger, data: Data, shown: Display, interruption: Interruption) -> None:
-    size = sum(split.nbytes for split in data.splits.values())
-    with cluster(study.sweep, size, ledger.folder.path / "ray.log"):
+    with cluster(study.sweep, data.nbytes, ledger.folder.path / "ray.log"):
         if interruption.signal is None:
             shown.note("starting the first trials")
             shared = {"data": data, "dataset": study.run.dump()["dataset"]}

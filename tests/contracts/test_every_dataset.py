@@ -39,6 +39,7 @@ def check_dataset(module: ModuleType, **settings: object) -> None:
     assert card.splits[: len(SPLITS)] == SPLITS
     splits = {split: module.load(config, split) for split in card.splits}
     assert len(splits["train"]) == card.train_size
+    assert np.array_equal(splits["train"].images, splits["bank"].images) == card.bank_is_train
     for split, images in splits.items():
         _check_images(images, card, split)
         np.testing.assert_array_equal(images.images, module.load(config, split).images)

@@ -22,6 +22,12 @@ def test_data_are_the_splits_of_a_training_and_no_test_split():
     assert data.card.num_classes == 4
 
 
+def test_bank_that_is_the_training_images_is_held_once():
+    data = build.load_data(tiny_run())
+    assert data.splits["bank"] is data.splits["train"]
+    assert data.nbytes == data.splits["train"].nbytes + data.splits["validation"].nbytes
+
+
 def test_data_are_only_the_splits_that_the_evaluations_read():
     assert build.splits_of(tiny_run(evaluation={"collapse": {}, "view_retrieval": {}})) == ["train", "validation"]
     assert build.splits_of(tiny_run(evaluation={"collapse": {}, "knn": {}})) == ["train", "validation", "bank"]
