@@ -95,11 +95,11 @@ def rewrite(plan: Plan, config: Config) -> Plan:
 class Loss(nn.Module):
     """One head per augmentation predicts the difference of its parameters from the features of both views.
 
-    The views are those of the plan's first pair of different views that are nobody's parent and of equal size: the
-    method's own two views, MSR's aggressive children, SwAV's full-size views. Both orders of the two are predicted, in
-    one batch of 2B rows, so that the heads' batch-norm sees both. Features are the encoder's, before any projector;
-    where the plan makes a view's key with the momentum twin and never encodes it online (MoCo v2 in one direction),
-    they are the twin's, without gradient.
+    The views are those of the plan's first pair of different views that are of equal size and are finished, so that no
+    view goes on from them: the method's own two views, MSR's aggressive children, SwAV's full-size views. Both orders
+    of the two are predicted, in one batch of 2B rows, so that the heads' batch-norm sees both. Features are the
+    encoder's, before any projector; where the plan makes a view's key with the momentum twin and never encodes it
+    online (MoCo v2 in one direction), they are the twin's, without gradient.
 
     Args:
         config: of weights and heads.
@@ -162,7 +162,7 @@ def _weights(config: Config) -> dict[str, float]:
 
 def _compared(plan: Plan) -> tuple[str, str]:
     """The two views whose augmentations are compared; the second is new where a method has one only."""
-    parents = {spec.parent for spec in plan.views.values()}
+    parents = {spec.parent for spec in plan.views.values() if spec.after is None}  # else they go on on their own
     for pair in plan.pairs:
         alike = plan.views[pair.query].size == plan.views[pair.key].size
         if pair.query != pair.key and alike and parents.isdisjoint((pair.query, pair.key)):
@@ -174,10 +174,17 @@ def _compared(plan: Plan) -> tuple[str, str]:
 
 
 def _ops(plan: Plan, view: str) -> list[str]:
-    """The names of the ops that make a view, in order, its ancestors' first."""
+    """The names of the ops that make a view, in order."""
+    return [step.name for recipe in _recipes(plan, view) for step in plan.recipes.get(recipe, ())]
+
+
+def _recipes(plan: Plan, view: str) -> list[str]:
+    """The recipes that make a view, in order, its ancestors' first."""
     spec = plan.views[view]
-    inherited = [] if spec.parent is None else _ops(plan, spec.parent)
-    return inherited + [step.name for recipe in spec.recipe for step in plan.recipes.get(recipe, ())]
+    inherited = [] if spec.parent is None else _recipes(plan, spec.parent)
+    if spec.after is not None:
+        inherited = inherited[: inherited.index(spec.after) + 1]
+    return [*inherited, *spec.recipe]
 
 
 def _head(num_inputs: int, num_hidden: int, num_outputs: int) -> nn.Sequential:

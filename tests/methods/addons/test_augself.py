@@ -11,10 +11,8 @@ from augment import draws
 from augment.ops import blur, color_jitter, crop, flip, grayscale, rotate, solarize
 from augment.pipeline import Pipeline
 from augment.views import Batch, Step, Target, View, ViewSpec
-from methods import moco_v2
 from methods.addons import augself, msr
 from methods.contract import Encoded, Method, Pair, Plan
-from methods.encoders import resnet
 from methods.objective import Objective
 from methods.parts import initial
 from tests.methods import small
@@ -32,11 +30,6 @@ RECIPES = {
 FULL = ViewSpec(("weak", "aggressive"))
 EVERYTHING = augself.Config(crop=1.0, color_jitter=0.7, flip=0.5, blur=0.4, rotate=0.3, solarize=0.2, hidden=7)
 WEIGHTS = {"crop": 1.0, "color_jitter": 0.7, "flip": 0.5, "blur": 0.4, "rotate": 0.3, "solarize": 0.2}
-
-
-def moco_method() -> moco_v2.Method:
-    config = moco_v2.Config(queue_size=8, projector_hidden=12, projector_outputs=6)
-    return small.initialised(moco_v2.Method(config, resnet.build(small.ENCODER)), 0)
 
 
 def with_recipes(plan: Plan) -> Plan:
@@ -155,7 +148,7 @@ def compared(plan: Plan) -> tuple[str, ...]:
 
 
 def test_views_are_the_methods_own_or_the_aggressive_children():
-    for method in (small.simclr_method(), small.byol_method(), moco_method()):
+    for method in (small.simclr_method(), small.byol_method(), small.moco_method()):
         assert compared(method.plan()) == ("first", "second")
         children = compared(msr.rewrite(method.plan(), msr.Config()))
         assert children == ("first_aggressive", "second_aggressive")
@@ -170,14 +163,25 @@ def test_views_are_full_sized_where_there_are_small_ones():
     assert compared(plan) == ("first", "second")
 
 
-def test_one_view_gets_a_second():
-    plan = with_recipes(Plan({"view": FULL}, [Pair("view", "view", key_from="labels")]))
-    rewritten = augself.rewrite(plan, augself.Config())
-    assert rewritten == replace(plan, views={"view": FULL, "view_again": FULL})
-    assert augself.Loss(augself.Config(), 4, rewritten).views == ("view", "view_again")
-    assert compared(plan) == ("view", "view_again")
-    views = views_of(rewritten)
-    assert not torch.equal(views["view"].images, views["view_again"].images)
+def test_views_may_lend_their_first_part_to_others():
+    """As those do that matched negatives share a crop with."""
+    plan = small.simclr_method().plan()
+    negative = ViewSpec(("aggressive",), parent="first", after="weak")
+    plan = replace(plan, views={**plan.views, "negative": negative})
+    assert compared(plan) == ("first", "second")
+
+
+def test_only_view_gets_a_second_one_for_augself_alone():
+    method = small.supervised_method()
+    plan = with_recipes(method.plan())
+    rewritten = augself.rewrite(plan, EVERYTHING)
+    assert rewritten == replace(plan, views={"first": FULL, "first_again": FULL})
+    assert compared(plan) == ("first", "first_again")
+    views, labels = views_of(rewritten), torch.arange(6) % 3
+    assert not torch.equal(views["first"].images, views["first_again"].images)
+    losses = layered(method)(views, labels, small.at(0.5))
+    alone = Objective(small.supervised_method(), plan, {})(views, labels, small.at(0.5))
+    assert losses.total == alone.total + losses.parts["loss/augself"]
 
 
 def test_order_of_addons_does_not_matter():
@@ -235,7 +239,7 @@ def test_gradient_reaches_both_views_where_both_are_online():
 
 
 def test_gradient_reaches_the_query_alone_where_the_twin_makes_the_key():
-    method = moco_method()
+    method = small.moco_method()
     passes = []
     method.encoder.register_forward_pre_hook(lambda *_: passes.append("online"))
     method.twin.register_forward_pre_hook(lambda *_: passes.append("target"))
