@@ -1,0 +1,82 @@
+"""A whole sweep for two metrics with a confirmation, killed in a repeat and gone on with, and what MLflow has of it."""
+
+import json
+from pathlib import Path
+
+from orchestrator.build import load_data
+from orchestrator.folder import origin_and_place
+from orchestrator.spec.config import resolve
+from orchestrator.standings import leaders
+from orchestrator.tracking.client import connect
+from orchestrator.training import loop
+from tests.orchestrator.command import Command
+from tests.orchestrator.tiny_run import Surroundings, timeless
+
+TWO_GOALS = {
+    "sweep.trials": 3,
+    "sweep.metric": ["val_knn/1", "feature_std"],
+    "sweep.mode": ["max", "min"],
+    "sweep.scheduler": {"name": "none"},
+    "sweep.concurrency": 2,
+    "sweep.enqueue": [{"addons.msr.base_weight": 0.5}],
+    "sweep.confirm": {"top": 1, "seeds": 2},
+    "run.evaluation": {"knn": {"every": None}, "collapse": {}},
+    "run.optimizer.warmup_epochs": 0,
+}
+
+
+def test_killed_in_a_repeat_it_goes_on_and_names_a_front_and_its_confirmation(tmp_path: Path) -> None:
+    command = Command(tmp_path, TWO_GOALS)
+    command.start()
+    command.kill_when(lambda: any(trial.last_epoch() for trial in command.sweep.repeats()))
+    searched = {trial.number: trial.result_file.stat().st_mtime_ns for trial in command.sweep.trials()}
+    assert len(searched) == 3, "repeats begin when the search is over"
+    code, output, errors = command.run()
+    assert code == 0, errors
+    assert {trial.number: trial.result_file.stat().st_mtime_ns for trial in command.sweep.trials()} == searched
+
+    found = json.loads(command.sweep.confirmation.read_text())
+    front = [standing.trial.number for standing in leaders(command.sweep)[-1]]
+    settings = [one["trial"] for one in found["settings"]]
+    assert found["complete"]
+    assert settings == list(dict.fromkeys([front[0], 0]))
+    repeats = command.sweep.repeats()
+    assert [origin_and_place(trial.number) for trial in repeats] == [(n, p) for p in (1, 2) for n in sorted(settings)]
+    assert "Pareto front of more val_knn/1 and less feature_std, on validation data: trial" in output
+    assert (
+        f"is complete: 3 of 3 trials ended (3 finished); 9 of 9 epochs were trained (100 %); {len(repeats)} of"
+        in output
+    )
+
+    # The first repeat was cut off, and is still what its file alone says.
+    run = resolve(repeats[0].config()["run"])
+    assert run.seed == found["seeds"][0] != command.sweep.trial(0).config()["run"]["seed"]
+    alone = Surroundings()
+    loop.train(run, load_data(run), alone)
+    assert timeless(repeats[0].reports()) == timeless(alone.reports)
+    _check_mlflow(command, front, found)
+
+
+def _check_mlflow(command: Command, front: list[int], found: dict) -> None:
+    client = connect(f"sqlite:///{command.working_folder / 'mlflow.db'}")
+    experiment = client.get_experiment_by_name(command.sweep.name)
+    assert experiment is not None
+    runs = {run.data.tags["trial"]: run for run in client.search_runs([experiment.experiment_id])}
+    assert len(runs) == 1 + 3 + len(command.sweep.repeats())
+    for trial in command.sweep.repeats():
+        tags = runs[str(trial.number)].data.tags
+        assert tags["augsweep.confirm_of"] == str(origin_and_place(trial.number)[0])
+        assert tags["seed"] == str(trial.config()["run"]["seed"])
+        assert tags["state"] == "finished"
+    parent = runs["parent"].data
+    assert parent.tags["state"] == "finished"
+    assert parent.tags["front_trial"] == " ".join(map(str, front))
+    assert parent.tags["front_run"].split() == [runs[str(number)].info.run_id for number in front]
+    assert "best_trial" not in parent.tags
+    ends = [trial.reports()[-1] for trial in command.sweep.trials()]
+    assert parent.metrics["best/val_knn/1"] == max(report["val_knn/1"] for report in ends)
+    assert parent.metrics["best/feature_std"] == min(report["feature_std"] for report in ends)
+    for one in found["settings"]:
+        mean = parent.metrics[f"confirmed/val_knn/1/trial {one['trial']}/mean"]
+        assert mean == one["metrics"]["val_knn/1"]["mean"]
+    assert "confirm.json" in {item.path for item in client.list_artifacts(runs["parent"].info.run_id)}
