@@ -53,7 +53,7 @@ def write_text(path: Path, text: str) -> None:
         file.flush()
         os.fsync(file.fileno())
     half_done.replace(path)
-    _sync_directory(path.parent)
+    sync_directory(path.parent)
 
 
 def append_record(path: Path, record: Mapping[str, Any]) -> None:
@@ -79,7 +79,8 @@ def read_records(path: Path) -> list[Record]:
     return [json.loads(line) for line in whole]
 
 
-def _sync_directory(path: Path) -> None:
+def sync_directory(path: Path) -> None:
+    """Returns when what was made, renamed or deleted in a directory is on disk."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)

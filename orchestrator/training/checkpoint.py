@@ -10,6 +10,8 @@ from pathlib import Path
 
 import torch
 
+from orchestrator.folder import sync_directory
+
 # The one in use and the one to fall back on if the disk lied about the newest.
 KEPT = 2
 # What the zip reader, the unpickler and torch raise on bytes that are not what was written.
@@ -44,7 +46,7 @@ def write(folder: Path, state: dict) -> Path:
         partial.replace(path)
     finally:
         partial.unlink(missing_ok=True)
-    _sync_folder(folder)
+    sync_directory(folder)
     for old in _stored(folder)[KEPT:]:
         old.unlink(missing_ok=True)
     for leftover in folder.glob("checkpoint-*.tmp-*"):
@@ -89,12 +91,3 @@ def _lives(process: int) -> bool:
     except PermissionError:  # it is another user's
         pass
     return True
-
-
-def _sync_folder(folder: Path) -> None:
-    """Make the rename itself durable."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
