@@ -6,7 +6,7 @@ nor the number of workers, nor an op added elsewhere can change it. An address i
 
 import hashlib
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 
 import torch
@@ -127,9 +127,7 @@ def uniform(seed: int, name: str, shape: Sequence[int]) -> Float32[Tensor, "..."
     Raises:
         ValueError: if the seed is out of range.
     """
-    count = math.prod(shape)
-    chunks = [_unit_interval(words).flatten() for words in _named_words(seed, name, count)]
-    return torch.cat([torch.empty(0), *chunks])[:count].reshape(tuple(shape))
+    return _named(_unit_interval, seed, name, shape)
 
 
 def normal(seed: int, name: str, shape: Sequence[int]) -> Float32[Tensor, "..."]:
@@ -149,13 +147,7 @@ def normal(seed: int, name: str, shape: Sequence[int]) -> Float32[Tensor, "..."]
     Source: Box and Muller, "A note on the generation of random normal deviates" (1958); uniforms are centred in their
         32-bit cell, so none is 0 and the largest deviate is 6.8.
     """
-    count = math.prod(shape)
-    chunks = []
-    for words in _named_words(seed, name, count):
-        radius, angle = ((words.double() + 0.5) * 2.0**-32).unflatten(-1, (2, 2)).unbind(-1)
-        radius, angle = (-2 * radius.log()).sqrt(), 2 * math.pi * angle
-        chunks.append((radius[..., None] * torch.stack((angle.cos(), angle.sin()), dim=-1)).flatten().float())
-    return torch.cat([torch.empty(0), *chunks])[:count].reshape(tuple(shape))
+    return _named(_standard_normal, seed, name, shape)
 
 
 def integer(seed: int, *names: str | int) -> int:
@@ -177,17 +169,24 @@ def _key(seed: int) -> tuple[int, int]:
     return seed & _MASK, seed >> 32
 
 
-def _named_words(seed: int, name: str, count: int) -> list[Int64[Tensor, "blocks 4"]]:
-    """At least `count` words of the stream `name`, in chunks."""
-    key, number = _key(seed), stream(f"named/{name}")
+def _named(transform: Callable[[Tensor], Tensor], seed: int, name: str, shape: Sequence[int]) -> Float32[Tensor, "..."]:
+    """As many words of the stream `name` as the shape holds, transformed chunk by chunk."""
+    key, number, count = _key(seed), stream(f"named/{name}"), math.prod(shape)
     total = -(-count // _WORDS)
-    chunks = []
+    result = torch.empty(total, _WORDS)
     for start in range(0, total, _CHUNK):
         index = torch.arange(start, min(start + _CHUNK, total))
-        chunks.append(philox((index & _MASK, index >> 32, number, 0), key))
-    return chunks
+        result[start : start + _CHUNK] = transform(philox((index & _MASK, index >> 32, number, 0), key))
+    return result.flatten()[:count].reshape(tuple(shape))
 
 
 def _unit_interval(words: Int64[Tensor, "..."]) -> Float32[Tensor, "..."]:
     """The upper 24 bits as a fraction: the most a float32 holds exactly."""
     return (words >> 8).float() * 2.0**-24
+
+
+def _standard_normal(words: Int64[Tensor, "blocks 4"]) -> Float32[Tensor, "blocks 4"]:
+    """Box and Muller's transform of two pairs of words, each in the middle of its cell."""
+    radius, angle = ((words.double() + 0.5) * 2.0**-32).unflatten(-1, (2, 2)).unbind(-1)
+    radius, angle = (-2 * radius.log()).sqrt(), 2 * math.pi * angle
+    return (radius[..., None] * torch.stack((angle.cos(), angle.sin()), dim=-1)).flatten(-2).float()
