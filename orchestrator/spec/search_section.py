@@ -2,17 +2,17 @@
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import islice
-from typing import Any, cast
+from typing import Any
 
 from orchestrator.components import suggest
 from orchestrator.spec.checks import check_run, check_trial
 from orchestrator.spec.config import Json, RunConfig, resolve, with_values
+from orchestrator.spec.dimension import read_dimension
 from orchestrator.spec.mistakes import ConfigError, Mistake, show
 from orchestrator.spec.paths import value_at
-from orchestrator.spec.search_space import Choice, Dimension, Kind, Range, Space
+from orchestrator.spec.search_space import Choice, Dimension, Range, Space
 from orchestrator.spec.sweep_config import SweepConfig
 
-_KINDS = ("uniform", "log_uniform", "int", "choice")
 # From searched values to what is wrong with them.
 _Wrong = Callable[[Mapping[str, Any]], list[Mistake]]
 # Combinations of values that are tried out; more would be felt at the start of a sweep.
@@ -32,7 +32,7 @@ def read_space(section: Mapping[str, Any], run: RunConfig) -> Space:
         ConfigError: with every mistake, its paths beginning with `search`.
     """
     mistakes: list[Mistake] = []
-    read = {path: _dimension(path, spec, mistakes) for path, spec in section.items()}
+    read = {path: read_dimension(path, spec, mistakes) for path, spec in section.items()}
     fixed = run.dump()
     known = {path: _with_met_conditions(d, read, fixed, mistakes) for path, d in read.items() if d is not None}
     if not mistakes:
@@ -98,63 +98,6 @@ def check_enqueued(entries: Sequence[Mapping[str, Any]], space: Space, run: RunC
             mistakes += [Mistake(f"sweep.enqueue.{place}", str(mistake)) for mistake in wrong(ordered)]
     if mistakes:
         raise ConfigError(mistakes)
-
-
-def _dimension(path: str, spec: Any, mistakes: list[Mistake]) -> Dimension | None:
-    where = f"search.{path}"
-    if not isinstance(spec, Mapping):
-        mistakes.append(
-            Mistake(where, f"one of {', '.join(_KINDS)} must be given, as in {{uniform: [0.0, 1.0]}}", show(spec))
-        )
-        return None
-    unknown = [key for key in spec if key not in (*_KINDS, "when")]
-    mistakes += [
-        Mistake(f"{where}.{key}", f"unknown key{suggest(key, [*_KINDS, 'when'])}", show(spec[key])) for key in unknown
-    ]
-    kinds = [key for key in spec if key in _KINDS]
-    if len(kinds) != 1:
-        if not unknown:
-            mistakes.append(Mistake(where, f"exactly one of {', '.join(_KINDS)} must be given", show(spec)))
-        return None
-    domain = (_choice if kinds[0] == "choice" else _range)(kinds[0], spec[kinds[0]], where, mistakes)
-    when = spec.get("when", {})
-    if not isinstance(when, Mapping):
-        mistakes.append(Mistake(f"{where}.when", "a mapping (path: value or list of values) must be given", show(when)))
-        return None
-    conditions = {other: tuple(wanted) if isinstance(wanted, list) else (wanted,) for other, wanted in when.items()}
-    return Dimension(path, domain, conditions) if domain else None
-
-
-def _choice(kind: str, given: Any, where: str, mistakes: list[Mistake]) -> Choice | None:
-    where = f"{where}.{kind}"
-    if not isinstance(given, list) or not given:
-        mistakes.append(Mistake(where, "a list of at least one value must be given", show(given)))
-        return None
-    twice = [value for place, value in enumerate(given) if Choice(tuple(given[:place])).holds(value)]
-    if twice:
-        mistakes.append(Mistake(where, f"every value must be there once; {show(twice[0])} is there twice", show(given)))
-        return None
-    return Choice(tuple(given))
-
-
-def _range(kind: str, given: Any, where: str, mistakes: list[Mistake]) -> Range | None:
-    where = f"{where}.{kind}"
-    wanted: tuple[type, ...] = (int,) if kind == "int" else (int, float)
-    numbers = isinstance(given, list) and all(isinstance(end, wanted) and not isinstance(end, bool) for end in given)
-    if not numbers or len(given) != 2:
-        what = "whole numbers" if kind == "int" else "numbers (YAML takes 1e-3 for text: write 1.0e-3)"
-        mistakes.append(Mistake(where, f"a list of two {what}, low and high, must be given", show(given)))
-        return None
-    low, high = given
-    if not low < high:
-        mistakes.append(Mistake(where, "low < high must hold; to fix a value, write it below run", show(given)))
-        return None
-    if kind == "log_uniform" and low <= 0:
-        mistakes.append(
-            Mistake(where, "low > 0 must hold on a logarithmic scale; raise low, or use uniform", show(given))
-        )
-        return None
-    return Range(cast(Kind, kind), low, high) if kind == "int" else Range(cast(Kind, kind), float(low), float(high))
 
 
 def _with_met_conditions(
