@@ -35,7 +35,7 @@ class _Stage:
 class Pipeline:
     """Makes the views of a batch; holds settings only, so that a call is a function of its arguments.
 
-    Views of the same recipe and size are made together, as one longer batch: fewer kernels, the same numbers.
+    Views of the same steps and size are made together, as one longer batch: fewer kernels, the same numbers.
 
     Args:
         views: what to make, by name; a view may start from another one.
@@ -65,7 +65,7 @@ class Pipeline:
         stages = _stages(views)
         lineages = {point: _lineage(point, stages) for point in stages}
         self._stages = {point: (stage, _steps(point[0], stage.recipes, recipes)) for point, stage in stages.items()}
-        self._groups = _groups(stages, lineages)
+        self._groups = self._alike(lineages)
         for name, spec in views.items():
             steps = [self._stages[point][1] for point in lineages[name, len(spec.recipe)]]
             _refuse_repeated_ops(name, [step.name for part in steps for step in part])
@@ -114,6 +114,18 @@ class Pipeline:
             _require_size(name, spec, finished)
             views[name] = View(self._normalise(finished.images), params, finished.masks)
         return views
+
+    def _alike(self, lineages: Mapping[_Point, Sequence[_Point]]) -> list[list[_Point]]:
+        """Stages that can be made together, parents before children: those that went through equal steps and sizes."""
+        groups: list[tuple[list, list[_Point]]] = []
+        for point in sorted(lineages, key=lambda point: len(lineages[point])):
+            history = [(self._stages[ancestor][1], self._stages[ancestor][0].size) for ancestor in lineages[point]]
+            # Compared, not hashed: a user's op may have settings that cannot be.
+            group = next((group for other, group in groups if other == history), None)
+            if group is None:
+                groups.append((history, group := []))
+            group.append(point)
+        return [group for _, group in groups]
 
     def _draw(self, rows: Int64[Tensor, "B"], epoch: int) -> dict[tuple[str, str], Float[Tensor, "B slots"]]:
         """All random numbers of a step in one go, by view and op; the view `*` has what all views share."""
@@ -195,15 +207,6 @@ def _lineage(point: _Point, stages: Mapping[_Point, _Stage]) -> list[_Point]:
     while (start := stages[line[0]].start) is not None:
         line.insert(0, start)
     return line
-
-
-def _groups(stages: Mapping[_Point, _Stage], lineages: Mapping[_Point, Sequence[_Point]]) -> list[list[_Point]]:
-    """Stages that can be made together, parents before children: those that went through the same recipes and sizes."""
-    groups: dict[tuple, list[_Point]] = {}
-    for point in sorted(stages, key=lambda point: len(lineages[point])):
-        history = tuple((stages[ancestor].recipes, stages[ancestor].size) for ancestor in lineages[point])
-        groups.setdefault(history, []).append(point)
-    return list(groups.values())
 
 
 def _refuse_repeated_ops(name: str, ops: Sequence[str]) -> None:

@@ -10,6 +10,7 @@ from typing import Literal, Protocol, runtime_checkable
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from augment.separation import Config as Separation
 from augment.views import Step, View, ViewSpec
 
 # Share of the training budget done, a 0-d tensor in [0, 1], to a 0-d weight.
@@ -55,6 +56,8 @@ class Plan:
         measures: functions of the views to log beside the losses, by metric name.
         recipes: the steps that views name, by recipe: the user's, which a method leaves to whoever builds the run, and
             add-ons' own (`<add-on>/<recipe>`).
+        contrastive: whether queries are told apart from other images, so that a pair may have further negatives.
+        separation: how foreground and background are taken apart where a step needs it.
     """
 
     views: Mapping[str, ViewSpec]
@@ -62,6 +65,8 @@ class Plan:
     schedules: Mapping[str, Weight] = field(default_factory=dict)
     measures: Mapping[str, Measure] = field(default_factory=dict)
     recipes: Mapping[str, Sequence[Step]] = field(default_factory=dict)
+    contrastive: bool = False
+    separation: Separation = field(default_factory=Separation)
 
 
 @dataclass(frozen=True)

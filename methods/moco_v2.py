@@ -67,7 +67,8 @@ class Method(nn.Module):
         """One direction or both, with full weight."""
         view = ViewSpec(recipe=("weak", "aggressive"))
         pairs = [Pair("first", "second", key_from="target"), Pair("second", "first", key_from="target")]
-        return Plan(views={"first": view, "second": view}, pairs=pairs if self.symmetric else pairs[:1])
+        pairs = pairs if self.symmetric else pairs[:1]
+        return Plan(views={"first": view, "second": view}, pairs=pairs, contrastive=True)
 
     def encode(self, images: Float[Tensor, "B 3 S S"]) -> Encoded:
         """Features and projections of one view; there is no predictor."""

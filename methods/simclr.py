@@ -47,7 +47,7 @@ class Method(nn.Module):
         """Both directions with half the weight each."""
         view = ViewSpec(recipe=("weak", "aggressive"))
         pairs = (Pair("first", "second", weight=0.5), Pair("second", "first", weight=0.5))
-        return Plan(views={"first": view, "second": view}, pairs=pairs)
+        return Plan(views={"first": view, "second": view}, pairs=pairs, contrastive=True)
 
     def encode(self, images: Float[Tensor, "B 3 S S"]) -> Encoded:
         """Features and projections of one view; there is no predictor."""

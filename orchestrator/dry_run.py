@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from augment.views import ViewSpec
 from methods.contract import Plan
 from orchestrator import build
 from orchestrator.build import Data
@@ -67,12 +68,18 @@ def _objective_lines(study: Study, plan: Plan) -> Iterator[str]:
     encoder = f"{settings.pop('name')} ({', '.join(f'{name} {value}' for name, value in settings.items())})"
     yield f"\nobjective: {' + '.join([run.method.name, *run.addons])} over {encoder}, {run.dataset.name}"
     for name, spec in plan.views.items():
-        ops = [op for recipe in spec.recipe for op in run.augment.recipes[recipe]]
-        yield f"  view {name}: {', '.join(ops)}, from {spec.parent or 'the image'}"
+        ops = [step.name for recipe in spec.recipe for step in plan.recipes[recipe]]
+        yield f"  view {name}: {', '.join(ops)}, from {_origin(spec)}"
     middle = torch.tensor(0.5)
     for pair in plan.pairs:
         weight = f"{float(pair.weight_at(middle)):.3g}" + (" (halfway)" if callable(pair.weight) else "")
-        yield f"  pair {pair.query} -> {pair.key} ({pair.key_from}), weight {weight}"
+        negatives = f", told apart from {', '.join(pair.negatives)}" if pair.negatives else ""
+        yield f"  pair {pair.query} -> {pair.key} ({pair.key_from}), weight {weight}{negatives}"
+
+
+def _origin(spec: ViewSpec) -> str:
+    after = "" if spec.after is None else f" after {spec.after}"
+    return f"{spec.parent}{after}" if spec.parent else "the image"
 
 
 def _search_lines(study: Study) -> Iterator[str]:

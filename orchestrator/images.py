@@ -63,6 +63,7 @@ class DatasetCard:
         variants: of the test split, each loaded as `test/<variant>`.
         validation_variants: of the validation split, each loaded as `validation/<variant>`.
         bank_is_train: whether the split `bank` is the split `train`, which then need be in memory only once.
+        has_masks: whether the images of `train` come with masks of their foreground.
         unlabelled: splits without labels, though the others have them.
         remarks: what a reader of the numbers should know of the data, such as how many images were left out.
     """
@@ -77,6 +78,7 @@ class DatasetCard:
     variants: tuple[str, ...]
     validation_variants: tuple[str, ...] = ()
     bank_is_train: bool = False
+    has_masks: bool = False
     unlabelled: tuple[str, ...] = ()
     remarks: tuple[str, ...] = ()
 

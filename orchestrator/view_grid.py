@@ -8,10 +8,10 @@ from jaxtyping import Float, UInt8
 from PIL import Image, ImageDraw
 from torch import Tensor
 
-from augment.views import Batch
 from orchestrator import build
 from orchestrator.build import Data
 from orchestrator.components import find
+from orchestrator.resident import Resident
 from orchestrator.spec.config import RunConfig
 
 NUM_ROWS = 8
@@ -30,12 +30,15 @@ def write(path: Path, run: RunConfig, data: Data) -> None:
 
 def draw(run: RunConfig, data: Data) -> Image.Image:
     """A row for each of the first images of `train`: the image itself, then the very views that epoch 1 makes of it."""
-    images = torch.from_dlpack(data.splits["train"].images[:NUM_ROWS]).permute(0, 3, 1, 2).float() / 255
-    method = find("methods", run.method.name).Method(run.method, build.encoder(run))
-    pipeline = build.pipeline(run, build.plan_of(run, method), data.card)
-    views = pipeline(Batch(images), torch.arange(len(images)), _EPOCH)
+    plan = build.plan_of(run, find("methods", run.method.name).Method(run.method, build.encoder(run)))
+    pipeline, train = build.pipeline(run, plan, data.card), data.splits["train"]
+    # All images, not only those shown, since any may lend its background.
+    source = Resident(train, torch.device("cpu"), needs=pipeline.needs, how=plan.separation, seed=run.seed)
+    rows = torch.arange(min(NUM_ROWS, len(train)))
+    batch = source.batch(rows)
+    views = pipeline(batch, rows, _EPOCH)
     mean, std = (torch.tensor(values).view(3, 1, 1) for values in (data.card.mean, data.card.std))
-    columns = {"source": images} | {name: view.images * std + mean for name, view in views.items()}
+    columns = {"source": batch.images} | {name: view.images * std + mean for name, view in views.items()}
     return _grid({name: _bytes(column) for name, column in columns.items()})
 
 

@@ -79,6 +79,7 @@ def card(config: Settings, lister: Lister) -> DatasetCard:
         fingerprint=fingerprint(FORMAT, config.size, config.validation_share, config.seed, opened.content),
         variants=(VARIANT,) if "test" in opened.parts else (),
         bank_is_train=True,
+        has_masks=opened.masked,
         remarks=_remarks(opened),
     )
 

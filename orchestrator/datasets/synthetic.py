@@ -65,6 +65,7 @@ def card(config: Config) -> DatasetCard:
         fingerprint=fingerprint(FORMAT, config.model_dump()),
         variants=VARIANTS,
         bank_is_train=True,
+        has_masks=True,
     )
 
 

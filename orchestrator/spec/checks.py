@@ -7,6 +7,7 @@ from pathlib import Path
 
 import torch
 
+from augment.pipeline import Pipeline
 from methods.contract import Method, Plan
 from orchestrator import build
 from orchestrator.components import find, suggest
@@ -31,7 +32,7 @@ def check_run(run: RunConfig) -> list[Mistake]:
         method = _skeleton(json.dumps(run.dump()["method"]), json.dumps(run.dump()["encoder"]))
         card = find("orchestrator.datasets", run.dataset.name).card(run.dataset)
         plan = build.plan_of(run, method)
-        build.pipeline(run, plan, card)
+        mistakes += _mask_mistakes(run, build.pipeline(run, plan, card), card)
         mistakes += _batch_mistakes(run, card) + _split_mistakes(run, card) + _label_mistakes(run, card, plan)
     except UserError as error:
         mistakes.append(Mistake("", str(error)))
@@ -116,6 +117,14 @@ def _batch_mistakes(run: RunConfig, card: DatasetCard) -> list[Mistake]:
         return []
     law = f"batch_size <= {card.train_size} must hold, the number of training images"
     return [Mistake("run.training.batch_size", law, str(run.training.batch_size))]
+
+
+def _mask_mistakes(run: RunConfig, pipeline: Pipeline, card: DatasetCard) -> list[Mistake]:
+    """Steps that need masks where the data set has none."""
+    if card.has_masks or not pipeline.needs:
+        return []
+    law = "must have masks, since other backgrounds are asked for; choose another one, or drop run.addons.background"
+    return [Mistake("run.dataset.name", law, run.dataset.name)]
 
 
 def _split_mistakes(run: RunConfig, card: DatasetCard) -> list[Mistake]:

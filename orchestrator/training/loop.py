@@ -6,12 +6,12 @@ import torch
 from torch import Tensor
 
 from augment import draws
-from augment.views import Batch
 from methods.contract import Losses
 from orchestrator import build
 from orchestrator.build import Data
 from orchestrator.errors import UserError
 from orchestrator.features import encoder_features
+from orchestrator.resident import Resident
 from orchestrator.spec.config import RunConfig, identity
 from orchestrator.training import export, hardware, optimizers
 from orchestrator.training.context import Context, Diverged, Report, TrainingConfig
@@ -61,7 +61,7 @@ class Training:
         history: every report so far, the oldest first.
 
     Raises:
-        UserError: if the settings leave nothing to train.
+        UserError: if the settings leave nothing to train, or ask for masks that the images do not have.
     """
 
     def __init__(self, run: RunConfig, data: Data, device: torch.device) -> None:
@@ -74,9 +74,8 @@ class Training:
         self._evaluations = build.evaluations(run)
         self._bf16 = hardware.uses_bf16(run.training.precision, device)
 
-        # from_dlpack, because from_numpy warns of arrays that must not be written, as those in a shared store are.
-        source = data.splits["train"]
-        self._images = torch.from_dlpack(source.images).to(device)
+        source, plan = data.splits["train"], self.objective.plan
+        self._images = Resident(source, device, needs=self._pipeline.needs, how=plan.separation, seed=run.seed)
         self._labels = None if source.labels is None else torch.from_dlpack(source.labels).to(device)
 
         self.epoch_steps = len(source) // run.training.batch_size
@@ -114,8 +113,7 @@ class Training:
         """One optimiser step on the images of some rows, (B,) int64."""
         self.step += 1
         with self._stopwatch.measure("augmentation"):
-            images = self._images[rows].permute(0, 3, 1, 2).float() / 255
-            views = self._pipeline(Batch(images), rows, epoch)
+            views = self._pipeline(self._images.batch(rows), rows, epoch)
         with self._stopwatch.measure("training"):
             labels = None if self._labels is None else self._labels[rows]
             with torch.autocast(self.device.type, torch.bfloat16, enabled=self._bf16):

@@ -9,7 +9,7 @@ from types import ModuleType
 import pytest
 import torch
 
-from augment import draws
+from augment import draws, separation
 from augment.config import Config
 from augment.ops import color_jitter, crop, flip
 from augment.pipeline import Pipeline
@@ -30,6 +30,15 @@ RECIPES = {
 }
 
 
+def batch(how: separation.Config) -> Batch:
+    """Noise with a square before it, and a bank of the same."""
+    images = (255 * draws.uniform(0, "images", (4, 3, 8, 8))).to(torch.uint8)
+    masks = torch.zeros(4, 1, 8, 8, dtype=torch.uint8)
+    masks[..., 3:6, 2:7] = 255
+    bank = separation.bank(images, masks, how)
+    return Batch(images / 255, masks / 255, bank.backgrounds / 255, bank=bank)
+
+
 def check_addon(module: ModuleType) -> None:
     """Raises AssertionError, which names the broken rule, for a module that is no add-on."""
     name = module.__name__.rpartition(".")[2]
@@ -44,7 +53,11 @@ def check_addon(module: ModuleType) -> None:
 
 
 def test_there_are_addons():
-    assert {module.__name__ for module in MODULES} >= {"methods.addons.msr", "methods.addons.augself"}
+    assert {module.__name__ for module in MODULES} >= {
+        "methods.addons.msr",
+        "methods.addons.augself",
+        "methods.addons.background",
+    }
 
 
 @pytest.mark.parametrize("module", MODULES, ids=lambda module: module.__name__)
@@ -73,7 +86,7 @@ def test_rewritten_plan_trains_or_is_refused_by_name(module, method, settings):
     losses = {} if own is None else {"own": own(module.Config(), networks.encoder.num_features, rewritten)}
     objective = Objective(networks, rewritten, losses)
     pipeline = Pipeline(rewritten.views, rewritten.recipes, mean=(0.5, 0.5, 0.5), std=(0.2, 0.2, 0.2), seed=0)
-    views = pipeline(Batch(draws.uniform(0, "images", (4, 3, 8, 8))), torch.arange(4), 1)
+    views = pipeline(batch(rewritten.separation), torch.arange(4), 1)
     losses = objective(views, torch.arange(4) % 2, torch.tensor(0.5))
     losses.total.backward()
     assert losses.total.isfinite()

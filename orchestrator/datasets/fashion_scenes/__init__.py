@@ -68,6 +68,7 @@ def card(config: Config) -> DatasetCard:
         fingerprint=fingerprint(FORMAT, config.model_dump(exclude={"name"}), ingredients.checksums()),
         variants=VARIANTS,
         validation_variants=VALIDATION_VARIANTS,
+        has_masks=True,
     )
 
 

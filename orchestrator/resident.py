@@ -1,0 +1,67 @@
+"""A split on the device, as bytes, handed out in batches with whatever the run's augmentation needs of it."""
+
+from collections.abc import Collection
+
+import torch
+from jaxtyping import Int64
+from torch import Tensor
+
+from augment import separation
+from augment.views import Bank, Batch
+from orchestrator.errors import UserError
+from orchestrator.images import ImageSet
+
+
+class Resident:
+    """The images of a split, and what is made of their masks if somebody needs it; else masks cost nothing.
+
+    Masks take a third of the images' memory, completed backgrounds as much as the images. Both are made here, in about
+    a second for 10,000 images of 32 pixels on one core.
+
+    Args:
+        source: the split.
+        device: where to hold it.
+        needs: fields of a batch to fill beside its images.
+        how: to take foreground and background apart.
+        seed: of the run.
+
+    Raises:
+        UserError: if masks are needed and the split has none, or too few that are usable.
+    """
+
+    def __init__(
+        self, source: ImageSet, device: torch.device, *, needs: Collection[str], how: separation.Config, seed: int
+    ) -> None:
+        # from_dlpack, because from_numpy warns of arrays that must not be written, as those in a shared store are.
+        self._images = torch.from_dlpack(source.images).to(device)
+        self._needs = needs
+        self._masks: Tensor | None = None
+        self._bank: Bank | None = None
+        if not needs:
+            return
+        if source.masks is None:
+            raise UserError(
+                "run.dataset must have masks, since other backgrounds are asked for: drop those, or add masks"
+            )
+        self._masks = separation.foregrounds(torch.from_dlpack(source.masks).to(device)[:, None], how, seed)
+        if {"bank", "backgrounds"} & set(needs):
+            try:
+                self._bank = separation.bank(self._images.permute(0, 3, 1, 2), self._masks, how)
+            except ValueError as error:
+                raise UserError(f"run.dataset cannot lend backgrounds: {error}") from error
+
+    def __len__(self) -> int:
+        return len(self._images)
+
+    def batch(self, rows: Int64[Tensor, "B"]) -> Batch:
+        """The images of some rows and what was needed, ready for a pipeline."""
+        images = _unit(self._images[rows].permute(0, 3, 1, 2))
+        masks = _unit(self._masks[rows]) if self._masks is not None and "masks" in self._needs else None
+        if self._bank is None:
+            return Batch(images, masks)
+        backgrounds = _unit(self._bank.backgrounds[rows]) if "backgrounds" in self._needs else None
+        return Batch(images, masks, backgrounds, bank=self._bank)
+
+
+def _unit(planes: Tensor) -> Tensor:
+    return planes.float() / 255
