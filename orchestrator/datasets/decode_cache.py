@@ -27,7 +27,6 @@ from orchestrator.images import ImageSet, fingerprint
 FORMAT = "decoded/1"  # raise it when code changes a pixel, or a file here
 _IMAGES, _MASKS, _LABELS, _INDEX = "images.u8", "masks.u8", "labels.npy", "index.json"
 _BLOCK = 256  # images decoded before they are written, which bounds the memory
-_NAMED = 3  # images left out that a message names
 _SMALLEST_STD = 1 / 255  # images all of one colour are centred, not blown up
 
 Content = Path | bytes | None
@@ -141,13 +140,6 @@ def decoded(listing: Listing, *, source: str, cache: Path, size: int) -> Decoded
             f"the images of {source} cannot be decoded into {folder.parent}: {error}; mend it, or name another folder "
             "in run.dataset.cache"
         ) from error
-
-
-def left_out_text(left_out: tuple[str, ...]) -> str:
-    """Images that were left out, counted, and the first of them by name."""
-    more = ", ..." if len(left_out) > _NAMED else ""
-    verb = "image is" if len(left_out) == 1 else "images are"
-    return f"{len(left_out)} unreadable {verb} left out: {', '.join(left_out[:_NAMED])}{more}"
 
 
 def _build(listing: Listing, folder: Path, *, place: str, source: str, size: int) -> None:

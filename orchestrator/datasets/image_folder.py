@@ -51,65 +51,63 @@ def listing(root: Path) -> Listing:
         UserError: if it is laid out in another way, or holds no images.
     """
     folders = own_images.part_folders(root)
-    files = _image_files(root, folders)
-    labels = {part: [_label(file.relative_to(folders[part])) for file in of_part] for part, of_part in files.items()}
+    names = _image_names(root, folders)
+    labels = {part: [_label(name.removeprefix(f"{part}/")) for name in names[part]] for part in names}
     num_classes, numbers = own_images.class_numbers(root, labels)
-    masks = _masks(root, files)
+    masks = _masks(root, names)
 
     def samples() -> Iterator[Sample]:
-        for part, of_part in files.items():
-            for file, number in zip(of_part, numbers[part], strict=True):
-                yield Sample(str(file.relative_to(root)), file, masks.get(file), number)
+        for part, of_part in names.items():
+            for name, number in zip(of_part, numbers[part], strict=True):
+                yield Sample(name, root / name, root / masks[name] if name in masks else None, number)
 
-    everything = [*(file for of_part in files.values() for file in of_part), *masks.values()]
+    everything = [*(name for of_part in names.values() for name in of_part), *masks.values()]
     return Listing(
-        parts={part: len(of_part) for part, of_part in files.items()},
+        parts={part: len(of_part) for part, of_part in names.items()},
         num_classes=num_classes,
         masked=bool(masks),
-        state=[[str(file.relative_to(root)), *own_images.state_of(file)] for file in everything],
+        state=[[name, *own_images.state_of(os.path.join(root, name))] for name in everything],
         samples=samples,
     )
 
 
-def _image_files(root: Path, folders: Mapping[str, Path]) -> dict[str, list[Path]]:
-    """The images of each part, sorted."""
-    files = {part: list(_files(folder, SUFFIXES)) for part, folder in folders.items()}
+def _image_names(root: Path, folders: Mapping[str, Path]) -> dict[str, list[str]]:
+    """The images of each part, by their sorted names below the root."""
+    names = {part: _names_below(root, folder, SUFFIXES) for part, folder in folders.items()}
     if folders["train"] == root:
-        files["train"] = [file for file in files["train"] if file.relative_to(root).parts[0] != MASKS]
+        names["train"] = [name for name in names["train"] if not name.startswith(f"{MASKS}/")]
     elif stray := [entry.name for entry in sorted(root.iterdir()) if entry.suffix.lower() in SUFFIXES]:
         raise UserError(f"{root} holds {stray[0]} beside train/: put it into train, validation or test")
-    for part, of_part in files.items():
+    for part, of_part in names.items():
         if not of_part:
             raise UserError(f"{folders[part]} holds no images ({', '.join(SUFFIXES)})")
-    return files
+    return names
 
 
-def _masks(root: Path, files: Mapping[str, list[Path]]) -> dict[Path, Path]:
+def _masks(root: Path, names: Mapping[str, list[str]]) -> dict[str, str]:
     """The mask of each image that has one."""
-    there = set(_files(root / MASKS, (".png",)))
-    wanted = {
-        file: root / MASKS / file.relative_to(root).with_suffix(".png")
-        for of_part in files.values()
-        for file in of_part
-    }
-    found = {file: mask for file, mask in wanted.items() if mask in there}
+    there = set(_names_below(root, root / MASKS, (".png",)))
+    wanted = {name: f"{MASKS}/{os.path.splitext(name)[0]}.png" for of_part in names.values() for name in of_part}
+    found = {name: mask for name, mask in wanted.items() if mask in there}
     if there and not found:
-        image, mask = next(iter(wanted.items()))
-        raise UserError(
-            f"{root / MASKS} fits no image: the mask of {image.relative_to(root)} must be {mask.relative_to(root)}"
-        )
+        name, mask = next(iter(wanted.items()))
+        raise UserError(f"{root / MASKS} fits no image: the mask of {name} must be {mask}")
     return found
 
 
-def _files(folder: Path, suffixes: tuple[str, ...]) -> Iterator[Path]:
-    """Files with one of some endings in a folder and all below it, sorted; what begins with a dot is not seen."""
+# Names, not paths: a data set may have a million of them, and every start looks at each.
+def _names_below(root: Path, folder: Path, suffixes: tuple[str, ...]) -> list[str]:
+    """Files with one of some endings in a folder and all below it; what begins with a dot is not seen."""
+    found = []
     for place, below, names in os.walk(folder, followlinks=True):
         below[:] = sorted(name for name in below if not name.startswith("."))
-        for name in sorted(names):
-            if name.lower().endswith(suffixes) and not name.startswith("."):
-                yield Path(place, name)
+        inside = "" if place == str(root) else f"{os.path.relpath(place, root)}/"
+        seen = (name for name in sorted(names) if name.lower().endswith(suffixes) and not name.startswith("."))
+        found += [inside + name for name in seen]
+    return found
 
 
-def _label(file: Path) -> str | None:
-    """The class folder of a file, or None where it lies in none."""
-    return file.parts[0] if len(file.parts) > 1 else None
+def _label(name: str) -> str | None:
+    """The class folder of an image, or None where it lies in none."""
+    folder, slash, _ = name.partition("/")
+    return folder if slash else None

@@ -10,7 +10,7 @@ from typing import TypeVar
 from pydantic import Field
 
 from augment.config import Config as BaseConfig
-from orchestrator.datasets.decode_cache import FORMAT, Decoded, Listing, decoded, left_out_text
+from orchestrator.datasets.decode_cache import FORMAT, Decoded, Listing, decoded
 from orchestrator.datasets.places import CACHE, Place, expanded
 from orchestrator.errors import UserError
 from orchestrator.images import DatasetCard, ImageSet, fingerprint, held_out_rows, require_split
@@ -18,6 +18,7 @@ from orchestrator.images import DatasetCard, ImageSet, fingerprint, held_out_row
 PARTS = ("train", "validation", "test")
 LICENCE = "as the owner of the files says"
 VARIANT = "original"
+_NAMED = 3  # images left out that a message names
 
 Label = TypeVar("Label", str, int)
 
@@ -170,10 +171,10 @@ def require_place(root: Path) -> None:
         raise UserError(f"run.dataset.root = {root}: it must be readable; look at its permissions")
 
 
-def state_of(file: Path) -> list[int]:
+def state_of(file: str | Path) -> list[int]:
     """What changes when a file does, or when it becomes readable; all 0 where there is none."""
     try:
-        found = file.stat()
+        found = os.stat(file)
     except OSError:
         return [0, 0, 0]
     return [found.st_size, found.st_mtime_ns, found.st_mode]
@@ -187,7 +188,7 @@ def _opened(lister: Lister, root: Path, cache: Path, size: int, max_bad_share: f
     total = sum(opened.parts.values()) + len(left_out)
     if len(left_out) > max_bad_share * total:
         law = f"{len(left_out)} of {total} left out must be at most run.dataset.max_bad_share = {max_bad_share:g}"
-        raise UserError(f"{root}: {left_out_text(left_out)}; {law}")
+        raise UserError(f"{root}: {_left_out_text(left_out)}; {law}")
     for part, count in opened.parts.items():
         if count < (2 if part == "train" else 1):
             raise UserError(f"{root}: {part} has {count} images that can be read, too few to use")
@@ -197,10 +198,17 @@ def _opened(lister: Lister, root: Path, cache: Path, size: int, max_bad_share: f
 
 
 def _remarks(opened: Decoded) -> tuple[str, ...]:
-    remarks = [left_out_text(opened.left_out)] if opened.left_out else []
+    remarks = [_left_out_text(opened.left_out)] if opened.left_out else []
     if opened.without_mask:
         remarks.append(f"{opened.without_mask} of {sum(opened.parts.values())} images have no usable mask")
     return tuple(remarks)
+
+
+def _left_out_text(left_out: tuple[str, ...]) -> str:
+    """Images that were left out, counted, and the first of them by name."""
+    more = ", ..." if len(left_out) > _NAMED else ""
+    verb = "image is" if len(left_out) == 1 else "images are"
+    return f"{len(left_out)} unreadable {verb} left out: {', '.join(left_out[:_NAMED])}{more}"
 
 
 def _triple(values: Sequence[float]) -> tuple[float, float, float]:

@@ -1,4 +1,5 @@
 import os
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 
@@ -154,6 +155,26 @@ def test_torn_cache_is_made_anew(root, monkeypatch):
             image_folder.card(config)
     assert image_folder.card(config).train_size == 11
     assert [path.name.count(".tmp") for path in (root.parent / "cache/decoded").glob("*-*")] == [0]
+
+
+def test_two_who_want_the_same_images_decode_them_once(root, capsys):
+    listing, cache = image_folder.listing(write_folder(root)), root.parent / "cache"
+    with ThreadPoolExecutor(2) as both:  # stand for two processes: the lock is of the file, whoever holds it
+        made = list(both.map(lambda _: decode_cache.decoded(listing, source="s", cache=cache, size=SIZE), range(2)))
+    assert made[0] == made[1]
+    assert capsys.readouterr().err.count("decoding") == 1
+
+
+def test_relative_root_begins_where_the_file_was_read(root, monkeypatch):
+    write_folder(root)
+    monkeypatch.chdir(root.parent)
+    config = image_folder.Config(root=root.name, cache="cache", size=SIZE)
+    assert (config.root, config.cache) == (str(root), str(root.parent / "cache"))
+    monkeypatch.setenv("HOME", str(root.parent))
+    at_home = image_folder.Config(root=f"~/{root.name}", cache="~/cache", size=SIZE)
+    monkeypatch.chdir("/")
+    assert at_home.root == f"~/{root.name}"
+    assert image_folder.card(at_home) == image_folder.card(config)
 
 
 def test_cache_that_cannot_be_written_is_told(root, monkeypatch):

@@ -1,0 +1,86 @@
+"""What a run asks of its data and the data do not have: told with the file's other mistakes, before anything starts."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from orchestrator import build, held_out
+from orchestrator.datasets import stl10, synthetic
+from orchestrator.errors import UserError
+from orchestrator.held_out import FeatureStore
+from orchestrator.spec.study_file import load_study
+from orchestrator.tracking.terms import run_tags
+from tests.orchestrator.datasets.own_files import write, write_folder
+from tests.orchestrator.studies import with_changes, write_study
+from tests.orchestrator.tiny_run import tiny_run
+
+
+def own_images(folder: Path, **settings: Any) -> dict[str, Any]:
+    return {
+        "name": "image_folder",
+        "root": str(folder / "images"),
+        "cache": str(folder / "cache"),
+        "size": 16,
+    } | settings
+
+
+def refusal(folder: Path, changes: dict[str, Any]) -> str:
+    with pytest.raises(UserError) as caught:
+        load_study(write_study(folder, with_changes(changes)))
+    return str(caught.value).replace(f"{folder / 'study.yaml'}: ", "")
+
+
+def test_evaluation_of_labels_is_refused_where_there_are_none(tmp_path):
+    write_folder(tmp_path / "images", {"": 30})
+    law = "needs labels, and run.dataset.name = image_folder as set up here has none; drop it, and use view_retrieval"
+    told = refusal(tmp_path, {"run.dataset": own_images(tmp_path)}).split("\n")
+    assert [line.split(": ")[0] for line in told] == ["run.evaluation.knn", "run.evaluation.linear"]
+    assert all(law in line for line in told)
+
+
+def test_evaluation_of_a_split_is_refused_where_it_is_not(tmp_path):
+    told = refusal(tmp_path, {"run.evaluation.background_gap": {}})
+    assert told == (
+        "run.evaluation.background_gap: reads validation/mixed_same, validation/mixed_rand, which run.dataset.name = "
+        "synthetic does not have; drop it"
+    )
+
+
+def test_batch_must_fit_into_what_is_left_to_train_on(tmp_path):
+    write_folder(tmp_path / "images", {"a": 10, "b": 10})
+    changes = {"run.dataset": own_images(tmp_path, validation_share=0.3), "run.training.batch_size": 15}
+    assert refusal(tmp_path, changes) == (
+        "run.training.batch_size = 15: batch_size <= 14 must hold, the number of training images"
+    )
+
+
+def test_images_that_cannot_be_used_are_told_once(tmp_path):
+    write_folder(tmp_path / "images", {"train/a": 3, "train/b": 3, "val/a": 1})
+    told = refusal(tmp_path, {"run.dataset": own_images(tmp_path)})
+    assert told == f"{tmp_path}/images holds val/ beside train/: only train, validation, test and masks may be there"
+
+
+def test_published_data_that_cannot_be_had_are_told(tmp_path):
+    told = refusal(tmp_path, {"run.dataset": {"name": "cifar10", "root": str(tmp_path), "download": False}})
+    assert told.startswith(
+        f"CIFAR10 is not in {tmp_path}, and run.dataset.download is false: set it to true, or put cifar"
+    )
+
+
+def test_images_left_out_are_a_tag_of_the_run(tmp_path):
+    root = write_folder(tmp_path / "images", {"a": 9, "b": 9})
+    write(root / "a/torn.png", b"torn")
+    run = {**tiny_run().dump(), "dataset": own_images(tmp_path, max_bad_share=0.1)}
+    assert run_tags(run)["data_remarks"].startswith("1 unreadable image is left out: a/torn.png (no image in a format")
+    assert "data_remarks" not in run_tags(tiny_run().dump())
+
+
+@pytest.mark.parametrize("unlabelled", [True, False])
+def test_images_without_labels_make_no_biased_probe(tmp_path, unlabelled):
+    run = tiny_run()
+    card = stl10.card(stl10.Config(unlabelled=unlabelled))
+    encoder = build.objective(run).encoder
+    assert not FeatureStore(tmp_path, encoder, run=run, card=card).has_biased_labels
+    store = FeatureStore(tmp_path, encoder, run=run, card=synthetic.card(run.dataset))
+    assert held_out.LINEAR_BIASED not in held_out.score(store, ())
