@@ -103,8 +103,9 @@ class Losses:
 class Encoder(nn.Module):
     """The network that a user keeps: `methods/encoders/<name>.py` defines `Config` and `build(config) -> Encoder`.
 
-    It maps normalised images (B, 3, H, W) to pooled features (B, num_features). A class and no protocol, because a
-    method needs a module that says its width, and Python has no type for both.
+    It maps normalised images (B, 3, H, W) to pooled features (B, num_features). The file may also define
+    `elsewhere(config)`, lines of Python that make the same network in a public library. A class and no protocol,
+    because a method needs a module that says its width, and Python has no type for both.
     """
 
     num_features: int

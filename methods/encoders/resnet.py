@@ -135,6 +135,22 @@ def build(config: Config) -> ResNet:
     return ResNet(config)
 
 
+def elsewhere(config: Config) -> list[str]:
+    """Lines of Python that make the same network in torchvision, so that an exported file can be read without us.
+
+    Returns:
+        Lines after which `model` takes the state dict as it is; none where torchvision has no such network.
+    """
+    if config.depth == 8 or config.width != 1:
+        return []
+    lines = ["import torch, torchvision", f"model = torchvision.models.resnet{config.depth}()"]
+    if config.stem != "imagenet":
+        stride = 1 if config.stem == "cifar" else 2
+        lines.append(f"model.conv1 = torch.nn.Conv2d(3, 64, 3, stride={stride}, padding=1, bias=False)")
+        lines.append("model.maxpool = torch.nn.Identity()")
+    return [*lines, "model.fc = torch.nn.Identity()"]
+
+
 def _shortcut(num_inputs: int, num_outputs: int, stride: int) -> nn.Sequential | None:
     """What brings a block's input to the shape of its output, where they differ."""
     if stride == 1 and num_inputs == num_outputs:

@@ -7,7 +7,6 @@ from typing import Any
 import timm
 from jaxtyping import Float
 from pydantic import Field, field_validator
-from timm.layers.drop import DropBlock2d, DropPath
 from torch import Tensor, nn
 
 from augment.config import Config as BaseConfig
@@ -51,10 +50,9 @@ class Timm(Encoder):
         self.model = model
         self.num_features = num_features
         for layer in model.modules():
-            if isinstance(layer, nn.Dropout):
-                layer.p = 0.0
-            elif isinstance(layer, DropPath | DropBlock2d):
-                layer.drop_prob = 0.0
+            for odds in ("p", "prob", "drop_prob"):  # Dropout's, PatchDropout's, DropPath's and DropBlock's
+                if "Drop" in type(layer).__name__ and hasattr(layer, odds):
+                    setattr(layer, odds, 0.0)
         self.register_state_dict_post_hook(_drop_prefix)
         self.register_load_state_dict_pre_hook(_add_prefix)
 
@@ -69,15 +67,29 @@ def build(config: Config) -> Timm:
     Raises:
         ValueError: if the model is asked for an image size and takes any, or does not take this one.
     """
-    size: dict[str, Any] = {} if config.image_size is None else {"img_size": config.image_size}
     try:
-        model: Any = timm.create_model(config.model, num_classes=0, **size)
+        model: Any = timm.create_model(config.model, **_options(config))
     except (TypeError, RuntimeError) as error:
         raise ValueError(
             f"model={config.model} cannot be built with image_size={config.image_size}: {error}"
         ) from error
     # A head without classifier may still widen what it pools (MobileNet's does).
     return Timm(model, getattr(model, "head_hidden_size", model.num_features))
+
+
+def elsewhere(config: Config) -> list[str]:
+    """Lines of Python that make the same network in timm, so that an exported file can be read without us.
+
+    Returns:
+        Lines after which `model` takes the state dict as it is.
+    """
+    options = ", ".join(f"{name}={value}" for name, value in _options(config).items())
+    return ["import timm", f'model = timm.create_model("{config.model}", {options})']
+
+
+def _options(config: Config) -> dict[str, Any]:
+    """What timm is asked for beside the name."""
+    return {"num_classes": 0} | ({} if config.image_size is None else {"img_size": config.image_size})
 
 
 def _drop_prefix(encoder: nn.Module, state: MutableMapping[str, Any], prefix: str, _: Any) -> None:

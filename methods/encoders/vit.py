@@ -159,3 +159,14 @@ class VisionTransformer(Encoder):
 def build(config: Config) -> VisionTransformer:
     """The encoder a config asks for; its weights are still to be drawn by `methods.parts.initial`."""
     return VisionTransformer(config)
+
+
+def elsewhere(config: Config) -> list[str]:
+    """Lines of Python that make the same network in timm, so that an exported file can be read without us.
+
+    Returns:
+        Lines after which `model` takes the state dict as it is.
+    """
+    shape = f"img_size={config.image_size}, patch_size={config.patch}, dynamic_img_size=True, num_classes=0"
+    pool = ', class_token=False, global_pool="avg"' if config.pool == "mean" else ""
+    return ["import timm", f'model = timm.create_model("vit_{config.variant}_patch16_224", {shape}{pool})']

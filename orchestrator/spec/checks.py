@@ -29,14 +29,17 @@ def check_run(run: RunConfig) -> list[Mistake]:
         law = f"warmup_epochs < {epochs} must hold, the whole budget (run.training.epochs)"
         mistakes.append(Mistake("run.optimizer.warmup_epochs", law, f"{warmup:g}"))
     try:
-        method = _skeleton(json.dumps(run.dump()["method"]), json.dumps(run.dump()["encoder"]))
         card = find("orchestrator.datasets", run.dataset.name).card(run.dataset)
+        if unreadable := _encoder_mistakes(run, {card.size}):
+            return mistakes + unreadable  # a method needs an encoder
+        method = _skeleton(json.dumps(run.dump()["method"]), json.dumps(run.dump()["encoder"]))
         plan = build.plan_of(run, method)
         mistakes += _mask_mistakes(run, build.pipeline(run, plan, card), card)
+        mistakes += _encoder_mistakes(run, {view.size for view in plan.views.values() if view.size is not None})
         mistakes += _batch_mistakes(run, card) + _split_mistakes(run, card) + _label_mistakes(run, card, plan)
     except UserError as error:
         mistakes.append(Mistake("", str(error)))
-    except ValueError as error:  # a constructor's own law, between fields or with the encoder
+    except ValueError as error:  # a constructor's own law, between fields
         mistakes.append(Mistake("run.method", str(error)))
     return mistakes
 
@@ -179,6 +182,29 @@ def _goal_mistake(goal: Goal, sweep: SweepConfig, run: RunConfig) -> Mistake | N
         law += f" by sweep.scheduler.name = {sweep.scheduler.name}"
         return Mistake(f"run.evaluation.{name}.every", law, "null" if timing.every is None else str(timing.every))
     return None
+
+
+def _encoder_mistakes(run: RunConfig, sizes: set[int]) -> list[Mistake]:
+    """What stands against encoding images of some sizes, in pixels."""
+    settings = json.dumps(run.dump()["encoder"])
+    return [
+        Mistake("run.encoder", f"cannot encode the run's images of {size} x {size} pixels: {reason}", run.encoder.name)
+        for size in sorted(sizes)
+        if (reason := _unreadable(settings, size))
+    ]
+
+
+# Remembered, as the skeletons are.
+@lru_cache(maxsize=32)
+def _unreadable(encoder: str, size: int) -> str:
+    """Why an encoder, by its settings in JSON, cannot encode images of a size, tried without numbers; or nothing."""
+    encoders = find("methods.encoders", json.loads(encoder)["name"])
+    try:
+        with torch.device("meta"):
+            encoders.build(encoders.Config.model_validate_json(encoder))(torch.empty(2, 3, size, size))
+    except (ValueError, RuntimeError, AssertionError) as error:  # an assertion is how timm refuses
+        return str(error)
+    return ""
 
 
 # Remembered, because a search space is tried at hundreds of settings that mostly share one method.

@@ -47,6 +47,7 @@ def describe(run: RunConfig, card: DatasetCard, metrics: Report) -> dict[str, An
     return {
         "format": FORMAT,
         "encoder": run.dump()["encoder"],
+        "load": loading(run),
         "input": {"size": card.size, "mean": list(card.mean), "std": list(card.std), "range": [0, 1]},
         "data": {"name": run.dataset.name, "fingerprint": card.fingerprint, "licence": card.licence},
         "method": run.method.name,
@@ -57,6 +58,23 @@ def describe(run: RunConfig, card: DatasetCard, metrics: Report) -> dict[str, An
         "run": run.dump(),
         "torch": str(torch.__version__),
     }
+
+
+def loading(run: RunConfig) -> list[str]:
+    """Lines of Python that turn the files into a network, `model`, where the folder is the working directory.
+
+    They need torchvision or timm alone where one of them has the architecture, and this repository otherwise.
+    """
+    module = find("methods.encoders", run.encoder.name)
+    made = module.elsewhere(run.encoder) if hasattr(module, "elsewhere") else []
+    if made:
+        load = f'model.load_state_dict(load_file("{ENCODER_WEIGHTS}"))'
+        return ["from safetensors.torch import load_file", *made, load, "model.eval()"]
+    return [
+        "from pathlib import Path",
+        "from orchestrator.training import export",
+        'model = export.read(Path(".")).encoder',
+    ]
 
 
 def write(folder: Path, encoder_state: Mapping[str, Tensor], card: Mapping[str, Any]) -> None:
@@ -90,7 +108,7 @@ def read(folder: Path) -> Exported:
         if card["format"] != FORMAT:
             raise UserError(f"{folder / ENCODER_CARD}: format = {card['format']}: {FORMAT} must hold; export it anew")
         module = find("methods.encoders", card["encoder"]["name"])
-        encoder = module.build(module.Config.model_validate(card["encoder"]))
+        encoder = module.build(module.Config.model_validate_json(json.dumps(card["encoder"])))
         encoder.load_state_dict(load_file(folder / ENCODER_WEIGHTS))
     except (SafetensorError, ValueError, KeyError, RuntimeError) as error:
         raise UserError(f"{folder}: the exported encoder is damaged ({type(error).__name__}): {error}") from error

@@ -116,6 +116,17 @@ class TestEveryEncoder:
             encoder = load(name).build(load(name).Config(**SMALL.get(name, {})))
             assert encoder(torch.empty(2, 3, 32, 32)).shape == (2, encoder.num_features)
 
+    def test_other_libraries_take_its_state_dict(self, name):
+        module = load(name)
+        encoder = built(module).eval()
+        lines = module.elsewhere(module.Config(**SMALL[name])) if hasattr(module, "elsewhere") else []
+        if not lines:
+            pytest.skip("no other library has it")
+        found = {}
+        exec("\n".join(lines), found)
+        found["model"].load_state_dict(encoder.state_dict())
+        torch.testing.assert_close(found["model"].eval()(images()), encoder(images()), rtol=0, atol=1e-6)
+
 
 GOOD = '''"""An encoder."""
 from torch import nn

@@ -22,8 +22,8 @@ def drawn(model: str, **fields) -> Encoder:
     return encoder
 
 
-def images(side: int = 32) -> torch.Tensor:
-    return draws.normal(0, "images", (2, 3, side, side))
+def images(side: int = 32, batch: int = 2) -> torch.Tensor:
+    return draws.normal(0, "images", (batch, 3, side, side))
 
 
 # One of each kind of layer: transformer with register tokens, windows with relative positions, scaled weights, GRN.
@@ -65,8 +65,12 @@ def test_dropout_and_stochastic_depth_are_off():
     assert any(isinstance(layer, nn.Dropout) and layer.p for layer in library.create_model(model).modules())
     encoder = drawn(model, image_size=32).train()
     assert torch.equal(encoder(images()), encoder(images()))
-    deep = timm.Timm(library.create_model("test_convnext", num_classes=0, drop_path_rate=0.5), 64).train()
-    assert torch.equal(deep(images()), deep(images()))
+    many = images(64, 32)  # so many that no two draws are alike
+    for options in ({"drop_path_rate": 0.5}, {"attn_drop_rate": 0.5}, {"patch_drop_rate": 0.5}):
+        model = library.create_model("test_vit", num_classes=0, img_size=64, **options)
+        assert not torch.equal(model.train()(many), model(many))
+        encoder = timm.Timm(model, 64)
+        assert torch.equal(encoder(many), encoder(many))
 
 
 @pytest.mark.parametrize(

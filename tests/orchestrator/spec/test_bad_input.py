@@ -85,6 +85,13 @@ def test_study_loads_and_is_named_after_its_file(tmp_path):
             "cifer",
             "run.encoder.stem = cifer: must be cifar, strided or imagenet; did you mean cifar?",
         ),
+        ("run.encoder.name", "restnet", "methods.encoders has no restnet; did you mean resnet?"),
+        ("run.encoder", {"name": "vit", "image_size": 30}, "image_size must be a multiple of patch, got image_size=30"),
+        (
+            "run.encoder",
+            {"name": "vit", "patch": 5, "image_size": 15},
+            "run.encoder = vit: cannot encode the run's images of 16 x 16 pixels: height and width of images must be",
+        ),
         ("run.optimizer.lrr", 0.1, "run.optimizer.lrr = 0.1: unknown key; did you mean lr?"),
         ("run.optimizer.warmup_epochs", 3.0, "run.optimizer.warmup_epochs = 3: warmup_epochs < 3 must hold"),
         ("run.training.epochs", -3, "run.training.epochs = -3: epochs >= 1 must hold"),

@@ -6,7 +6,9 @@ import torch
 from methods.parts.initial import initialise
 from orchestrator import build
 from orchestrator.errors import UserError
+from orchestrator.spec.config import resolve
 from orchestrator.training import export, hardware
+from tests.methods.encoders.test_resnet import randomised
 from tests.orchestrator.tiny_run import tiny_run
 
 
@@ -32,6 +34,38 @@ def test_encoder_comes_back_bitwise_frozen_and_with_its_card(exported):
     assert not found.encoder.training
     assert not any(parameter.requires_grad for parameter in found.encoder.parameters())
     assert found.card == card == json.loads((folder / "encoder.json").read_text())
+
+
+@pytest.mark.parametrize(
+    ("encoder", "library"),
+    [
+        ({"name": "resnet", "depth": 18, "stem": "imagenet"}, "torchvision"),
+        ({"name": "resnet", "depth": 18, "stem": "strided"}, "torchvision"),
+        ({"name": "resnet", "depth": 50, "stem": "cifar"}, "torchvision"),
+        ({"name": "resnet", "depth": 50, "width": 0.25}, "orchestrator"),
+        ({"name": "resnet", "depth": 8}, "orchestrator"),
+        ({"name": "vit", "patch": 8, "image_size": 16}, "timm"),
+        ({"name": "vit", "patch": 8, "pool": "mean"}, "timm"),
+        ({"name": "timm", "model": "test_vit", "image_size": 16}, "timm"),
+        ({"name": "timm", "model": "test_efficientnet"}, "timm"),
+    ],
+    ids=lambda value: "-".join(map(str, value.values())) if isinstance(value, dict) else value,
+)
+def test_card_says_how_to_load_the_weights_without_us(tmp_path, monkeypatch, encoder, library):
+    pytest.importorskip(library)
+    raw = tiny_run().dump()
+    run = resolve(raw | {"encoder": encoder})
+    ours = randomised(build.encoder(run))
+    images = torch.rand(4, 3, 16, 16)
+    ours.train()(images)  # moves the running statistics
+    export.write(tmp_path, ours.state_dict(), export.describe(run, build.load_data(run).card, {}))
+    monkeypatch.chdir(tmp_path)
+    lines = json.loads((tmp_path / "encoder.json").read_text())["load"]
+    assert any(f"import {library}" in line or f"from {library}" in line or f", {library}" in line for line in lines)
+    assert library == "orchestrator" or not any("orchestrator" in line or "methods" in line for line in lines)
+    found: dict = {}
+    exec("\n".join(lines), found)
+    torch.testing.assert_close(found["model"](images), ours.eval()(images), rtol=0, atol=1e-6)
 
 
 def test_card_tells_data_licence_and_scores_but_no_timings(exported):
