@@ -109,8 +109,8 @@ class Training:
         self._save(context)
         self.deliver(report, context)
 
-    def train_step(self, rows: Tensor, epoch: int) -> None:
-        """One optimiser step on the images of some rows, (B,) int64."""
+    def train_step(self, rows: Tensor, epoch: int) -> Losses:
+        """One optimiser step on the images of some rows, (B,) int64, and its losses."""
         self.step += 1
         with self._stopwatch.measure("augmentation"):
             views = self._pipeline(self._images.batch(rows), rows, epoch)
@@ -126,6 +126,7 @@ class Training:
             self.objective.after_step(self._progress[min(self.step + 1, self.steps)], losses.keys)
             self._accumulate(losses)
         self._lap_images += len(rows)
+        return losses
 
     def deliver(self, report: Report, context: Context) -> None:
         """Hand out a report; the encoder goes first, so that whoever hears of the end finds it there."""
