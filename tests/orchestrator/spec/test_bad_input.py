@@ -92,6 +92,7 @@ def test_study_loads_and_is_named_after_its_file(tmp_path):
             {"name": "vit", "patch": 5, "image_size": 15},
             "run.encoder = vit: cannot encode the run's images of 16 x 16 pixels: height and width of images must be",
         ),
+        ("search.encoder.depth", {"choice": [8, 9]}, "search.encoder.depth = 9: must be 8, 18, 34 or 50"),
         ("run.optimizer.lrr", 0.1, "run.optimizer.lrr = 0.1: unknown key; did you mean lr?"),
         ("run.optimizer.warmup_epochs", 3.0, "run.optimizer.warmup_epochs = 3: warmup_epochs < 3 must hold"),
         ("run.training.epochs", -3, "run.training.epochs = -3: epochs >= 1 must hold"),
