@@ -1,70 +1,16 @@
-"""MLflow against the sweep folder, on a real SQLite store and on a real server that goes down and comes back."""
+"""MLflow against the sweep folder, on a real SQLite store."""
 
-import os
-import signal
-import socket
-import subprocess
-import sys
-import time
-import urllib.request
-from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 from mlflow import MlflowClient
-from mlflow.entities import Run
 
 from orchestrator.errors import UserError
-from orchestrator.folder import SweepFolder
 from orchestrator.tracking.client import connect
 from orchestrator.tracking.mirror import Mirror
 from orchestrator.tracking.tracker import Tracker, tracking_uri
-from tests.orchestrator.invented_sweep import EPOCHS, METRIC, begin, end, invent, report
-
-
-@pytest.fixture(scope="module")
-def uri(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """One database for the module: each test has an experiment of its own in it."""
-    return f"sqlite:///{tmp_path_factory.mktemp('store') / 'mlflow.db'}"
-
-
-def runs(uri: str, name: str) -> list[Run]:
-    client = MlflowClient(uri)
-    experiment = client.get_experiment_by_name(name)
-    return [] if experiment is None else list(client.search_runs([experiment.experiment_id]))
-
-
-def children(uri: str, folder: SweepFolder) -> dict[int, Run]:
-    found = [run for run in runs(uri, folder.name) if "mlflow.parentRunId" in run.data.tags]
-    numbers = [int(run.data.tags["trial"]) for run in found]
-    assert len(set(numbers)) == len(numbers), "a trial has two runs"
-    return dict(zip(numbers, found, strict=True))
-
-
-def parents(uri: str, folder: SweepFolder) -> list[Run]:
-    return [run for run in runs(uri, folder.name) if "mlflow.parentRunId" not in run.data.tags]
-
-
-def assert_equal(uri: str, folder: SweepFolder) -> None:
-    """Every report of the folder is in MLflow once, and nothing else is."""
-    client = MlflowClient(uri)
-    found = children(uri, folder)
-    assert sorted(found) == [trial.number for trial in folder.trials()]
-    for trial in folder.trials():
-        run = found[trial.number]
-        for name in (METRIC, "loss", "epoch"):
-            history = client.get_metric_history(run.info.run_id, name)
-            logged = sorted((point.step, point.value) for point in history)
-            assert logged == [(entry["epoch"], entry[name]) for entry in trial.reports()], (trial.number, name)
-
-
-def whole_sweep(path: Path) -> SweepFolder:
-    folder = invent(path, trials=3)
-    for number, state, epochs in ((0, "finished", EPOCHS), (1, "stopped", 3), (2, "failed", 2)):
-        trial = begin(folder, number)
-        report(trial, *range(1, epochs + 1))
-        end(trial, state, None if state == "finished" else f"reason of {number}")
-    return folder
+from tests.orchestrator.invented_sweep import METRIC, begin, end, invent, report
+from tests.orchestrator.tracking.mirrored import assert_equal, children, parents, runs, wait_until, whole_sweep
 
 
 def test_tracker_makes_mlflow_equal_to_the_folder(tmp_path: Path, uri: str) -> None:
@@ -155,25 +101,6 @@ def test_running_trials_are_interrupted_by_close_and_continue_in_their_run(tmp_p
     assert [run.info.status for run in parents(uri, folder)] == ["FINISHED"]
 
 
-def test_killed_tracker_is_continued_by_the_next(tmp_path: Path, uri: str) -> None:
-    folder = invent(tmp_path / "killed", trials=2)
-    trial = begin(folder, 0)
-    report(trial, 1, 2, 3)
-    script = (
-        "import sys, time; from pathlib import Path\n"
-        "from orchestrator.folder import SweepFolder; from orchestrator.tracking.tracker import Tracker\n"
-        "Tracker(SweepFolder(Path(sys.argv[1])), sys.argv[2]); time.sleep(60)"
-    )
-    process = subprocess.Popen([sys.executable, "-c", script, str(folder.path), uri])
-    wait_until(lambda: children(uri, folder).get(0) is not None and children(uri, folder)[0].data.metrics.get("epoch"))
-    process.send_signal(signal.SIGKILL)
-    process.wait()
-    report(trial, 4, 5, 6)
-    end(trial, "finished")
-    assert Tracker(folder, uri).close(60.0) == []
-    assert_equal(uri, folder)
-
-
 def test_fresh_sweep_of_the_same_name_is_another_parent(tmp_path: Path, uri: str) -> None:
     old = whole_sweep(tmp_path / "fresh")
     assert Tracker(old, uri).close(60.0) == []
@@ -184,22 +111,6 @@ def test_fresh_sweep_of_the_same_name_is_another_parent(tmp_path: Path, uri: str
     assert len(found) == 2
     assert len({run.data.tags["sweep"] for run in found}) == 2
     assert len(runs(uri, new.name)) == 8
-
-
-def test_changed_returns_at_once_when_nobody_answers(tmp_path: Path) -> None:
-    folder = whole_sweep(tmp_path / "nobody")
-    with socket.socket() as deaf:  # takes connections and never answers
-        deaf.bind(("127.0.0.1", 0))
-        deaf.listen()
-        tracker = Tracker(folder, f"http://127.0.0.1:{deaf.getsockname()[1]}")
-        started = time.monotonic()
-        for number in range(3):
-            tracker.changed(number)
-        problems = tracker.close(1.0)
-    assert time.monotonic() - started < 5  # not a measurement: a call that waited for MLflow would take 30 s
-    assert len(problems) == 1
-    assert "nothing is lost" in problems[0]
-    assert str(folder.path) in problems[0]
 
 
 @pytest.mark.parametrize("uri", ["mlruns", "file:///data/mlruns", "htp://host:5000"])
@@ -215,81 +126,6 @@ def test_tracking_uri_is_option_then_environment_then_file(tmp_path: Path, monke
     assert tracking_uri(None) == "http://host:5000"
     monkeypatch.delenv("MLFLOW_TRACKING_URI")
     assert tracking_uri(None) == f"sqlite:///{tmp_path}/mlflow.db"
-
-
-class Server:
-    """A real `mlflow server` on loopback that can be killed and started again on the same port."""
-
-    def __init__(self, home: Path) -> None:
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            self.port = free.getsockname()[1]
-        self.uri = f"http://127.0.0.1:{self.port}"
-        self._home = home
-        self._process: subprocess.Popen | None = None
-
-    def start(self) -> None:
-        command = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(self.port)]
-        store = ["--backend-store-uri", f"sqlite:///{self._home}/server.db", "--workers", "1"]
-        place = ["--artifacts-destination", str(self._home / "artifacts")]
-        with (self._home / "server.log").open("ab") as log:
-            self._process = subprocess.Popen(
-                command + store + place, stdout=log, stderr=log, start_new_session=True, env=os.environ | QUIET
-            )
-        wait_until(self._answers)
-
-    def kill(self) -> None:
-        assert self._process is not None
-        os.killpg(self._process.pid, signal.SIGKILL)
-        self._process.wait()
-
-    def _answers(self) -> bool:
-        try:
-            return urllib.request.urlopen(f"{self.uri}/health", timeout=5).status == 200
-        except OSError:
-            return False
-
-
-QUIET = {"MLFLOW_DISABLE_TELEMETRY": "true", "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}  # fewer processes to start
-
-
-@pytest.fixture
-def server(tmp_path: Path) -> Iterator[Server]:
-    running = Server(tmp_path)
-    running.start()
-    yield running
-    running.kill()
-
-
-def test_server_killed_in_mid_sweep_gets_everything_when_it_is_back(tmp_path: Path, server: Server) -> None:
-    folder = invent(tmp_path / "outage", trials=2)
-    trial = begin(folder, 0)
-    report(trial, 1, 2)
-    tracker = Tracker(folder, server.uri)
-    wait_until(lambda: 0 in children(server.uri, folder) and children(server.uri, folder)[0].data.metrics)
-    server.kill()
-    report(trial, 3, 4)
-    tracker.changed(0)
-    other = begin(folder, 1)
-    report(other, 1, 2, 3, 4, 5, 6)
-    end(other, "finished")
-    tracker.changed(1)
-    server.start()
-    report(trial, 5, 6)
-    end(trial, "finished")
-    tracker.changed(0)
-    assert tracker.close(60.0) == []
-    assert_equal(server.uri, folder)
-    assert {run.info.status for run in runs(server.uri, folder.name)} == {"FINISHED"}
-    names = {item.path for item in MlflowClient(server.uri).list_artifacts(children(server.uri, folder)[1].info.run_id)}
-    assert "encoder.safetensors" in names
-
-
-def wait_until(condition: Callable[[], object], seconds: float = 60) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "waited in vain"
-        time.sleep(0.1)
 
 
 def test_a_database_that_a_kill_left_unfinished_is_begun_anew(tmp_path: Path) -> None:
