@@ -23,7 +23,7 @@ BUGS = {
         "methods/objective.py",
         "online[view].prediction.detach()",
         "online[view].prediction",
-        "tests/methods/addons/test_msr.py::test_loss_over_byol_is_equation_5_with_its_gradient",
+        "tests/methods/addons/test_msr_loss.py::test_loss_over_byol_is_equation_5_with_its_gradient",
     ),
     "own weak parent as key": (
         "methods/addons/msr.py",
