@@ -152,8 +152,11 @@ def _build(listing: Listing, folder: Path, *, place: str, source: str, size: int
     sys.stderr.write(f"decoding {count} images of {source} into {folder.parent}, once\n")
     half_done = folder.with_name(f"{folder.name}.tmp")
     half_done.mkdir()
-    _write(listing, half_done, size)
-    half_done.rename(folder)
+    try:
+        _write(listing, half_done, size)
+        half_done.rename(folder)
+    finally:  # a full disk needs the room
+        shutil.rmtree(half_done, ignore_errors=True)
 
 
 def _write(listing: Listing, folder: Path, size: int) -> None:

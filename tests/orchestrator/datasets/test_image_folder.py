@@ -1,3 +1,4 @@
+import errno
 import os
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -147,14 +148,22 @@ def test_fingerprint_stands_for_content_and_settings_and_not_for_places_and_time
     assert image_folder.card(settings(moved)).fingerprint != fingerprint
 
 
-def test_torn_cache_is_made_anew(root, monkeypatch):
-    config = settings(write_folder(root))
+def test_decoding_that_failed_or_was_killed_leaves_nothing_behind(root, monkeypatch):
+    config, caches = settings(write_folder(root)), root.parent / "cache/decoded"
     with monkeypatch.context() as patch:
-        patch.setattr(decode_cache.json, "dumps", lambda *_, **__: 1 / 0)  # as if killed just before the end
+        full = OSError(errno.ENOSPC, "No space left on device")
+        patch.setattr(decode_cache.os, "fsync", lambda file: (_ for _ in ()).throw(full))
+        with pytest.raises(UserError, match="No space left on device"):
+            image_folder.card(config)
+    assert list(caches.glob("*-*")) == []
+    with monkeypatch.context() as patch:
+        patch.setattr(decode_cache.shutil, "rmtree", lambda *_, **__: None)  # `kill -9` tidies nothing up
+        patch.setattr(decode_cache.np, "save", lambda *_: 1 / 0)
         with pytest.raises(ZeroDivisionError):
             image_folder.card(config)
+    assert len(list(caches.glob("*.tmp"))) == 1
     assert image_folder.card(config).train_size == 11
-    assert [path.name.count(".tmp") for path in (root.parent / "cache/decoded").glob("*-*")] == [0]
+    assert [path.suffix for path in caches.glob("*-*")] == [""]
 
 
 def test_two_who_want_the_same_images_decode_them_once(root, capsys):
