@@ -27,6 +27,13 @@ CASES: list[tuple[str, str, dict[str, Any], str]] = [
     ("augself over byol", "byol", {"augself": {}}, "aim: below 1.03"),
     ("msr over byol", "byol", {"msr": {}}, "about 1: the same passes and ops"),
     ("msr over simclr", "simclr", {"msr": {}}, "about 2: weak views pass too, with their gradient"),
+    ("background over byol", "byol", {"background": {}}, "no pass more"),
+    (
+        "background over moco_v2",
+        "moco_v2",
+        {"background": {"kind": "swap"}},
+        "one pass of the twin more, for matched negatives",
+    ),
 ]
 LOG = logging.getLogger(__name__)
 

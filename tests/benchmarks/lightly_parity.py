@@ -39,7 +39,7 @@ METHODS: dict[str, dict[str, Any]] = {
     "moco_v2": {"name": "moco_v2", "momentum": 0.99, "queue_size": 2048, "projector_hidden": 256},
     "byol": {"name": "byol", "hidden": 256},
     "simsiam": {"name": "simsiam", "outputs": 256, "bottleneck": 64},
-    "swav": {"name": "swav"},
+    "swav": {"name": "swav", "projector_hidden": 256, "freeze": 0.0},
 }
 # The networks of ours, before their first step, in lightly's hands.
 PEERS: dict[str, Callable[[Any], nn.Module]] = {
@@ -50,7 +50,11 @@ PEERS: dict[str, Callable[[Any], nn.Module]] = {
     "byol": lambda own: lightly.BYOL(own.encoder, own.projector, own.predictor, momentum=own.momentum),
     "simsiam": lambda own: lightly.SimSiam(own.encoder, own.projector, own.predictor),
     "swav": lambda own: lightly.SwAV(
-        own.encoder, own.projector, own.prototypes.weight, temperature=own.temperature, epsilon=own.epsilon
+        own.encoder,
+        own.projector,
+        own.prototypes.weight,
+        temperature=own.config.temperature,
+        epsilon=own.config.epsilon,
     ),
 }
 

@@ -88,4 +88,4 @@ class SwAV(nn.Module):
     def forward(self, first: Tensor, second: Tensor, step: int, steps: int) -> Tensor:
         self.prototypes.normalize()
         views = [F.normalize(self.projector(self.encoder(view)), dim=1) for view in (first, second)]
-        return self.criterion([self.prototypes(view) for view in views], [])
+        return self.criterion([self.prototypes(view) for view in views], []).squeeze()
