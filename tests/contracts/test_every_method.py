@@ -118,6 +118,7 @@ class TestEveryMethod:
                 parameter += 0.1
         one.after_step(torch.tensor(0.6), step(one, seed=2).keys)
         other.load_state_dict(one.state_dict())
+        assert torch.equal(step(one).total, step(other).total)
         for objective in (one, other):
             objective.after_step(torch.tensor(0.7), step(objective, seed=3).keys)
         assert torch.equal(step(one).total, step(other).total)

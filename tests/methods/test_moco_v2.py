@@ -102,6 +102,11 @@ def test_gradient_comes_through_queries_only():
         assert gradient is None if name.startswith("twin.") else gradient.any(), name
 
 
+def test_keys_are_constants_whoever_makes_them():
+    method = small.moco_method()
+    assert not method.key(method.encode(small.views_of(method.plan())["second"].images), "second").requires_grad
+
+
 @pytest.mark.parametrize("symmetric", [False, True])
 def test_queue_takes_the_keys_and_not_the_queries(symmetric):
     objective, views = a_run(symmetric=symmetric)
