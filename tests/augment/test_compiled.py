@@ -9,9 +9,10 @@ import pytest
 
 SCRIPT = """
 import importlib
+from dataclasses import replace
 import torch
 from augment import draws
-from augment.views import Batch
+from tests.augment.banks import batch_of, signed_bank
 
 rows = torch.tensor([0, 1, 2**31, 2**32 - 1])
 requests = [(draws.stream("a"), 22), (2**32 - 1, 5)]
@@ -20,15 +21,17 @@ for ours, eager in zip(compiled, draws.uniform_slices(2**64 - 1, 3, rows, reques
     assert torch.equal(ours, eager), "compiled draws differ"
 
 images = torch.rand(8, 3, 32, 32, generator=torch.Generator().manual_seed(0))
-for name in ("crop", "flip", "color_jitter", "grayscale", "blur", "rotate", "solarize"):
+batch = replace(batch_of(signed_bank(8, side=32), torch.arange(8)), images=images)
+ops = ("crop", "flip", "color_jitter", "grayscale", "blur", "rotate", "solarize", "background", "foreground")
+for name in ops:
     op = importlib.import_module(f"augment.ops.{name}")
     uniforms = torch.rand(8, op.SLOTS, generator=torch.Generator().manual_seed(1))
     params = op.sample(op.Config(), (32, 32), uniforms)
     compiled = torch.compile(op.sample, fullgraph=True)(op.Config(), (32, 32), uniforms)
     for key, value in params.items():
         assert torch.allclose(compiled[key], value, atol=1e-6), f"compiled {name}.{key} differs"
-    compiled = torch.compile(op.apply, fullgraph=True)(Batch(images), params, None).images
-    assert (compiled - op.apply(Batch(images), params, None).images).abs().max() < 1e-4, f"compiled {name} differs"
+    compiled = torch.compile(op.apply, fullgraph=True)(batch, params, None).images
+    assert (compiled - op.apply(batch, params, None).images).abs().max() < 1e-4, f"compiled {name} differs"
 """
 
 
