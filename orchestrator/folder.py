@@ -5,7 +5,7 @@
     trials/<number>/  config.yaml  views.png  reports.jsonl  error.txt  result.json  checkpoint-*.pt
                       encoder.safetensors  encoder.json  test.json  features/
 
-A repeat of a trial with another seed is a trial like any other: 20003 is trial 3 with the second of the new seeds.
+A repeat of a trial with another seed is a trial like any other, with a number of its own (`orchestrator.numbering`).
 """
 
 import errno
@@ -20,8 +20,8 @@ from pathlib import Path
 from typing import Any
 
 from orchestrator.errors import UserError
+from orchestrator.numbering import origin_and_place
 from orchestrator.spec import yaml_file
-from orchestrator.spec.sweep_config import MOST_TRIALS
 
 # What one report or one result holds: numbers, and for results also words.
 Record = dict[str, Any]
@@ -31,17 +31,6 @@ DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
 
 # The exported encoder's files, wherever it lies.
 ENCODER_WEIGHTS, ENCODER_CARD = "encoder.safetensors", "encoder.json"
-
-
-def repeat_number(origin: int, place: int) -> int:
-    """The number of a trial's repeat with the new seed at a place, counted from 1."""
-    return place * MOST_TRIALS + origin
-
-
-def origin_and_place(number: int) -> tuple[int, int]:
-    """The trial that a number is a repeat of, and the place of its seed; 0 is no repeat but the trial itself."""
-    place, origin = divmod(number, MOST_TRIALS)
-    return origin, place
 
 
 def write_text(path: Path, text: str) -> None:

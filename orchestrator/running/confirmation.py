@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from orchestrator.folder import repeat_number
+from orchestrator.numbering import repeat_number
 from orchestrator.running.intervals import Estimate, estimate
 from orchestrator.running.ledger import Ledger
 from orchestrator.running.repeats import Repeats

@@ -37,8 +37,9 @@ class Ledger(Closing):
         self.folder, self.sweep = folder, sweep
         self.trials: dict[int, Trial] = {}
         self._store, self._resolved = store, resolved
+        self._metric = sweep.goals[0].metric  # what early stops look at
         self._watchers: list[Callable[[int], object]] = []
-        self._repeats: Repeats | None = None  # known once the search is over
+        self.repeats: Repeats | None = None  # what confirms the search, known once that is over
         self._unfinished: list[int] = []
         store.enqueue(sweep.enqueue)
         self._reconcile()
@@ -53,11 +54,6 @@ class Ledger(Closing):
         return {number: trial for number, trial in self.trials.items() if not trial.is_repeat}
 
     @property
-    def repeats(self) -> Repeats | None:
-        """What is or was to be confirmed; None where nothing is, or as long as the search goes on."""
-        return self._repeats
-
-    @property
     def is_searched(self) -> bool:
         """Whether every trial of the search exists and is over."""
         return len(self.searched) >= self.sweep.trials and all(trial.is_over for trial in self.searched.values())
@@ -67,18 +63,16 @@ class Ledger(Closing):
         """Whether the search is over, and so is every repeat that shall confirm it."""
         if not self.is_searched or self.sweep.confirm is None:
             return self.is_searched
-        return self._repeats is not None and all(
-            number in self.trials and self.trials[number].is_over for number in self._repeats.numbers
+        return self.repeats is not None and all(
+            number in self.trials and self.trials[number].is_over for number in self.repeats.numbers
         )
 
     @property
     def is_handed_out(self) -> bool:
         """Whether `next` will never give another trial, however many end meanwhile."""
-        if self.closing is not None:
-            return True
-        if self._unfinished or len(self.searched) < self.sweep.trials:
-            return False
-        return self.sweep.confirm is None or self._repeats is not None
+        unknown = self.sweep.confirm is not None and self.repeats is None
+        left = bool(self._unfinished) or len(self.searched) < self.sweep.trials or unknown
+        return self.closing is not None or not left
 
     @property
     def has_run(self) -> bool:
@@ -155,28 +149,23 @@ class Ledger(Closing):
             )
         for number in range(len(self._store)):
             state = self._store.state(number)
-            if state == TrialState.WAITING:
-                continue
-            folder = self.folder.trial(number)
-            if not folder.exists():
-                self._unfinished.append(number)
-                continue
-            self._reopen(folder, closed=state.is_finished())
+            if state != TrialState.WAITING:
+                self._take_up(number, closed=state.is_finished())
         self._open_repeats()
 
     def _open_repeats(self) -> None:
         """Once the search is over: what shall confirm it, begun or not."""
-        if self.sweep.confirm is None or self._repeats is not None or not self.is_searched:
+        if self.sweep.confirm is None or self.repeats is not None or not self.is_searched:
             return
-        self._repeats = Repeats(self.searched, self.sweep)
-        for number in self._repeats.numbers:
-            folder = self.folder.trial(number)
-            if folder.exists():
-                self._reopen(folder, closed=False)
-            else:
-                self._unfinished.append(number)
+        self.repeats = Repeats(self.searched, self.sweep)
+        for number in self.repeats.numbers:
+            self._take_up(number, closed=False)
 
-    def _reopen(self, folder: TrialFolder, *, closed: bool) -> None:
+    def _take_up(self, number: int, *, closed: bool) -> None:
+        folder = self.folder.trial(number)
+        if not folder.exists():
+            self._unfinished.append(number)
+            return
         trial = self._trial(folder)
         self.trials[trial.number] = trial
         result = folder.result()
@@ -186,7 +175,8 @@ class Ledger(Closing):
         if closed:
             return
         for report in trial.reports:
-            self._source(trial.number).report(trial.number, self._first_value(report), int(report["epoch"]))
+            value = float(report.get(self._metric, math.nan))
+            self._source(trial.number).report(trial.number, value, int(report["epoch"]))
         if trial.is_over:
             self._tell(trial)
         elif not self._judge(trial):
@@ -216,23 +206,19 @@ class Ledger(Closing):
         return Trial(folder.number, values, epochs, reports=folder.reports())
 
     def _source(self, number: int) -> Source:
-        return self._repeats if self._repeats is not None and number in self._repeats.numbers else self._store
+        return self.repeats if self.repeats is not None and number in self.repeats.numbers else self._store
 
     def _judge(self, trial: Trial) -> bool:
         """Passes the newest report to the study, and ends the trial if the study gives it up."""
         if not trial.reports or trial.reports[-1]["finished"]:
             return False
         newest, source = trial.reports[-1], self._source(trial.number)
-        epoch, value = int(newest["epoch"]), self._first_value(newest)
+        epoch, value = int(newest["epoch"]), float(newest.get(self._metric, math.nan))
         source.report(trial.number, value, epoch)
         if not source.should_stop(trial.number):
             return False
-        metric = self.sweep.goals[0].metric
-        self._end(trial, "stopped", f"{metric} {value:.4g} at epoch {epoch} was not among the best")
+        self._end(trial, "stopped", f"{self._metric} {value:.4g} at epoch {epoch} was not among the best")
         return True
-
-    def _first_value(self, report: Record) -> float:
-        return float(report.get(self.sweep.goals[0].metric, math.nan))
 
     def _end(self, trial: Trial, end: End, reason: str | None) -> None:
         if self.disk_full:

@@ -5,7 +5,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from orchestrator.folder import Record, origin_and_place
+from orchestrator.folder import Record
+from orchestrator.numbering import origin_and_place
 from orchestrator.running.study import End
 from orchestrator.spec.sweep_config import Goal
 
@@ -17,7 +18,7 @@ class Trial:
     """A trial as the watchers see it.
 
     Args:
-        number: from 0, in the order of asking; a repeat's names its trial and its seed, see `orchestrator.folder`.
+        number: from 0, in the order of asking; a repeat's names its trial and its seed, see `orchestrator.numbering`.
         values: the searched settings, by dotted path.
         epochs: its budget.
         state: `waiting` for a free worker, `running`, or how it ended.

@@ -4,7 +4,7 @@ import json
 from collections.abc import Mapping, Sequence
 
 from augment.draws import integer
-from orchestrator.folder import repeat_number
+from orchestrator.numbering import repeat_number
 from orchestrator.running.progress import Trial, Values
 from orchestrator.running.study import End
 from orchestrator.spec.sweep_config import SweepConfig

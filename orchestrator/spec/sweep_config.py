@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from augment.config import Config
+from orchestrator.numbering import MOST_TRIALS
 from orchestrator.spec.mistakes import ConfigError, Mistake
 from orchestrator.spec.sections import read
 
@@ -38,9 +39,6 @@ Direction = Literal["max", "min"]
 # Looked at before pydantic does, which would complain of each side of a union by its own path.
 Metrics = Annotated[str | tuple[str, ...], BeforeValidator(_one_or_more)]
 Modes = Annotated[Direction | tuple[Direction, ...], BeforeValidator(_directions)]
-
-# Numbers from here on are repeats of trials with new seeds, see `orchestrator.folder.repeat_number`.
-MOST_TRIALS = 10_000
 
 
 @dataclass(frozen=True)

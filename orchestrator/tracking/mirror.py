@@ -5,25 +5,14 @@ already there are not sent again, files are compared by size, and a run gets its
 """
 
 import json
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping
 from pathlib import Path
 
 from orchestrator import scores, standings
 from orchestrator.folder import SweepFolder, TrialFolder
-from orchestrator.tracking.client import (
-    Metric,
-    MlflowClient,
-    MlflowException,
-    Param,
-    Run,
-    RunTag,
-    artifacts_beside,
-    connect,
-)
+from orchestrator.tracking.client import MlflowClient, MlflowException, Run, artifacts_beside, connect
+from orchestrator.tracking.mirrored_run import MirroredRun
 from orchestrator.tracking.terms import (
-    STATUS,
-    TAG_LENGTH,
     confirmed_metrics,
     milliseconds,
     note,
@@ -34,20 +23,7 @@ from orchestrator.tracking.terms import (
     search_params,
 )
 
-_PARAMS_PER_CALL = 100  # MLflow's limit
 _PARENT = "parent"
-
-
-@dataclass
-class _Known:
-    """What MLflow is known to hold of one run."""
-
-    id: str
-    tags: dict[str, str]
-    params: set[str]
-    metrics: dict[str, float] = field(default_factory=dict)
-    epoch: int = 0
-    files: dict[str, int | None] | None = None  # by name, their sizes; not asked for yet
 
 
 def describe_run(client: MlflowClient, run_id: str) -> dict[str, str] | None:
@@ -77,6 +53,7 @@ class Mirror:
         self._folder = folder
         self._identity = folder.identity()
         self._provenance = provenance_tags()
+        self._commit = self._provenance["mlflow.source.git.commit"]
         settings = standings.settings(folder)
         self._name = settings["sweep"]["name"]  # the folder's own may be another one since it was put aside
         self._client = connect(uri)
@@ -87,10 +64,10 @@ class Mirror:
             self._runs[_PARENT] = self._start(_PARENT, self._name, folder.file, tags)
         parent = self._runs[_PARENT]
         fixed = {path: value for path, value in params(settings["run"]).items() if path not in settings["search"]}
-        self._send_params(parent, search_params(settings["search"]) | fixed)
-        self._note_commit(parent)
+        parent.send_params(search_params(settings["search"]) | fixed)
+        parent.note_commit()
         # A sweep may be extended, so its file may change, also at the same length.
-        self._client.log_artifact(parent.id, str(folder.file))
+        parent.send_file(folder.file)
 
     def send_all(self, *, over: bool) -> None:
         """Brings everything up to date, see `send_trial` and `send_sweep`."""
@@ -118,11 +95,15 @@ class Mirror:
         if known.tags.get("state") == state != "running" and known.epoch == trial.last_epoch():
             return
         # A trial whose drawn settings turned out to be illegal has no run, only what was `refused`.
-        self._send_params(known, params(config.get("run") or config))
-        self._send_reports(known, trial)
+        known.send_params(params(config.get("run") or config))
+        when = milliseconds(trial.config_file)
+        for report in trial.reports():
+            when += round(1000 * report["time/epoch"])
+            if int(report["epoch"]) > known.epoch:
+                known.send_points(report, when, int(report["epoch"]))
         files = [trial.config_file, trial.views]  # whole as soon as they exist; the others once the trial is over
-        self._send_files(known, files + ([trial.encoder_weights, trial.encoder_card] if result else []))
-        self._send_state(known, state, reason=(result or {}).get("reason"), file=trial.result_file)
+        known.send_files(files + ([trial.encoder_weights, trial.encoder_card] if result else []))
+        known.send_state(state, reason=(result or {}).get("reason"), file=trial.result_file)
 
     def send_sweep(self, *, over: bool) -> None:
         """Brings the parent run up to date: who leads after each finished trial, the closing text, the state.
@@ -135,11 +116,10 @@ class Mirror:
         led = standings.leaders(self._folder)
         for count, front in enumerate(led[parent.epoch :], start=parent.epoch + 1):
             when = max(milliseconds(standing.trial.result_file) for standing in front)
-            metrics: dict[str, float] = {"finished_trials": count}
+            metrics: dict[str, int | float] = {"finished_trials": count}
             for goal, values in zip(goals, zip(*(standing.values for standing in front), strict=True), strict=True):
                 metrics[f"best/{goal.metric}"] = min(values, key=goal.cost)
-            self._client.log_batch(parent.id, [Metric(name, value, when, count) for name, value in metrics.items()])
-            parent.epoch = count
+            parent.send_points(metrics, when, count)
         trials = self._folder.trials()
         tags = {"trials": str(len(trials))}
         leaders = [str(standing.trial.number) for standing in led[-1]] if led else []
@@ -149,27 +129,29 @@ class Mirror:
             tags[f"{kind}_run"] = " ".join(self._runs[leader].id for leader in leaders)
         if self._folder.summary.exists():
             tags["mlflow.note.content"] = note(self._folder.summary.read_text(encoding="utf-8"))
-        self._send_tags(parent, tags)
+        parent.send_tags(tags)
         confirmed = self._send_confirmation(parent)
         wanted = standings.settings(self._folder)["sweep"]
         complete = sum(trial.result() is not None for trial in trials) >= wanted["trials"]
         if wanted.get("confirm"):
             complete = complete and confirmed and over  # while trials run, the file is that of an earlier start
         state = "finished" if complete else "interrupted" if over else "running"
-        self._send_state(parent, state, reason=None, file=self._folder.summary)
+        parent.send_state(state, reason=None, file=self._folder.summary)
 
-    def _send_confirmation(self, parent: _Known) -> bool:
+    def _send_scores(self, known: MirroredRun, trial: TrialFolder) -> None:
+        """What `orchestrator.evaluate` found on held-out data, if it was asked."""
+        found = scores.read_scores(trial)
+        if found is not None:
+            known.send_results(found.file, found.metrics, trial.last_epoch())
+            self._runs[_PARENT].send_tags({"test_uses": str(len(scores.uses(self._folder)))})
+
+    def _send_confirmation(self, parent: MirroredRun) -> bool:
         """What the repeats say, as a file and by setting and metric; whether they are all there."""
         file = self._folder.confirmation
         if not file.exists():
             return False
         found = json.loads(file.read_text(encoding="utf-8"))
-        metrics = confirmed_metrics(found)
-        if any(parent.metrics.get(name) != value for name, value in metrics.items()):
-            when = milliseconds(file)
-            self._client.log_artifact(parent.id, str(file))
-            self._client.log_batch(parent.id, [Metric(name, value, when, 0) for name, value in metrics.items()])
-            parent.metrics.update(metrics)
+        parent.send_results(file, confirmed_metrics(found), step=0)
         return found["complete"]
 
     def _find_experiment(self, uri: str) -> str:
@@ -181,8 +163,8 @@ class Mirror:
             self._client.restore_experiment(found.experiment_id)
         return found.experiment_id
 
-    def _find_runs(self) -> dict[str, _Known]:
-        runs: dict[str, _Known] = {}
+    def _find_runs(self) -> dict[str, MirroredRun]:
+        runs: dict[str, MirroredRun] = {}
         page: str | None = None
         while True:
             batch = self._client.search_runs(
@@ -198,74 +180,20 @@ class Mirror:
             if not page:
                 return runs
 
-    def _known(self, run: Run) -> _Known:
+    def _known(self, run: Run) -> MirroredRun:
         progress = "finished_trials" if run.data.tags["trial"] == _PARENT else "epoch"
         metrics = dict(run.data.metrics)
-        epoch = int(metrics.get(progress, 0))
-        return _Known(run.info.run_id, dict(run.data.tags), set(run.data.params), metrics, epoch)
+        return MirroredRun(
+            self._client,
+            run.info.run_id,
+            commit=self._commit,
+            tags=run.data.tags,
+            params=list(run.data.params),
+            metrics=metrics,
+            epoch=int(metrics.get(progress, 0)),
+        )
 
-    def _start(self, key: str, name: str, file: Path, tags: Mapping[str, str]) -> _Known:
+    def _start(self, key: str, name: str, file: Path, tags: Mapping[str, str]) -> MirroredRun:
         tags = {"sweep": self._identity, "trial": key, "state": "running"} | self._provenance | dict(tags)
         run = self._client.create_run(self._experiment, start_time=milliseconds(file), tags=tags, run_name=name)
-        return _Known(run.info.run_id, tags, set())
-
-    def _send_params(self, known: _Known, wanted: Mapping[str, str]) -> None:
-        missing = [Param(key, value) for key, value in wanted.items() if key not in known.params]
-        for first in range(0, len(missing), _PARAMS_PER_CALL):
-            self._client.log_batch(known.id, params=missing[first : first + _PARAMS_PER_CALL])
-        known.params.update(wanted)
-
-    def _send_reports(self, known: _Known, trial: TrialFolder) -> None:
-        # Times are made from the folder, so that a point sent twice is the same point, which MLflow keeps once.
-        when = milliseconds(trial.config_file)
-        for report in trial.reports():
-            epoch = int(report["epoch"])
-            when += round(1000 * report["time/epoch"])
-            if epoch > known.epoch:
-                self._client.log_batch(known.id, [Metric(name, value, when, epoch) for name, value in report.items()])
-                known.epoch = epoch
-
-    def _send_scores(self, known: _Known, trial: TrialFolder) -> None:
-        """What `orchestrator.evaluate` found on held-out data, if it was asked."""
-        found = scores.read_scores(trial)
-        if found is None:
-            return
-        when, step = milliseconds(found.file), trial.last_epoch()
-        lacking = {name: value for name, value in found.metrics.items() if known.metrics.get(name) != value}
-        if lacking:
-            self._client.log_batch(known.id, [Metric(name, value, when, step) for name, value in lacking.items()])
-            self._client.log_artifact(known.id, str(found.file))
-            known.metrics.update(lacking)
-        self._send_tags(self._runs[_PARENT], {"test_uses": str(len(scores.uses(self._folder)))})
-
-    def _send_files(self, known: _Known, files: Sequence[Path]) -> None:
-        if known.files is None:
-            known.files = {item.path: item.file_size for item in self._client.list_artifacts(known.id)}
-        for file in files:
-            if file.exists() and known.files.get(file.name) != (size := file.stat().st_size):
-                self._client.log_artifact(known.id, str(file))
-                known.files[file.name] = size
-
-    def _send_tags(self, known: _Known, tags: Mapping[str, str]) -> None:
-        changed = {key: value for key, value in tags.items() if known.tags.get(key) != value}
-        if changed:
-            self._client.log_batch(known.id, tags=[RunTag(key, value) for key, value in changed.items()])
-            known.tags.update(changed)
-
-    def _send_state(self, known: _Known, state: str, *, reason: str | None, file: Path) -> None:
-        if known.tags.get("state") == state:
-            return
-        if state == "running":
-            self._client.update_run(known.id, "RUNNING")
-            self._note_commit(known)
-        else:
-            ended = milliseconds(file) if file.exists() else None
-            self._client.set_terminated(known.id, STATUS[state], ended)
-        self._send_tags(known, {"state": state} | ({"reason": reason[:TAG_LENGTH]} if reason else {}))
-
-    def _note_commit(self, known: _Known) -> None:
-        """A sweep continued from another commit says so: its numbers are not of one program."""
-        commit = self._provenance["mlflow.source.git.commit"]
-        commits = known.tags.get("commits", "").split()
-        if commit not in commits:
-            self._send_tags(known, {"commits": " ".join([*commits, commit])})
+        return MirroredRun(self._client, run.info.run_id, commit=self._commit, tags=tags)

@@ -8,7 +8,8 @@ import yaml
 
 from orchestrator import provenance
 from orchestrator.components import find
-from orchestrator.folder import Record, origin_and_place
+from orchestrator.folder import Record
+from orchestrator.numbering import origin_and_place
 from orchestrator.spec.config import resolve
 
 # MLflow knows four endings; the tag `state` is more exact.

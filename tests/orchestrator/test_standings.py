@@ -7,7 +7,8 @@ import yaml
 
 from orchestrator import evaluate
 from orchestrator.errors import UserError
-from orchestrator.folder import SweepFolder, repeat_number
+from orchestrator.folder import SweepFolder
+from orchestrator.numbering import repeat_number
 from orchestrator.spec.sweep_config import Goal
 from orchestrator.standings import front, leaders
 from tests.orchestrator.invented_sweep import begin, invent

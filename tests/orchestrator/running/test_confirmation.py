@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 from scipy import stats
 
-from orchestrator.folder import SweepFolder, repeat_number
+from orchestrator.folder import SweepFolder
+from orchestrator.numbering import repeat_number
 from orchestrator.running.confirmation import confirmation, text
 from orchestrator.running.ledger import Ledger
 from orchestrator.running.study import StoredStudy

@@ -1,0 +1,110 @@
+"""One MLflow run made equal to what it shall hold: what is there already is not sent again."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from orchestrator.tracking.client import Metric, MlflowClient, Param, RunTag
+from orchestrator.tracking.terms import STATUS, TAG_LENGTH, milliseconds
+
+_PARAMS_PER_CALL = 100  # MLflow's limit
+
+
+class MirroredRun:
+    """What MLflow is known to hold of one run.
+
+    Args:
+        client: of the store.
+        id: of the run.
+        commit: of this program.
+        tags: that it has.
+        params: the names of those that it has.
+        metrics: their newest values.
+        epoch: how many epochs, or finished trials, it has points of.
+    """
+
+    def __init__(
+        self,
+        client: MlflowClient,
+        id: str,
+        *,
+        commit: str,
+        tags: Mapping[str, str],
+        params: Sequence[str] = (),
+        metrics: Mapping[str, int | float] | None = None,
+        epoch: int = 0,
+    ) -> None:
+        self.id, self.tags, self.epoch = id, dict(tags), epoch
+        self._client, self._commit = client, commit
+        self._params, self._metrics = set(params), dict(metrics or {})
+        self._files: dict[str, int | None] | None = None  # by name, their sizes; not asked for yet
+
+    def send_params(self, wanted: Mapping[str, str]) -> None:
+        """Sends the parameters that it lacks; MLflow never changes one."""
+        missing = [Param(key, value) for key, value in wanted.items() if key not in self._params]
+        for first in range(0, len(missing), _PARAMS_PER_CALL):
+            self._client.log_batch(self.id, params=missing[first : first + _PARAMS_PER_CALL])
+        self._params.update(wanted)
+
+    def send_points(self, metrics: Mapping[str, int | float], when: int, step: int) -> None:
+        """Adds a point to each metric.
+
+        Args:
+            metrics: by name.
+            when: in milliseconds, made from the folder, so that a point sent twice is one, which MLflow keeps once.
+            step: epoch or count; points up to here are there from now on.
+        """
+        self._client.log_batch(self.id, [Metric(name, value, when, step) for name, value in metrics.items()])
+        self.epoch = step
+
+    def send_results(self, file: Path, metrics: Mapping[str, int | float], step: int) -> None:
+        """Sends a file and the numbers in it, if one of them is not the newest there."""
+        lacking = {name: value for name, value in metrics.items() if self._metrics.get(name) != value}
+        if lacking:
+            points = [Metric(name, value, milliseconds(file), step) for name, value in lacking.items()]
+            self._client.log_batch(self.id, points)
+            self.send_file(file)
+            self._metrics.update(lacking)
+
+    def send_file(self, file: Path) -> None:
+        """Sends a file, whatever is there."""
+        self._client.log_artifact(self.id, str(file))
+
+    def send_files(self, files: Sequence[Path]) -> None:
+        """Sends those files that exist and are not there in their size."""
+        if self._files is None:
+            self._files = {item.path: item.file_size for item in self._client.list_artifacts(self.id)}
+        for file in files:
+            if file.exists() and self._files.get(file.name) != (size := file.stat().st_size):
+                self.send_file(file)
+                self._files[file.name] = size
+
+    def send_tags(self, tags: Mapping[str, str]) -> None:
+        """Sends the tags that differ."""
+        changed = {key: value for key, value in tags.items() if self.tags.get(key) != value}
+        if changed:
+            self._client.log_batch(self.id, tags=[RunTag(key, value) for key, value in changed.items()])
+            self.tags.update(changed)
+
+    def send_state(self, state: str, *, reason: str | None, file: Path) -> None:
+        """Opens or closes the run.
+
+        Args:
+            state: a key of `STATUS`.
+            reason: why it ended so.
+            file: whose time is the end's.
+        """
+        if self.tags.get("state") == state:
+            return
+        if state == "running":
+            self._client.update_run(self.id, "RUNNING")
+            self.note_commit()
+        else:
+            ended = milliseconds(file) if file.exists() else None
+            self._client.set_terminated(self.id, STATUS[state], ended)
+        self.send_tags({"state": state} | ({"reason": reason[:TAG_LENGTH]} if reason else {}))
+
+    def note_commit(self) -> None:
+        """A sweep continued from another commit says so: its numbers are not of one program."""
+        commits = self.tags.get("commits", "").split()
+        if self._commit not in commits:
+            self.send_tags({"commits": " ".join([*commits, self._commit])})
