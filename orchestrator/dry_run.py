@@ -30,7 +30,7 @@ class Cost:
 
     Args:
         seconds: of training and evaluating to the end of the budget, alone on the machine.
-        work_bytes: weights, optimiser, and what a batch leaves for the backward pass.
+        work_bytes: weights, optimiser, what a batch leaves for the backward pass, and masks and backgrounds if needed.
         process_bytes: of a process before that: interpreter and libraries.
         data_bytes: of decoded images, shared by all trials.
         checkpoint_bytes: of one checkpoint.
@@ -143,7 +143,7 @@ def measured(training: Training, data: Data, *, process_bytes: int) -> Cost:
     state_bytes = _tensor_bytes(training.state_dict())
     return Cost(
         seconds=steps * step_seconds + encoded * encode_seconds,
-        work_bytes=state_bytes + sum(kept.values()) * run.training.batch_size // sample,
+        work_bytes=state_bytes + sum(kept.values()) * run.training.batch_size // sample + training.images.made_bytes,
         process_bytes=process_bytes,
         data_bytes=data.nbytes,
         checkpoint_bytes=state_bytes,

@@ -53,6 +53,12 @@ class Resident:
     def __len__(self) -> int:
         return len(self._images)
 
+    @property
+    def made_bytes(self) -> int:
+        """Memory of what was made of the images: masks and backgrounds."""
+        made = (self._masks, None if self._bank is None else self._bank.backgrounds)
+        return sum(plane.nbytes for plane in made if plane is not None)
+
     def batch(self, rows: Int64[Tensor, "B"]) -> Batch:
         """The images of some rows and what was needed, ready for a pipeline."""
         images = _unit(self._images[rows].permute(0, 3, 1, 2))

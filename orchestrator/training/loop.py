@@ -56,6 +56,7 @@ class Training:
         device: where to train.
 
     Attributes:
+        images: what it trains on, on the device.
         step: optimiser steps made.
         steps: of the whole budget.
         history: every report so far, the oldest first.
@@ -75,7 +76,7 @@ class Training:
         self._bf16 = hardware.uses_bf16(run.training.precision, device)
 
         source, plan = data.splits["train"], self.objective.plan
-        self._images = Resident(source, device, needs=self._pipeline.needs, how=plan.separation, seed=run.seed)
+        self.images = Resident(source, device, needs=self._pipeline.needs, how=plan.separation, seed=run.seed)
         self._labels = None if source.labels is None else torch.from_dlpack(source.labels).to(device)
 
         self.epoch_steps = len(source) // run.training.batch_size
@@ -92,7 +93,7 @@ class Training:
     def run_epoch(self, context: Context) -> None:
         """Train to the end of the epoch begun or to begin, evaluate, save, report."""
         epoch = self.step // self.epoch_steps + 1
-        order = draws.permutation(self.run.seed, epoch, len(self._images)).to(self.device)
+        order = draws.permutation(self.run.seed, epoch, len(self.images)).to(self.device)
         checkpoint_steps = self.run.training.checkpoint_steps
         self.objective.train()
         while self.step < epoch * self.epoch_steps:
@@ -113,7 +114,7 @@ class Training:
         """One optimiser step on the images of some rows, (B,) int64, and its losses."""
         self.step += 1
         with self._stopwatch.measure("augmentation"):
-            views = self._pipeline(self._images.batch(rows), rows, epoch)
+            views = self._pipeline(self.images.batch(rows), rows, epoch)
         with self._stopwatch.measure("training"):
             labels = None if self._labels is None else self._labels[rows]
             with torch.autocast(self.device.type, torch.bfloat16, enabled=self._bf16):
@@ -205,7 +206,7 @@ class Training:
     def _require_steps(self) -> None:
         if self.epoch_steps < 1:
             raise UserError(
-                f"run.training.batch_size = {self.run.training.batch_size}: batch_size <= {len(self._images)} (the "
+                f"run.training.batch_size = {self.run.training.batch_size}: batch_size <= {len(self.images)} (the "
                 "number of training images) must hold"
             )
         if self._warmup_steps >= self.steps:

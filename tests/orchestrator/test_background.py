@@ -67,13 +67,13 @@ def test_order_of_addons_changes_no_number():
 
 
 def test_unused_masks_cost_nothing():
-    batch = begun(run_of({}))._images.batch(torch.arange(4))
+    batch = begun(run_of({})).images.batch(torch.arange(4))
     assert (batch.masks, batch.backgrounds, batch.bank) == (None, None, None)
 
 
 def test_separation_of_the_file_is_that_of_the_training():
     made = [
-        begun(run_of(separation=settings))._images.batch(torch.arange(4)).bank
+        begun(run_of(separation=settings)).images.batch(torch.arange(4)).bank
         for settings in ({}, {"noise": "dilate", "noise_amount": 0.1}, {"holes": "diffuse"})
     ]
     assert not torch.equal(made[0].masks, made[1].masks)

@@ -43,6 +43,12 @@ def test_resident_hands_out_what_is_needed_and_no_more():
     assert whole.bank.donors.tolist() == [row for row in range(COUNT) if row != 3]
 
 
+@pytest.mark.parametrize(("needs", "planes"), [((), 0), (("masks",), 1), (("masks", "bank"), 4)])
+def test_resident_counts_what_it_made(needs, planes):
+    made = Resident(image_set(), torch.device("cpu"), needs=needs, how=separation.Config(), seed=1)
+    assert made.made_bytes == planes * COUNT * 16 * 16
+
+
 def test_resident_spoils_masks_before_it_fills_holes():
     how = separation.Config(noise="dilate", noise_amount=0.1)
     spoilt, clean = (batch("masks", "bank", how=one) for one in (how, separation.Config()))
