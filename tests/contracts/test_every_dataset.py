@@ -57,6 +57,7 @@ def _check_images(images: ImageSet, card: DatasetCard, split: str) -> None:
     assert (images.labels is not None) == card.labelled(split)
     if images.labels is not None and card.num_classes is not None:
         assert set(images.labels) <= set(range(card.num_classes))
+    assert (images.masks is not None) == card.has_masks or split != "train"
     if images.masks is not None:
         assert 0 < images.masks.mean() < 255
 
