@@ -45,7 +45,8 @@ class Pipeline:
         seed: of the run, in [0, 2^64).
 
     Raises:
-        ValueError: if a view names an unknown recipe or parent, is its own ancestor, or would apply an op twice.
+        ValueError: if a view names an unknown recipe or parent, is its own ancestor, would apply an op twice, or asks
+            for a size that none of its steps gives.
     """
 
     def __init__(
@@ -69,6 +70,7 @@ class Pipeline:
         for name, spec in views.items():
             steps = [self._stages[point][1] for point in lineages[name, len(spec.recipe)]]
             _refuse_repeated_ops(name, [step.name for part in steps for step in part])
+            _require_size(name, spec, [step for part in steps for step in part])
         self._streams = [
             ((name, step.name), draws.stream(f"{name}/{step.name}"), step.op.SLOTS - _shared(step))
             for name, steps in self._steps.items()
@@ -96,7 +98,7 @@ class Pipeline:
             Normalised views by name, in the order in which they were asked for.
 
         Raises:
-            ValueError: if a view asks for a size and no step of it gives one, or a step needs what the batch lacks.
+            ValueError: if a step needs what the batch lacks.
         """
         uniforms = self._draw(rows, epoch)
         batch = replace(batch, rows=rows, neutral=self._mean)
@@ -111,7 +113,6 @@ class Pipeline:
         views = {}
         for name, spec in self._views.items():
             finished, params = made[name, len(spec.recipe)]
-            _require_size(name, spec, finished)
             views[name] = View(self._normalise(finished.images), params, finished.masks)
         return views
 
@@ -216,12 +217,11 @@ def _refuse_repeated_ops(name: str, ops: Sequence[str]) -> None:
         raise ValueError(f"a view and its ancestors must apply an op once, got {repeated} twice in view '{name}'")
 
 
-def _require_size(name: str, spec: ViewSpec, batch: Batch) -> None:
-    height, width = batch.images.shape[-2:]
-    if spec.size is not None and (height, width) != (spec.size, spec.size):
+def _require_size(name: str, spec: ViewSpec, steps: Sequence[Step]) -> None:
+    if spec.size is not None and not any(getattr(step.op, "RESIZES", False) for step in steps):
         raise ValueError(
-            f"a view's steps must give its size, got {(height, width)} for size={spec.size} in view '{name}': add crop "
-            "to its recipe"
+            f"a view's steps must give its size, got size={spec.size} and none that does in view '{name}': add crop to "
+            f"{' or '.join(spec.recipe)}"
         )
 
 

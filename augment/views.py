@@ -75,8 +75,8 @@ class Step:
     Args:
         name: the op's file name in `augment/ops`; also its key in `View.params` and in the random streams.
         op: the op's module (`Config, SLOTS, sample, apply, describe, compare`; where it has them, `SHARED`, the number
-            of its first slots that are the same for all views of an image, and `needs(config)`, the fields of a `Batch`
-            beside the images that it reads).
+            of its first slots that are the same for all views of an image, `RESIZES`, whether it gives a view its size,
+            and `needs(config)`, the fields of a `Batch` beside the images that it reads).
         config: the op's own `Config`.
     """
 

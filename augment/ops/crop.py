@@ -9,7 +9,9 @@ from torch import Tensor
 from augment.boxes import SLOTS, Config, drawn, resampling
 from augment.views import Batch, Params, Target
 
-__all__ = ["SLOTS", "Config", "apply", "compare", "describe", "sample"]
+__all__ = ["RESIZES", "SLOTS", "Config", "apply", "compare", "describe", "sample"]
+
+RESIZES = True
 
 
 def sample(config: Config, shape: tuple[int, int], uniforms: Float[Tensor, "B slots"]) -> Params:

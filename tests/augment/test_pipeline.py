@@ -155,8 +155,8 @@ def test_views_of_several_sizes():
 
 
 def test_size_without_a_crop_is_refused():
-    with pytest.raises(ValueError, match=r"must give its size, got \(32, 32\) for size=16 in view 'v': add crop"):
-        pipeline({"v": ViewSpec(("aggressive",), size=16)})(batch(8), torch.arange(8), 0)
+    with pytest.raises(ValueError, match=r"must give its size, got size=16 .* in view 'v': add crop to aggressive"):
+        pipeline({"v": ViewSpec(("aggressive",), size=16)})
 
 
 @pytest.mark.parametrize(

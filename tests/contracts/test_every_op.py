@@ -114,6 +114,8 @@ def check_apply(op, params) -> None:
     assert torch.equal(source.images, kept), "apply leaves its input alone"
     assert view.images.shape == source.images.shape, "without a size the shape stays"
     assert view.images.isfinite().all(), "images are finite"
+    sized = op.apply(source, params, SIDE // 2).images.shape[-2:] == (SIDE // 2, SIDE // 2)
+    assert sized == getattr(op, "RESIZES", False), "RESIZES tells whether apply gives a view its size"
     assert view.images.min() >= -1e-6, "images stay above 0"
     assert view.images.max() <= 1 + 1e-6, "images stay below 1"
     again = op.apply(source, {key: value.clone() for key, value in params.items()}, None)
