@@ -102,7 +102,7 @@ def _difference(values: Sequence[float | None], others: Sequence[float | None]) 
 
 
 def _table(found: Sequence[Mapping[str, Any]], metric: str) -> list[list[str]]:
-    baselines = [str(one["trial"]) for one in found if one["enqueued"]]
+    baselines = [str(one["trial"]) for one in found if one["enqueued"] and len(found) > 1]
     rows = [[metric, "new seeds", "search", *(f"- trial {other}" for other in baselines), ""]]
     for one in found:
         scores, differences = one["metrics"][metric], one["differences"][metric]

@@ -1,20 +1,21 @@
-"""A whole sweep for two metrics with a confirmation, killed in a repeat and gone on with, and what MLflow has of it."""
+"""A sweep for two metrics with a confirmation, cut off in a repeat and gone on with, and what MLflow has of it."""
 
 import json
 from pathlib import Path
 
-import pytest
-
 from orchestrator.build import load_data
-from orchestrator.numbering import origin_and_place
+from orchestrator.numbering import origin_and_place, repeat_number
+from orchestrator.running import continuation
+from orchestrator.running.ledger import Ledger
+from orchestrator.running.study import StoredStudy
 from orchestrator.spec.config import resolve
+from orchestrator.spec.study_file import load_study
 from orchestrator.standings import leaders
 from orchestrator.tracking.client import connect
-from orchestrator.training import loop
+from orchestrator.training import checkpoint, export, loop
 from tests.orchestrator.command import Command
-from tests.orchestrator.tiny_run import Surroundings, timeless
+from tests.orchestrator.tiny_run import Killed, Surroundings, timeless
 
-pytestmark = pytest.mark.xdist_group("ray")
 TWO_GOALS = {
     "sweep.trials": 2,
     "sweep.metric": ["val_knn/1", "feature_std"],
@@ -29,10 +30,52 @@ TWO_GOALS = {
 }
 
 
-def test_killed_in_a_repeat_it_goes_on_and_names_a_front_and_its_confirmation(tmp_path: Path) -> None:
+FIRST_REPEAT = repeat_number(0, 1)
+
+
+class OnDisk:
+    """A `Context` as a worker's, without Ray: its first repeat is cut off after the first epoch."""
+
+    def __init__(self, ledger: Ledger, number: int) -> None:
+        self._ledger, self._number = ledger, number
+        self._folder = ledger.folder.trial(number).path
+
+    def report(self, metrics: dict[str, float]) -> None:
+        self._ledger.report(self._number, metrics)
+        if self._number == FIRST_REPEAT:
+            raise Killed
+
+    def save_checkpoint(self, state: dict) -> None:
+        checkpoint.write(self._folder, state)
+
+    def load_checkpoint(self) -> dict | None:
+        return checkpoint.read_latest(self._folder)
+
+    def export(self, encoder_state: dict, card: dict) -> None:
+        export.write(self._folder, encoder_state, card)
+
+
+def search_and_be_killed(command: Command) -> None:
+    """What a driver does until it is killed in the first repeat, without the seconds that Ray takes to start."""
+    study = load_study(command.working_folder / "study.yaml")
+    command.sweep.path.mkdir(parents=True)
+    continuation.enter(command.sweep, study)
+    store = StoredStudy(command.sweep.journal, study.sweep, space=study.space, epochs=study.run.training.epochs)
+    ledger = Ledger(command.sweep, store, sweep=study.sweep, resolved=study.trial)
+    data = load_data(study.run)
+    while (number := ledger.next()) is not None:
+        ledger.started(number)
+        try:
+            loop.train(resolve(command.sweep.trial(number).config()["run"]), data, OnDisk(ledger, number))
+        except Killed:
+            return
+        ledger.ended(number)
+
+
+def test_cut_off_in_a_repeat_it_goes_on_and_names_a_front_and_its_confirmation(tmp_path: Path) -> None:
     command = Command(tmp_path, TWO_GOALS)
-    command.start()
-    command.kill_when(lambda: any(trial.last_epoch() for trial in command.sweep.repeats()))
+    search_and_be_killed(command)
+    assert command.sweep.trial(FIRST_REPEAT).last_epoch() == 1
     searched = {trial.number: trial.result_file.stat().st_mtime_ns for trial in command.sweep.trials()}
     assert len(searched) == 2, "repeats begin when the search is over"
     code, output, errors = command.run()
