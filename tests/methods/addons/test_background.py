@@ -125,6 +125,14 @@ def test_negative_leaves_its_query_and_goes_on_as_the_key():
     assert len(rewritten("moco_v2", method={"symmetric": True}, kind="swap").views) == 4
 
 
+def test_negative_needs_no_other_background_behind_its_query():
+    plan = rewritten("moco_v2", kind="swap", p_query=0.0, p_key=0.0)
+    assert plan.pairs[0].negatives == ("first_negative",)
+    assert step(plan, "first").p == 0.0
+    views = views_of(plan, signed_bank(40))
+    assert views["first_negative"].params["foreground"]["paste"].any()
+
+
 def test_random_backgrounds_and_probability_0_make_no_negatives():
     for settings in ({"kind": "random", "p_negative": 0.9}, {"kind": "swap", "p_negative": 0.0}):
         assert set(rewritten("simclr", **settings).views) == {"first", "second"}
