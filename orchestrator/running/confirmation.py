@@ -44,8 +44,7 @@ def confirmation(ledger: Ledger, repeats: Repeats) -> Confirmation:
                 "differences": {
                     metric: {
                         str(other): _difference(values, measured[other][metric]).dump()
-                        for other in repeats.baselines
-                        if other != origin
+                        for other in _against(origin, repeats.baselines)
                     }
                     for metric, values in measured[origin].items()
                 },
@@ -62,15 +61,15 @@ def text(found: Confirmation, sweep: SweepConfig) -> str:
         f"Repeated with {seeds} on the same data: mean ± half of the 95 % interval (Student's t over seeds);",
         "differences are paired by seed, and the ± of one is the smallest that could have been seen",
     ]
-    for goal in sweep.goals:
-        lines += ["", columns(_table(found["settings"], goal.metric))]
+    for place, goal in enumerate(sweep.goals):
+        lines += ["", columns(_table(found["settings"], goal.metric, named=place == 0))]
     if len(sweep.goals) == 1 and found["settings"]:
         best, metric = found["settings"][0], sweep.goals[0].metric
         one = best["metrics"][metric]
         if one["search"] is not None:
             where = f"the best of {count(sweep.trials, 'trial')} on the search's seed: {metric} {number(one['search'])}"
             lines += ["", f"  trial {best['trial']} was {where}; on {seeds}: {_cell(one)}"]
-    compared = sum(len(others) for one in found["settings"] for others in one["differences"].values())
+    compared = sum(len(one["differences"][goal.metric]) for one in found["settings"] for goal in sweep.goals)
     if compared > 1:
         lines += ["", f"  of {compared} differences at 95 %, one in 20 would stand out by chance alone"]
     return "\n".join(lines)
@@ -83,6 +82,11 @@ def _metrics(ledger: Ledger, repeats: Repeats) -> list[str]:
         reports = ledger.trials[origin].reports
         names += [name for name in (reports[-1] if reports else ()) if f"{name}_se" in reports[-1]]
     return list(dict.fromkeys(names))
+
+
+def _against(origin: int, baselines: Sequence[int]) -> Sequence[int]:
+    """Every baseline; for one of them those before it, so that no pair comes twice."""
+    return baselines[: baselines.index(origin)] if origin in baselines else baselines
 
 
 def _measured(ledger: Ledger, repeats: Repeats, origin: int, metrics: Sequence[str]) -> _Measured:
@@ -101,19 +105,16 @@ def _difference(values: Sequence[float | None], others: Sequence[float | None]) 
     return estimate([one - other for one, other in pairs if one is not None and other is not None])
 
 
-def _table(found: Sequence[Mapping[str, Any]], metric: str) -> list[list[str]]:
-    baselines = [str(one["trial"]) for one in found if one["enqueued"] and len(found) > 1]
-    rows = [[metric, "new seeds", "search", *(f"- trial {other}" for other in baselines), ""]]
+def _table(found: Sequence[Mapping[str, Any]], metric: str, *, named: bool) -> list[list[str]]:
+    compared = dict.fromkeys(other for one in found for other in one["differences"][metric])
+    rows = [[metric, "new seeds", "search", *(f"- trial {other}" for other in compared), ""]]
     for one in found:
         scores, differences = one["metrics"][metric], one["differences"][metric]
         search = "-" if scores["search"] is None else number(scores["search"])
-        against = ["" if int(other) == one["trial"] else _cell(differences[other], signed=True) for other in baselines]
-        whole = len(scores["by_seed"]) == scores["n"]
-        fewer = "" if whole else f" (of {scores['n']})"
-        enqueued = "enqueued " if one["enqueued"] else ""
-        rows.append(
-            [f"trial {one['trial']}", _cell(scores) + fewer, search, *against, enqueued + settings(one["values"])]
-        )
+        against = [_cell(differences[other], signed=True) if other in differences else "" for other in compared]
+        fewer = "" if len(scores["by_seed"]) == scores["n"] else f" (of {scores['n']})"
+        told = ("enqueued " if one["enqueued"] else "") + settings(one["values"]) if named else ""
+        rows.append([f"trial {one['trial']}", _cell(scores) + fewer, search, *against, told])
     return rows
 
 
