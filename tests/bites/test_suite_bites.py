@@ -38,7 +38,7 @@ BUGS = {
         "tests/orchestrator/training/test_loop.py::test_reported_schedules_are_means_over_the_steps_of_the_epoch",
     ),
     "crop ratio": (
-        "augment/ops/crop.py",
+        "augment/boxes.py",
         "(3 / 4, 4 / 3)",
         "(1 / 2, 2.0)",
         "tests/augment/ops/test_crop.py::test_crop_boxes_stay_within_their_law",
