@@ -99,6 +99,7 @@ def score(name: str, seed: int, epochs: int, peer: bool, folder: Path) -> float:
             **SHARED,
             "seed": seed,
             "method": METHODS[name],
+            "optimizer": {**SHARED["optimizer"], "lr": 0.5},
             "training": {**SHARED["training"], "epochs": epochs},
             "evaluation": {"knn": {}},
         }
