@@ -22,6 +22,8 @@ PATIENCE = 150.0  # seconds; a loaded machine takes its time to start Ray
 class Command:
     """`python -m orchestrator.sweep` in a working folder of its own.
 
+    A test module that runs it belongs to the `xdist_group` "ray", for it wants every core.
+
     Args:
         folder: working folder; the study and everything that the sweep makes goes there.
         changes: to the tiny study.

@@ -3,6 +3,8 @@
 import json
 from pathlib import Path
 
+import pytest
+
 from orchestrator.build import load_data
 from orchestrator.numbering import origin_and_place, repeat_number
 from orchestrator.running import continuation
@@ -16,6 +18,7 @@ from orchestrator.training import checkpoint, export, loop
 from tests.orchestrator.command import Command
 from tests.orchestrator.tiny_run import Killed, Surroundings, timeless
 
+pytestmark = pytest.mark.xdist_group("ray")
 TWO_GOALS = {
     "sweep.trials": 2,
     "sweep.metric": ["val_knn/1", "feature_std"],
