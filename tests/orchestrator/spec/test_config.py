@@ -4,6 +4,7 @@ import pickle
 import pytest
 from pydantic import ValidationError
 
+from augment.ops import crop, flip
 from orchestrator.spec import yaml_file
 from orchestrator.spec.config import identity, resolve, with_values
 from orchestrator.spec.mistakes import ConfigError
@@ -18,10 +19,10 @@ def test_run_reads_each_section_by_its_own_config():
     run = resolve(RUN)
     assert type(run.method).__module__ == "methods.simclr"
     assert type(run.addons["msr"]).__module__ == "methods.addons.msr"
-    assert [type(op).__module__ for op in run.augment.recipes["weak"].values()] == [
-        "augment.ops.crop",
-        "augment.ops.flip",
-    ]
+    assert {name: type(op) for name, op in run.augment.recipes["weak"].items()} == {
+        "crop": crop.Config,
+        "flip": flip.Config,
+    }
     assert run.training.batch_size == 16
 
 
