@@ -8,7 +8,8 @@ import pytest
 from orchestrator.tracking.client import connect
 from tests.orchestrator.command import Command, descendants, living
 
-pytestmark = pytest.mark.xdist_group("ray")
+# One test starts the command up to four times; its own patience ends each of them.
+pytestmark = [pytest.mark.xdist_group("ray"), pytest.mark.timeout(900)]
 # One at a time and TPE, or any number at a time and random: then a sweep's trials are reproducible as a whole.
 SEQUENTIAL = {
     "sweep.trials": 3,
