@@ -12,7 +12,7 @@ from augment.config import Probability
 from augment.views import ViewSpec
 from methods.contract import Encoded, Encoder, Pair, Plan
 from methods.parts.heads import mlp
-from methods.parts.twin import Twin, cosine_momentum
+from methods.parts.twin import Twin, cosine_rate
 
 
 class Config(BaseConfig):
@@ -79,7 +79,7 @@ class Method(nn.Module):
 
     def after_step(self, progress: Float[Tensor, ""], keys: Mapping[str, Tensor]) -> None:
         """The twin follows with the momentum of the step to come."""
-        self.twin.follow(cosine_momentum(progress, self.momentum))
+        self.twin.follow(cosine_rate(progress, self.momentum))
 
     def parameter_groups(self) -> list[dict]:
         """All trained weights alike; the twin's are not trained."""

@@ -91,7 +91,7 @@ class Method(nn.Module):
 
     def after_step(self, progress: Float[Tensor, ""], keys: Mapping[str, Float[Tensor, "B P"]]) -> None:
         """The twin follows, and the queue takes the step's keys."""
-        self.twin.follow(torch.full_like(progress, self.momentum))
+        self.twin.follow(torch.full_like(progress, 1 - self.momentum))
         self.queue.enqueue(normalize(torch.cat(list(keys.values())), dim=1))
 
     def parameter_groups(self) -> list[dict]:

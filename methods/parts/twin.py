@@ -41,16 +41,17 @@ class Twin(nn.Module):
         torch._foreach_copy_(self._own_parameters(), self._online_parameters())
 
     @torch.no_grad()
-    def follow(self, momentum: Float[Tensor, ""]) -> None:
-        """Keep `momentum` of every parameter and take the rest from the online one; 1 changes no bit.
+    def follow(self, rate: Float[Tensor, ""]) -> None:
+        """Take `rate` of every online parameter and keep the rest of the own one; 0 changes no bit.
 
         Args:
-            momentum: in [0, 1], 0-d, on the parameters' device.
+            rate: 1 - momentum, in [0, 1], 0-d, on the parameters' device. Momenta end so near to 1 that float32 has no
+                digits left for what is missing.
         """
         own = self._own_parameters()
         # Three fused kernels: lerp has no fused form for a weight that stays on the device.
         steps = torch._foreach_sub(self._online_parameters(), own)
-        torch._foreach_mul_(steps, (1 - momentum).to(own[0].dtype))
+        torch._foreach_mul_(steps, rate.to(own[0].dtype))
         torch._foreach_add_(own, steps)
 
     def _own_parameters(self) -> list[Tensor]:
@@ -60,13 +61,13 @@ class Twin(nn.Module):
         return [parameter for network in self._online for parameter in network.parameters()]
 
 
-def cosine_momentum(progress: Float[Tensor, ""], base: float) -> Float[Tensor, ""]:
-    """The momentum of a twin that follows ever more slowly: from `base` at the start to exactly 1 at the end.
+def cosine_rate(progress: Float[Tensor, ""], momentum: float) -> Float[Tensor, ""]:
+    """The rate of a twin that follows ever more slowly: 1 - `momentum` at the start, falling along a half-cosine to 0.
 
     Args:
         progress: share of the budget done, in [0, 1].
-        base: momentum at progress 0.
+        momentum: at progress 0.
 
-    Source: BYOL, arXiv 2006.07733, 3.3.
+    Source: BYOL, arXiv 2006.07733, 3.3; (cos pi x + 1) / 2 as sin^2 (pi (1 - x) / 2), which keeps its digits near 0.
     """
-    return 1 - (1 - base) * (torch.cos(math.pi * progress) + 1) / 2
+    return (1 - momentum) * torch.sin(math.pi / 2 * (1 - progress)).square()

@@ -84,7 +84,7 @@ class Training:
         self._warmup_steps = round(run.optimizer.warmup_epochs * self.epoch_steps)
         self._require_steps()
         self._peak = optimizers.peak_rate(run.optimizer, run.training.batch_size)
-        self._progress = torch.arange(self.steps + 1, device=device) / self.steps
+        self._progress = torch.arange(self.steps + 1, dtype=torch.float64, device=device) / self.steps
         self._part_names: list[str] = []
         self._part_sums = torch.zeros(0, device=device)  # over the epoch so far, on the device
         self._stopwatch = Stopwatch(device)

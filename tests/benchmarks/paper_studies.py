@@ -33,7 +33,7 @@ from orchestrator.training import hardware, loop
 from tests.benchmarks.paired import difference
 
 Changes = dict[str, Any]
-RATES = (0.25, 0.5, 1.0)  # learning rates: the search that every arm is given
+GAP = "background_gap/1"
 COLOUR = "colour R2"
 
 SHARED: dict[str, Any] = {
@@ -63,12 +63,14 @@ class PaperStudy:
         arms: the add-ons of each; the first arm is what the others are compared with.
         metrics: to report; the first one chooses the learning rate.
         evaluation: beside the shared ones.
+        rates: learning rates, the search that every arm is given.
     """
 
     method: Changes
     arms: Mapping[str, Changes]
     metrics: Sequence[str]
     evaluation: Changes
+    rates: Sequence[float]
 
 
 STUDIES = {
@@ -81,6 +83,7 @@ STUDIES = {
         },
         ("val_knn/1", "linear_val/1"),
         {},
+        (0.5, 1.0),
     ),
     "augself": PaperStudy(
         {"name": "simsiam", "outputs": 512, "bottleneck": 128},
@@ -90,6 +93,7 @@ STUDIES = {
         },
         ("linear_val/1", "val_knn/1", COLOUR),
         {},
+        (0.25, 0.5, 1.0),
     ),
     "background": PaperStudy(
         {"name": "moco_v2", "momentum": 0.99, "queue_size": 4096},
@@ -98,8 +102,9 @@ STUDIES = {
             "BG_RM": {"background": {"kind": "remove", "p_query": 0.2, "p_key": 0.2, "p_negative": 0.2}},
             "BG_Swaps": {"background": {"kind": "swap", "p_query": 0.2, "p_key": 0.2, "p_negative": 0.2}},
         },
-        ("val_knn/1", "linear_val/1", "background_gap/1"),
+        ("val_knn/1", "linear_val/1", GAP, f"{GAP}/mixed_rand"),
         {"background_gap": {}},
+        (0.25, 0.5),
     ),
 }
 
@@ -108,7 +113,7 @@ def main() -> int:
     """Trains what is missing, then prints."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("claim", choices=list(STUDIES))
-    parser.add_argument("--epochs", type=int, default=6)
+    parser.add_argument("--epochs", type=int, default=16)
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--processes", type=int, default=2)
     parser.add_argument("--out", type=Path, default=Path("studies"))
@@ -122,12 +127,14 @@ def main() -> int:
             runs = [run_of(study, arm, rate, seed, options.epochs) for arm, rate, seed in settings]
             return pool.starmap(scores_of, [(run, folder) for run in runs], chunksize=1)
 
-        tried = [(arm, rate, 0) for arm in study.arms for rate in RATES]
+        tried = [(arm, rate, 0) for arm in study.arms for rate in study.rates]
         found = dict(zip(tried, scores(tried), strict=True))
-        chosen = {arm: max(RATES, key=lambda rate: found[arm, rate, 0][study.metrics[0]]) for arm in study.arms}
+        chosen = {arm: max(study.rates, key=lambda rate: found[arm, rate, 0][study.metrics[0]]) for arm in study.arms}
         seeds = range(1, options.seeds + 1)
         confirmed = scores([(arm, chosen[arm], seed) for arm in study.arms for seed in seeds])
-    print(f"{options.claim}: {options.epochs} epochs, {len(RATES)} learning rates per arm, seeds {list(seeds)}")
+    print(
+        f"{options.claim}: {options.epochs} epochs, learning rates {list(study.rates)} for each arm, seeds {list(seeds)}"
+    )
     print_arms(study, chosen, {arm: confirmed[i * len(seeds) :][: len(seeds)] for i, arm in enumerate(study.arms)})
     return 0
 

@@ -53,7 +53,8 @@ class BYOL(nn.Module):
         self.criterion = NegativeCosineSimilarity()
 
     def forward(self, first: Tensor, second: Tensor, step: int, steps: int) -> Tensor:
-        momentum = cosine_schedule(step, steps, self.momentum, 1)
+        # One step later than in lightly's examples: the sequence of MSR's code, which ours follows. Both end at 1.
+        momentum = cosine_schedule(step + 1, steps + 1, self.momentum, 1)
         update_momentum(nn.Sequential(self.encoder, self.projector), self.slow, m=momentum)
         online = [self.predictor(self.projector(self.encoder(view))) for view in (first, second)]
         with torch.no_grad():
@@ -81,7 +82,7 @@ class SwAV(nn.Module):
         super().__init__()
         self.encoder, self.projector = encoder, projector
         self.prototypes = SwaVPrototypes(prototypes.shape[1], len(prototypes))
-        self.prototypes.heads[0] = nn.Linear(prototypes.shape[1], len(prototypes), bias=False)
+        self.prototypes.heads[0] = nn.Linear(prototypes.shape[1], len(prototypes), bias=False, dtype=prototypes.dtype)
         self.prototypes.heads[0].weight.data.copy_(prototypes)
         self.criterion = SwaVLoss(temperature=temperature, sinkhorn_epsilon=epsilon)
 

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from methods.parts.twin import Twin, cosine_momentum
+from methods.parts.twin import Twin, cosine_rate
 from tests.methods import small
 
 
@@ -30,7 +30,7 @@ def test_follow_is_the_moving_average_of_parameters_only():
         for tensor in network.state_dict().values():
             tensor += 1
     before = {name: tensor.clone() for name, tensor in twin.networks.state_dict().items()}
-    twin.follow(small.at(0.75))
+    twin.follow(small.at(0.25))
     now = nn.Sequential(*networks).state_dict()
     for name, tensor in twin.networks.state_dict().items():
         buffer = "running" in name or "num_batches" in name
@@ -38,14 +38,14 @@ def test_follow_is_the_moving_average_of_parameters_only():
         torch.testing.assert_close(tensor, expected, rtol=1e-14, atol=1e-14)
 
 
-def test_follow_at_momentum_one_changes_no_bit():
+def test_follow_at_rate_zero_changes_no_bit():
     networks = online()
     twin = Twin(*networks)
     before = [parameter.clone() for parameter in twin.parameters()]
     for network in networks:
         for parameter in network.parameters():
             parameter.data.mul_(1.7)
-    twin.follow(cosine_momentum(small.at(1.0), 0.99))
+    twin.follow(cosine_rate(small.at(1.0), 0.99))
     assert all(torch.equal(x, y) for x, y in zip(before, twin.parameters(), strict=True))
 
 
@@ -68,13 +68,17 @@ def test_batch_norm_of_the_twin_counts_its_own_batches():
     assert encoder.bn1.num_batches_tracked == 0
 
 
-@pytest.mark.parametrize(("progress", "momentum"), [(0, 0.99), (0.25, 0.9914644661), (0.5, 0.995), (1, 1)])
-def test_momentum_rises_along_a_half_cosine(progress, momentum):
-    assert math.isclose(cosine_momentum(small.at(float(progress)), 0.99), momentum, rel_tol=1e-10)
+@pytest.mark.parametrize(("progress", "rate"), [(0, 0.01), (0.25, 0.0085355339059327), (0.5, 0.005), (1, 0)])
+def test_rate_falls_along_a_half_cosine(progress, rate):
+    assert math.isclose(cosine_rate(small.at(float(progress)), 0.99), rate, rel_tol=1e-10)
 
 
-def test_momentum_ends_at_exactly_one_in_float32():
-    assert cosine_momentum(torch.tensor(1.0), 0.99) == 1
+def test_rate_keeps_its_digits_to_the_end():
+    """Of 1 - momentum, taken after rounding to float32, nothing is left."""
+    left = 2.0**-12  # of the budget; exact in float32
+    expected = 0.01 * math.sin(math.pi / 2 * left) ** 2
+    assert math.isclose(cosine_rate(torch.tensor(1 - left), 0.99), expected, rel_tol=1e-6)
+    assert cosine_rate(torch.tensor(1.0), 0.99) == 0
 
 
 def test_moving_after_the_step_gives_the_sequence_of_moving_before_the_forward():
@@ -98,5 +102,5 @@ def test_moving_after_the_step_gives_the_sequence_of_moving_before_the_forward()
     for k in range(1, num_steps + 1):
         ours.append(copy.networks[0].weight.item())
         layer.weight.data.fill_(weight(k))
-        copy.follow(cosine_momentum(small.at((k + 1) / num_steps).clamp(max=1), 0.99))
+        copy.follow(cosine_rate(small.at((k + 1) / num_steps).clamp(max=1), 0.99))
     assert ours == pytest.approx(theirs, rel=1e-14)
