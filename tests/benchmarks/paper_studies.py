@@ -132,9 +132,7 @@ def main() -> int:
         chosen = {arm: max(study.rates, key=lambda rate: found[arm, rate, 0][study.metrics[0]]) for arm in study.arms}
         seeds = range(1, options.seeds + 1)
         confirmed = scores([(arm, chosen[arm], seed) for arm in study.arms for seed in seeds])
-    print(
-        f"{options.claim}: {options.epochs} epochs, learning rates {list(study.rates)} for each arm, seeds {list(seeds)}"
-    )
+    print(f"{options.claim}: {options.epochs} epochs, seeds {list(seeds)}; each arm tried learning rates {study.rates}")
     print_arms(study, chosen, {arm: confirmed[i * len(seeds) :][: len(seeds)] for i, arm in enumerate(study.arms)})
     return 0
 
