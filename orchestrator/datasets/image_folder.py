@@ -13,7 +13,6 @@ from pathlib import Path
 from orchestrator.datasets import own_images
 from orchestrator.datasets.decode_cache import Listing, Sample
 from orchestrator.errors import UserError
-from orchestrator.images import DatasetCard, ImageSet
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm", ".pgm")
 MASKS = "masks"
@@ -23,25 +22,6 @@ class Config(own_images.Settings):
     """Which images, and how they are decoded and split; see `own_images.Settings`."""
 
     name: str = "image_folder"
-
-
-def card(config: Config) -> DatasetCard:
-    """What the configured images are; decodes them if no earlier start has.
-
-    Raises:
-        UserError: if the images cannot be used as they are.
-    """
-    return own_images.card(config, listing)
-
-
-def load(config: Config, split: str) -> ImageSet:
-    """One split; see `own_images.load`.
-
-    Raises:
-        ValueError: if there is no such split.
-        UserError: if the images cannot be used as they are.
-    """
-    return own_images.load(config, split, listing)
 
 
 def listing(root: Path) -> Listing:
@@ -69,6 +49,10 @@ def listing(root: Path) -> Listing:
         state=[[name, *own_images.state_of(os.path.join(root, name))] for name in everything],
         samples=samples,
     )
+
+
+IMAGES = own_images.OwnImages(listing)
+card, load = IMAGES.card, IMAGES.load
 
 
 def _image_names(root: Path, folders: Mapping[str, Path]) -> dict[str, list[str]]:

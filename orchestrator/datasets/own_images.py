@@ -3,6 +3,7 @@
 import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import TypeVar
@@ -45,64 +46,66 @@ class Settings(BaseConfig):
     cache: Place = CACHE
     seed: int = Field(0, ge=0, lt=2**32)
 
-    def opened(self, lister: "Lister") -> Decoded:
-        """The decoded images.
-
-        Raises:
-            UserError: if they cannot be used as they are.
-        """
-        return _opened(lister, expanded(self.root), expanded(self.cache), self.size, self.max_bad_share)
-
 
 Lister = Callable[[Path], Listing]
 
 
-def card(config: Settings, lister: Lister) -> DatasetCard:
-    """What the configured images are; decodes them if no earlier start has.
+@dataclass(frozen=True)
+class OwnImages:
+    """Images in one kind of files, as a data set.
 
     Args:
-        config: names the images.
-        lister: looks at what lies in a place.
-
-    Raises:
-        UserError: if the images cannot be used as they are.
+        listing: looks at what lies in a place.
     """
-    opened = config.opened(lister)
-    train = opened.parts["train"]
-    held_out = 0 if "validation" in opened.parts else len(held_out_rows(train, config.validation_share, config.seed)[1])
-    return DatasetCard(
-        num_classes=opened.num_classes,
-        mean=_triple(opened.mean),
-        std=_triple(opened.std),
-        size=config.size,
-        train_size=train - held_out,
-        licence=LICENCE,
-        fingerprint=fingerprint(FORMAT, config.size, config.validation_share, config.seed, opened.content),
-        variants=(VARIANT,) if "test" in opened.parts else (),
-        bank_is_train=True,
-        has_masks=opened.masked,
-        remarks=_remarks(opened),
-    )
 
+    listing: Lister
 
-def load(config: Settings, split: str, lister: Lister) -> ImageSet:
-    """One split; `bank` is `train`, which has whatever labels there are.
+    def card(self, config: Settings) -> DatasetCard:
+        """What the configured images are; decodes them if no earlier start has.
 
-    Raises:
-        ValueError: if there is no such split.
-        UserError: if the images cannot be used as they are.
-    """
-    opened = config.opened(lister)
-    require_split(split, (VARIANT,) if "test" in opened.parts else ())
-    if split.startswith("test/"):
-        return opened.part("test")
-    if "validation" in opened.parts:
-        return opened.part("validation" if split == "validation" else "train")
-    images = opened.part("train")
-    kept, held_out = held_out_rows(len(images), config.validation_share, config.seed)
-    rows = held_out if split == "validation" else kept
-    labels, masks = (None if array is None else array[rows] for array in (images.labels, images.masks))
-    return ImageSet(images.images[rows], labels, masks)
+        Raises:
+            UserError: if the images cannot be used as they are.
+        """
+        opened = self._opened(config)
+        train = opened.parts["train"]
+        own_validation = "validation" in opened.parts
+        held_out = 0 if own_validation else len(held_out_rows(train, config.validation_share, config.seed)[1])
+        return DatasetCard(
+            num_classes=opened.num_classes,
+            mean=_triple(opened.mean),
+            std=_triple(opened.std),
+            size=config.size,
+            train_size=train - held_out,
+            licence=LICENCE,
+            fingerprint=fingerprint(FORMAT, config.size, config.validation_share, config.seed, opened.content),
+            variants=(VARIANT,) if "test" in opened.parts else (),
+            bank_is_train=True,
+            has_masks=opened.masked,
+            remarks=_remarks(opened),
+        )
+
+    def load(self, config: Settings, split: str) -> ImageSet:
+        """One split; `bank` is `train`, which has whatever labels there are.
+
+        Raises:
+            ValueError: if there is no such split.
+            UserError: if the images cannot be used as they are.
+        """
+        opened = self._opened(config)
+        require_split(split, (VARIANT,) if "test" in opened.parts else ())
+        if split.startswith("test/"):
+            return opened.part("test")
+        if "validation" in opened.parts:
+            return opened.part("validation" if split == "validation" else "train")
+        images = opened.part("train")
+        kept, held_out = held_out_rows(len(images), config.validation_share, config.seed)
+        rows = held_out if split == "validation" else kept
+        labels, masks = (None if array is None else array[rows] for array in (images.labels, images.masks))
+        return ImageSet(images.images[rows], labels, masks)
+
+    def _opened(self, config: Settings) -> Decoded:
+        place, cache = expanded(config.root), expanded(config.cache)
+        return _opened(self.listing, place, cache, config.size, config.max_bad_share)
 
 
 def class_numbers(

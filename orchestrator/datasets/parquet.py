@@ -18,7 +18,6 @@ from pyarrow import parquet
 from orchestrator.datasets import own_images
 from orchestrator.datasets.decode_cache import Listing, Sample
 from orchestrator.errors import UserError
-from orchestrator.images import DatasetCard, ImageSet
 
 BATCH = 256  # rows read at once, which bounds the memory
 
@@ -27,25 +26,6 @@ class Config(own_images.Settings):
     """Which images, and how they are decoded and split; see `own_images.Settings`."""
 
     name: str = "parquet"
-
-
-def card(config: Config) -> DatasetCard:
-    """What the configured images are; decodes them if no earlier start has.
-
-    Raises:
-        UserError: if the images cannot be used as they are.
-    """
-    return own_images.card(config, listing)
-
-
-def load(config: Config, split: str) -> ImageSet:
-    """One split; see `own_images.load`.
-
-    Raises:
-        ValueError: if there is no such split.
-        UserError: if the images cannot be used as they are.
-    """
-    return own_images.load(config, split, listing)
 
 
 def listing(root: Path) -> Listing:
@@ -76,6 +56,10 @@ def listing(root: Path) -> Listing:
         state=[[str(file.relative_to(root)), *own_images.state_of(file)] for file in every],
         samples=samples,
     )
+
+
+IMAGES = own_images.OwnImages(listing)
+card, load = IMAGES.card, IMAGES.load
 
 
 def _shards(root: Path) -> dict[str, list[Path]]:
