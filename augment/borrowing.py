@@ -28,7 +28,8 @@ class Geometry(base.Config):
 
 def arrangement(config: Geometry, shape: tuple[int, int], uniforms: Float[Tensor, "B slots"]) -> Params:
     """Draw a crop and a flip, `box` (B, 4) and `flipped` (B,), for views of a shape from `SLOTS` numbers in [0, 1)."""
-    return {"box": boxes.drawn(config.box, shape, uniforms), "flipped": uniforms[:, -1] < config.flip}
+    box, coin = uniforms[:, : boxes.SLOTS], uniforms[:, boxes.SLOTS]
+    return {"box": boxes.drawn(config.box, shape, box), "flipped": coin < config.flip}
 
 
 def other_place(

@@ -67,8 +67,9 @@ def drawn(config: Config, shape: tuple[int, int], uniforms: Float[Tensor, "B slo
     fallback_height, fallback_width = _largest(height, width, config.ratio)
     box_height = torch.where(found, heights.gather(1, first)[:, 0], fallback_height)
     box_width = torch.where(found, widths.gather(1, first)[:, 0], fallback_width)
-    top = torch.where(found, numbers[:, -2] * (height - box_height + 1), (height - fallback_height) // 2).floor()
-    left = torch.where(found, numbers[:, -1] * (width - box_width + 1), (width - fallback_width) // 2).floor()
+    down, along = numbers[:, 2 * TRIES], numbers[:, 2 * TRIES + 1]
+    top = torch.where(found, down * (height - box_height + 1), (height - fallback_height) // 2).floor()
+    left = torch.where(found, along * (width - box_width + 1), (width - fallback_width) // 2).floor()
     box = torch.stack((top / height, left / width, box_height / height, box_width / width), dim=1)
     return box.to(uniforms.dtype)
 

@@ -2,6 +2,7 @@ import pytest
 import torch
 
 from augment import borrowing
+from augment.boxes import Config as Box
 from augment.views import Batch
 from tests.augment.banks import signed_bank
 
@@ -48,6 +49,15 @@ def test_images_that_cannot_lend_are_never_taken():
         assert taken <= {1, 2, 4} - {row}
         assert len(taken) == 2
     assert borrowing.lends(bank, torch.arange(6)).tolist() == [False, True, True, False, True, False]
+
+
+def test_places_and_flips_are_drawn_apart():
+    """Else every borrowed object would lean to one side, and give the negatives away."""
+    uniforms = torch.rand(4000, borrowing.SLOTS, generator=torch.Generator().manual_seed(0))
+    params = borrowing.arrangement(borrowing.Geometry(box=Box(scale=(0.2, 0.5))), (32, 32), uniforms)
+    middles = params["box"][:, :2] + params["box"][:, 2:] / 2
+    drawn = torch.cat([middles, params["flipped"][:, None].float()], dim=1)
+    assert torch.corrcoef(drawn.T).fill_diagonal_(0).abs().max() < 0.06  # four standard errors
 
 
 def test_arrangement_is_drawn_like_the_ops_and_fits_the_borrower():
