@@ -57,6 +57,8 @@ class Plan:
         recipes: the steps that views name, by recipe: the user's, which a method leaves to whoever builds the run, and
             add-ons' own (`<add-on>/<recipe>`).
         contrastive: whether queries are told apart from other images, so that a pair may have further negatives.
+        queued: whether queries are told apart from keys of past batches too, so that `after_step` may be given more.
+        enqueue_negatives: whether it is given the further negatives beside the pairs' own keys.
         separation: how foreground and background are taken apart where a step needs it.
     """
 
@@ -66,6 +68,8 @@ class Plan:
     measures: Mapping[str, Measure] = field(default_factory=dict)
     recipes: Mapping[str, Sequence[Step]] = field(default_factory=dict)
     contrastive: bool = False
+    queued: bool = False
+    enqueue_negatives: bool = False
     separation: Separation = field(default_factory=Separation)
 
 
@@ -91,8 +95,9 @@ class Losses:
     Args:
         total: the scalar to differentiate.
         parts: detached 0-d tensors to log, by name.
-        keys: what a queue may store of the pairs' key views, detached, for `after_step`: the keys that the method made,
-            or where they are codes, which age with what they were scored against, the projections behind them.
+        keys: what a queue may store of the pairs' key views (and further negatives where the plan says so), detached,
+            for `after_step`: the keys that the method made, or where they are codes, which age with what they were
+            scored against, the projections behind them.
     """
 
     total: Float[Tensor, ""]

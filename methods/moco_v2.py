@@ -44,7 +44,8 @@ class Method(nn.Module):
     """The first view finds the second, and where symmetric also the other way round; directions are summed.
 
     The queue takes the keys of the views that pairs compare with, once the step is done: a query never meets its own
-    key among the negatives. Keys that an add-on brings as matched negatives or as predictions are not stored.
+    key among the negatives. Keys that an add-on brings as matched negatives are stored where it says so, and those that
+    it brings as predictions never.
 
     Source: arXiv 2003.04297, on arXiv 1911.05722. Temperature, momentum and one direction as published; the queue of
         4096 is that of the authors' demonstration on CIFAR-10, which is also symmetric (ImageNet and AugSelf's STL-10:
@@ -68,7 +69,7 @@ class Method(nn.Module):
         view = ViewSpec(recipe=("weak", "aggressive"))
         pairs = [Pair("first", "second", key_from="target"), Pair("second", "first", key_from="target")]
         pairs = pairs if self.symmetric else pairs[:1]
-        return Plan(views={"first": view, "second": view}, pairs=pairs, contrastive=True)
+        return Plan(views={"first": view, "second": view}, pairs=pairs, contrastive=True, queued=True)
 
     def encode(self, images: Float[Tensor, "B 3 S S"]) -> Encoded:
         """Features and projections of one view; there is no predictor."""

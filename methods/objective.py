@@ -89,6 +89,8 @@ class Objective(nn.Module):
             total = torch.stack(terms).sum()
         own = {pair.key: keys[pair.key_from, pair.key] for pair in self.plan.pairs if pair.key_from in _OWN_KEYS}
         own |= {pair.key: online[pair.key].projection for pair in self.plan.pairs if pair.key_from == "codes"}
+        if self.plan.enqueue_negatives:
+            own |= {view: keys[pair.key_from, view] for pair in self.plan.pairs for view in pair.negatives}
         return Losses(total, parts, {view: key.detach() for view, key in own.items()})
 
     def after_step(self, progress: Float[Tensor, ""], keys: Mapping[str, Tensor]) -> None:

@@ -12,13 +12,14 @@ from torch import Tensor
 from augment.borrowing import Geometry, visible
 from augment.config import Config as BaseConfig
 from augment.config import Probability
-from augment.ops import background, crop, flip, foreground
+from augment.ops import background, blur, color_jitter, crop, flip, foreground, grayscale, solarize
 from augment.separation import Config as Separation
 from augment.views import Step, View, ViewSpec
 from methods.contract import Measure, Plan
 
 Side = Literal["query", "key"]
 
+_PHOTOMETRIC = (blur, color_jitter, grayscale, solarize)
 # What a recipe without crop or flip does.
 _WHOLE, _NEVER = crop.Config(scale=(1.0, 1.0), ratio=(1.0, 1.0)), flip.Config(p=0.0)
 
@@ -35,14 +36,18 @@ class Config(BaseConfig):
         p_negative: probability that the further negative of a query is matched: another image's foreground before the
             query's background; otherwise it is that other image as it is. 0 makes none. Only with `remove` and `swap`.
         negative: how it is matched, see `augment/ops/foreground.py`.
+        enqueue: whether a method's queue takes matched negatives too, so that later queries are told apart from them;
+            otherwise one is a negative of its own query alone.
+        order: `after_crop`: foreground and background are cropped and flipped apart; `before_crop`: together, as one
+            image, of which the area law then judges the whole, and nothing is counted as left alone.
         colour: only with `remove`: the data set's `mean` (0 after normalisation), `grey` or `black`.
         shared_coin: whether the views of an image toss one coin together, or each its own.
         small_views: whether views smaller than the largest ones get other backgrounds too.
         separation: how masks are read and backgrounds completed.
 
     Source: arXiv 2103.12719: 0.1 to 0.3 is a good probability, and always is harmful; which one for which view is not
-        known, nor are colour, coins, the negative's formula and what is done with SwAV's small views. A negative is
-        one more for its own query, and no queue takes it.
+        known, nor are colour, coins, order, the negative's formula, whether it is enqueued, and what is done with
+        SwAV's small views.
     """
 
     kind: Literal["remove", "random", "swap"] = "random"
@@ -50,6 +55,8 @@ class Config(BaseConfig):
     p_key: Probability = 0.2
     p_negative: Probability = 0.2
     negative: Literal["paste", "fill"] = "paste"
+    enqueue: bool = False
+    order: Literal["after_crop", "before_crop"] = "after_crop"
     colour: Literal["mean", "grey", "black"] = "mean"
     shared_coin: bool = False
     small_views: bool = False
@@ -59,10 +66,10 @@ class Config(BaseConfig):
 def rewrite(plan: Plan, config: Config) -> Plan:
     """Put other backgrounds into every view made from a source image, and matched negatives beside every query.
 
-    A background comes after what moves the image and before the recipe `aggressive`, whose colours then fall on both
-    alike. Views that start from another one share its background, so with `msr` an aggressive view has its weak
-    parent's, and the order in which the two add-ons are listed is of no influence. What is borrowed is cropped and
-    flipped by the same settings as the view itself.
+    A background comes after what moves the image (or first of all) and before the recipe `aggressive`, whose colours
+    then fall on both alike. Views that start from another one share its background, so with `msr` an aggressive view
+    has its weak parent's, and the order in which the two add-ons are listed is of no influence. What is borrowed is
+    cropped and flipped by the same settings as the view itself, or with it.
 
     A matched negative leaves its query's view behind the background and goes on as the pair's key does, with draws of
     its own; its key is made as the pair's is.
@@ -76,7 +83,8 @@ def rewrite(plan: Plan, config: Config) -> Plan:
         the share of views whose foreground is too small or too large for a change as `background/left_alone`.
 
     Raises:
-        ValueError: if negatives are wanted of a method that has none.
+        ValueError: if negatives are wanted of a method that has none, or in a queue that it does not have; or if
+            colours change before the background does, and would tell what has been pasted.
 
     Source: arXiv 2103.12719; the ops' docstrings tell what is not known of it.
     """
@@ -86,20 +94,39 @@ def rewrite(plan: Plan, config: Config) -> Plan:
             "background's matched negatives need a method that compares with other images, and this one does not: set "
             "addons.background.p_negative to 0, or kind to random"
         )
+    if matched and config.enqueue and not plan.queued:
+        raise ValueError(
+            "addons.background.enqueue = true needs a method with a queue of keys, as moco_v2, and this one has none: "
+            "set it to false"
+        )
     needed = {_root(pair.query, plan) for pair in plan.pairs} if matched else set()
+    _require_colours_later(plan, config)
     chances = {"query": config.p_query, "key": config.p_key}
     shown = {name: chances[side] for name, side in _sides(plan, config).items() if chances[side] > 0 or name in needed}
-    views = {name: _with_step(name, spec) if name in shown else spec for name, spec in plan.views.items()}
-    recipes = {_recipe(name): [_behind(config, p, _geometry(name, plan))] for name, p in shown.items()}
-    measures = {"background/left_alone": _left_alone(list(shown), config.separation.area)} if shown else {}
+    views = {name: _with_step(name, spec, config) if name in shown else spec for name, spec in plan.views.items()}
+    recipes = {_recipe(name): [_behind(config, p, _geometry(name, plan, config))] for name, p in shown.items()}
+    counted = shown and config.order == "after_crop"  # a finished view has no whole mask to tell from
+    measures = {"background/left_alone": _left_alone(list(shown), config.separation.area)} if counted else {}
     changed = replace(
         plan,
         views=views,
         recipes={**plan.recipes, **recipes},
         measures={**plan.measures, **measures},
         separation=config.separation,
+        enqueue_negatives=matched and config.enqueue,
     )
     return _with_negatives(changed, config, needed & shown.keys())
+
+
+def _require_colours_later(plan: Plan, config: Config) -> None:
+    for spec in plan.views.values():
+        for recipe in spec.recipe[: _place(spec.recipe, config)] if spec.parent is None else ():
+            early = [step.name for step in plan.recipes.get(recipe, ()) if step.op in _PHOTOMETRIC]
+            if early:
+                raise ValueError(
+                    f"addons.background comes before colours change, and recipe {recipe} has {early[0]}: move it to "
+                    "the recipe aggressive, or set addons.background.order to before_crop"
+                )
 
 
 def _root(view: str, plan: Plan) -> str:
@@ -124,18 +151,22 @@ def _recipe(view: str) -> str:
     return f"background/{view}"
 
 
-def _place(recipe: Sequence[str]) -> int:
+def _place(recipe: Sequence[str], config: Config) -> int:
     """Where in a view's recipes another background belongs."""
+    if config.order == "before_crop":
+        return 0
     return recipe.index("aggressive") if "aggressive" in recipe else len(recipe)
 
 
-def _with_step(name: str, spec: ViewSpec) -> ViewSpec:
-    place = _place(spec.recipe)
+def _with_step(name: str, spec: ViewSpec, config: Config) -> ViewSpec:
+    place = _place(spec.recipe, config)
     return replace(spec, recipe=(*spec.recipe[:place], _recipe(name), *spec.recipe[place:]))
 
 
-def _geometry(view: str, plan: Plan) -> Geometry:
-    """How the view itself is cropped and flipped."""
+def _geometry(view: str, plan: Plan, config: Config) -> Geometry:
+    """How what is borrowed is cropped and flipped: as the view itself, unless that comes later and to both."""
+    if config.order == "before_crop":
+        return Geometry(box=_WHOLE, flip=0.0)
     steps = {step.name: step.config for recipe in plan.views[view].recipe for step in plan.recipes.get(recipe, ())}
     box, mirror = steps.get("crop", _WHOLE), steps.get("flip", _NEVER)
     assert isinstance(box, crop.Config)
@@ -153,7 +184,7 @@ def _behind(config: Config, p: float, donor: Geometry) -> Step:
 def _left_alone(names: Sequence[str], area: tuple[float, float]) -> Measure:
     def measure(views: Mapping[str, View]) -> Tensor:
         masks = torch.cat([mask for name in names if (mask := views[name].masks) is not None])
-        return 1 - visible(masks, masks.new_tensor(area).expand(len(masks), 2)).float().mean()
+        return 1 - visible(masks, *area).float().mean()
 
     return measure
 
@@ -164,7 +195,7 @@ def _with_negatives(plan: Plan, config: Config, queries: Collection[str]) -> Pla
     for pair in plan.pairs:
         query = _root(pair.query, plan)
         if query in queries:
-            negative = _like(pair.key, query, plan, views)
+            negative = _like(pair.key, query, plan, views, config)
             pair = replace(pair, negatives=(*pair.negatives, negative))
         pairs.append(pair)
     recipes = {}
@@ -173,7 +204,7 @@ def _with_negatives(plan: Plan, config: Config, queries: Collection[str]) -> Pla
             matched=config.p_negative,
             cut=config.negative,
             area=config.separation.area,
-            donor=_geometry(query, plan),
+            donor=_geometry(query, plan, config),
         )
         recipes[_recipe(_negative(query))] = [Step("foreground", foreground, settings)]
     return replace(plan, views=views, pairs=pairs, recipes={**plan.recipes, **recipes})
@@ -183,15 +214,17 @@ def _negative(query: str) -> str:
     return f"{query}_negative"
 
 
-def _like(key: str, query: str, plan: Plan, views: dict[str, ViewSpec]) -> str:
+def _like(key: str, query: str, plan: Plan, views: dict[str, ViewSpec], config: Config) -> str:
     """Adds to `views` a negative for a query that is made as a key is, and gives its name."""
     spec = plan.views[key]
     if spec.parent is None:
         name = _negative(query)
-        recipe = (_recipe(name), *spec.recipe[_place(spec.recipe) :])
+        own = _recipe(key)
+        place = spec.recipe.index(own) + 1 if own in spec.recipe else _place(spec.recipe, config)
+        recipe = (_recipe(name), *spec.recipe[place:])
         views[name] = ViewSpec(recipe, parent=query, size=plan.views[query].size, after=_recipe(query))
         return name
-    parent = _like(spec.parent, query, plan, views)
+    parent = _like(spec.parent, query, plan, views, config)
     name = parent + key.removeprefix(spec.parent)
     views[name] = replace(spec, parent=parent)
     return name

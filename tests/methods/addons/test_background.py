@@ -1,3 +1,4 @@
+import importlib
 from dataclasses import replace
 
 import pytest
@@ -15,6 +16,7 @@ from methods.encoders import resnet
 from methods.objective import Objective
 from tests.augment.banks import batch_of, signed_bank
 from tests.methods import small
+from tests.methods.unread import without_values
 
 BOX = Box(scale=(0.3, 0.9))
 RECIPES = {
@@ -39,6 +41,11 @@ def plan_of(name, **settings):
         method = METHODS[name].Method(METHODS[name].Config(**settings), resnet.build(small.ENCODER))
     plan = method.plan()
     return replace(plan, recipes=RECIPES)
+
+
+def colour_step(op):
+    module = importlib.import_module(f"augment.ops.{op}")
+    return Step(op, module, module.Config())
 
 
 def rewritten(name, *, method=None, **settings):
@@ -97,6 +104,35 @@ def test_what_is_borrowed_is_cropped_and_flipped_as_the_view():
     bare = Plan({"v": ViewSpec(("aggressive",))}, [Pair("v", "v")], recipes=RECIPES)
     still = step(background.rewrite(bare, background.Config()), "v").donor
     assert (still.box.scale, still.flip) == ((1.0, 1.0), 0.0)
+
+
+@pytest.mark.parametrize("name", ["simclr", "moco_v2"])
+def test_background_before_the_crop_is_cropped_with_its_foreground(name):
+    plan = rewritten(name, kind="swap", order="before_crop", p_query=0.5)
+    assert plan.views["first"].recipe == ("background/first", "weak", "aggressive")
+    assert plan.views["first_negative"] == ViewSpec(
+        ("background/first_negative", "weak", "aggressive"), parent="first", after="background/first"
+    )
+    assert plan.measures == {}
+    still = replace(plan, recipes={**plan.recipes, "aggressive": []})
+    bank = signed_bank(40)
+    views = views_of(still, bank)
+    params = views["first"].params
+    assert params["background"]["drawn"].any()
+    for view in ("first", "first_negative"):
+        box = views[view].params["crop"]["box"]
+        assert not torch.equal(box, views["second"].params["crop"]["box"])
+        donor = views[view].params["background" if view == "first" else "foreground"]["box"]
+        assert torch.equal(donor, torch.tensor([[0.0, 0.0, 1.0, 1.0]]).expand(40, 4))
+
+
+@pytest.mark.parametrize("op", ["blur", "color_jitter", "grayscale", "solarize"])
+def test_colours_before_the_background_are_refused(op):
+    early = [*RECIPES["weak"], colour_step(op)]
+    plan = replace(plan_of("simclr"), recipes={**RECIPES, "weak": early})
+    with pytest.raises(ValueError, match=f"recipe weak has {op}: move it to the recipe aggressive"):
+        background.rewrite(plan, background.Config())
+    assert background.rewrite(plan, background.Config(order="before_crop")).measures == {}
 
 
 def test_kinds_and_settings_reach_the_ops():
@@ -240,6 +276,20 @@ def test_moco_negative_is_a_key_of_the_twin_that_no_queue_takes():
     assert list(losses.keys) == ["second"]
 
 
+def test_queue_takes_negatives_where_wished():
+    method = small.moco_method()
+    plan = background.rewrite(method.plan(), background.Config(kind="swap", enqueue=True))
+    views = small.views_of(plan)
+    objective = Objective(method, replace(plan, measures={}), {})
+    losses = objective(views, None, small.at(0.5))
+    assert list(losses.keys) == ["second", "first_negative"]
+    objective.after_step(small.at(0.6), losses.keys)
+    expected = [normalize(losses.keys[name], dim=1) for name in ("second", "first_negative")]
+    assert torch.equal(method.queue.rows[: 2 * len(expected[0])], torch.cat(expected))
+    with pytest.raises(ValueError, match="enqueue = true needs a method with a queue"):
+        rewritten("simclr", kind="swap", enqueue=True)
+
+
 @pytest.mark.parametrize(("name", "reached"), [("simclr", True), ("moco_v2", False)])
 def test_gradient_reaches_a_negative_where_it_reaches_keys(name, reached):
     method, plan, views = contrast(name)
@@ -247,3 +297,16 @@ def test_gradient_reaches_a_negative_where_it_reaches_keys(name, reached):
     views["first_negative"] = View(pixels)
     Objective(method, plan, {})(views, None, small.at(0.5)).total.backward()
     assert (pixels.grad is not None) == reached
+
+
+@pytest.mark.parametrize("make", [small.simclr_method, small.moco_method])
+@pytest.mark.parametrize("kind", ["remove", "swap"])
+def test_a_step_never_waits_for_the_device(kind, make):
+    method = make().float()
+    objective = Objective(method, background.rewrite(method.plan(), background.Config(kind=kind)), {})
+    with without_values():
+        images, masks, progress = torch.empty(4, 3, 8, 8), torch.empty(4, 1, 8, 8), torch.empty(())
+        result = objective({name: View(images, masks=masks) for name in objective.plan.views}, None, progress)
+        result.total.backward()
+        objective.after_step(progress, result.keys)
+    assert "background/left_alone" in result.parts
