@@ -61,10 +61,12 @@ def lends(bank: Bank, rows: Int64[Tensor, "B"]) -> Bool[Tensor, "B"]:
     return bank.donors[bank.places[rows]] == rows
 
 
-def visible(masks: Float[Tensor, "B 1 H W"], area: Float[Tensor, "B 2"]) -> Bool[Tensor, "B"]:
-    """Whether the share of foreground in a view lies in the closed interval `area` of that view."""
+def visible(
+    masks: Float[Tensor, "B 1 H W"], smallest: Float[Tensor, "B"] | float, largest: Float[Tensor, "B"] | float
+) -> Bool[Tensor, "B"]:
+    """Whether the share of foreground in a view lies in a closed interval: of that view, or the same for all."""
     share = masks.mean((1, 2, 3))
-    return (share >= area[:, 0]) & (share <= area[:, 1])
+    return (share >= smallest) & (share <= largest)
 
 
 def fetched(planes: UInt8[Tensor, "N C H W"], rows: Int64[Tensor, "B"]) -> Float[Tensor, "B C H W"]:

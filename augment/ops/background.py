@@ -86,7 +86,7 @@ def apply(batch: Batch, params: Params, size: int | None = None) -> Batch:
     """
     if batch.masks is None:
         raise ValueError("background needs masks, and the batch has none: take a data set that has them")
-    applied = params["drawn"] & visible(batch.masks, params["area"])
+    applied = params["drawn"] & visible(batch.masks, *params["area"].unbind(1))
     if "donor" in params:
         plates, lenders = _borrowed(batch, params)
     else:

@@ -97,7 +97,7 @@ def apply(batch: Batch, params: Params, size: int | None = None) -> Batch:
         drawn, masks, behind = params["paste"] & known, other.masks, batch.backgrounds
     if masks is None or behind is None:
         raise ValueError("foreground needs masks and backgrounds, and the batch lacks one: take them from the bank")
-    matched = drawn & visible(masks, params["area"])
+    matched = drawn & visible(masks, *params["area"].unbind(1))
     return replace(
         batch,
         images=chosen(matched, torch.lerp(behind, other.images, masks), other.images),
