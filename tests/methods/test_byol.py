@@ -1,12 +1,15 @@
+import copy
 import math
 
 import pytest
 import torch
+from lightly.loss import NegativeCosineSimilarity
 
 from augment import draws
 from methods import byol
 from methods.objective import Objective
 from tests.methods import small
+from tests.methods.random_cases import SEEDS, drawn
 
 
 def oracle(query: torch.Tensor, key: torch.Tensor) -> float:
@@ -17,9 +20,10 @@ def oracle(query: torch.Tensor, key: torch.Tensor) -> float:
     return total / len(query)
 
 
-@pytest.mark.parametrize(("batch", "dim"), [(1, 2), (5, 3), (16, 128)])
-def test_cosine_distance_is_the_papers_squared_distance(batch, dim):
-    q, k = (5 * draws.normal(2, name, (batch, dim)).double() for name in "qk")
+@pytest.mark.parametrize("seed", SEEDS)
+def test_cosine_distance_is_the_papers_squared_distance(seed):
+    shape = drawn(seed, batch=(1, 32), dim=(1, 128)).values()
+    q, k = (5 * draws.normal(seed, name, tuple(shape)).double() for name in "qk")
     assert float(byol.cosine_distance(q, k)) == pytest.approx(oracle(q, k), rel=1e-12)
 
 
@@ -37,6 +41,27 @@ def test_objective_is_the_sum_of_both_directions():
     targets = [method.encode_target(views[name].images).projection for name in ("first", "second")]
     expected = oracle(predictions[0], targets[1]) + oracle(predictions[1], targets[0])
     assert objective(views, None, small.at(0.1)).total.item() == pytest.approx(expected, rel=1e-12)
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_objective_is_lightlys_with_its_gradient(seed):
+    """Its loss is minus the cosine, so each direction is 2 + 2 times that."""
+    batch, hidden, outputs = drawn(seed, batch=(2, 16), hidden=(1, 32), outputs=(2, 24)).values()
+    method = small.perturbed_twin(small.byol_method(seed, hidden=hidden, outputs=outputs))
+    networks, views = copy.deepcopy(method), small.views_of(method.plan(), batch, seed=seed)
+    theirs = torch.zeros((), dtype=torch.float64)
+    for query, key in (("first", "second"), ("second", "first")):
+        prediction = networks.predictor(networks.projector(networks.encoder(views[query].images)))
+        with torch.no_grad():
+            _, target = networks.twin(views[key].images)
+        theirs = theirs + 2 + 2 * NegativeCosineSimilarity()(prediction, target)
+    ours = Objective(method, method.plan(), {})(views, None, small.at(0.1)).total
+    torch.testing.assert_close(ours, theirs, rtol=1e-12, atol=1e-14)
+    ours.backward()
+    theirs.backward()
+    expected = small.gradients(networks)
+    for name, gradient in small.gradients(method).items():
+        torch.testing.assert_close(gradient, expected[name], rtol=1e-9, atol=1e-13)
 
 
 def test_every_online_weight_gets_gradient_and_no_twin_weight():
