@@ -12,13 +12,19 @@ from methods.addons import msr
 from methods.contract import Pair, Plan
 from methods.objective import Objective
 from tests.methods import small
-
-# Images in the batch, rows of the queue, dimensions, temperature.
-CASES = [(1, 1, 2, 0.2), (5, 3, 4, 0.07), (9, 40, 16, 0.5), (16, 7, 128, 1.0)]
+from tests.methods.random_cases import SEEDS, drawn
 
 
-def numbers(name: str, *shape: int) -> torch.Tensor:
-    return 3 * draws.normal(1, name, shape).double()
+def numbers(name: str, *shape: int, seed: int = 1) -> torch.Tensor:
+    return 3 * draws.normal(seed, name, shape).double()
+
+
+def a_case(seed: int, names: str) -> tuple[list[torch.Tensor], torch.Tensor, float]:
+    """Projections, one of each name, a queue and a temperature."""
+    ranges = {"batch": (1, 24), "size": (1, 64), "dim": (2, 64), "temperature": (0.02, 2.0)}
+    batch, size, dim, temperature = drawn(seed, **ranges).values()
+    projections = [numbers(name, batch, dim, seed=seed) for name in names]
+    return projections, normalize(numbers("queue", size, dim, seed=seed)), temperature
 
 
 def cosine(u: list[float], v: list[float]) -> float:
@@ -34,30 +40,30 @@ def paper(query: torch.Tensor, key: torch.Tensor, others: list[list[list[float]]
     return total / len(query)
 
 
-@pytest.mark.parametrize(("batch", "size", "dim", "temperature"), CASES)
-def test_loss_is_the_papers(batch, size, dim, temperature):
-    q, k, queue = numbers("q", batch, dim), numbers("k", batch, dim), normalize(numbers("queue", size, dim))
+@pytest.mark.parametrize("seed", SEEDS)
+def test_loss_is_the_papers(seed):
+    (q, k), queue, temperature = a_case(seed, "qk")
     ours = moco_v2.info_nce(q, k, queue, temperature=temperature)
-    assert float(ours) == pytest.approx(paper(q, k, [queue.tolist()] * batch, temperature), rel=1e-12)
+    assert float(ours) == pytest.approx(paper(q, k, [queue.tolist()] * len(q), temperature), rel=1e-12)
 
 
-@pytest.mark.parametrize(("batch", "size", "dim", "temperature"), CASES)
-def test_loss_is_lightlys_with_its_gradient(batch, size, dim, temperature):
-    q, k = numbers("q", batch, dim).requires_grad_(), numbers("k", batch, dim)
-    theirs = NTXentLoss(temperature=temperature, memory_bank_size=(size, dim))
-    theirs.memory_bank.bank = normalize(numbers("queue", size, dim))
-    queue = theirs.memory_bank.bank.clone()
+@pytest.mark.parametrize("seed", SEEDS)
+def test_loss_is_lightlys_with_its_gradient(seed):
+    (q, k), queue, temperature = a_case(seed, "qk")
+    q.requires_grad_()
+    theirs = NTXentLoss(temperature=temperature, memory_bank_size=tuple(queue.shape))
+    theirs.memory_bank.bank = queue.clone()
     losses = [moco_v2.info_nce(q, k, queue, temperature=temperature), theirs(q, k)]
     torch.testing.assert_close(*losses, rtol=1e-12, atol=1e-14)
     torch.testing.assert_close(*(torch.autograd.grad(loss, q)[0] for loss in losses), rtol=1e-9, atol=1e-13)
 
 
-def test_matched_negatives_are_one_more_logit_for_their_own_query():
-    q, k, first, second = (numbers(name, 5, 4) for name in ("q", "k", "m", "n"))
-    queue = normalize(numbers("queue", 6, 4))
+@pytest.mark.parametrize("seed", SEEDS)
+def test_matched_negatives_are_one_more_logit_for_their_own_query(seed):
+    (q, k, first, second), queue, temperature = a_case(seed, "qkmn")
     others = [[*queue.tolist(), one, two] for one, two in zip(first.tolist(), second.tolist(), strict=True)]
-    ours = moco_v2.info_nce(q, k, queue, temperature=0.3, matched=[first, second])
-    assert float(ours) == pytest.approx(paper(q, k, others, 0.3), rel=1e-12)
+    ours = moco_v2.info_nce(q, k, queue, temperature=temperature, matched=[first, second])
+    assert float(ours) == pytest.approx(paper(q, k, others, temperature), rel=1e-12)
 
 
 def test_plan_is_one_direction_or_both():

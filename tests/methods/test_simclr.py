@@ -8,12 +8,13 @@ from augment import draws
 from methods import simclr
 from methods.objective import Objective
 from tests.methods import small
+from tests.methods.random_cases import SEEDS, drawn
 
-CASES = [(2, 3, 0.1), (5, 4, 0.2), (9, 16, 0.5), (16, 7, 1.0), (33, 128, 0.07)]
 
-
-def projections(batch: int, dim: int, name: str) -> torch.Tensor:
-    return 3 * draws.normal(1, name, (batch, dim)).double()
+def a_case(seed: int, names: str) -> tuple[list[torch.Tensor], float]:
+    """Projections, one of each name, and a temperature."""
+    batch, dim, temperature = drawn(seed, batch=(2, 32), dim=(2, 64), temperature=(0.02, 2.0)).values()
+    return [3 * draws.normal(seed, name, (batch, dim)).double() for name in names], temperature
 
 
 def cosine(u: list[float], v: list[float]) -> float:
@@ -31,16 +32,17 @@ def paper(first: torch.Tensor, second: torch.Tensor, temperature: float) -> floa
     return sum(loss(k, k + 1) + loss(k + 1, k) for k in range(0, len(z), 2)) / len(z)
 
 
-@pytest.mark.parametrize(("batch", "dim", "temperature"), CASES)
-def test_mean_of_both_directions_is_the_papers_loss(batch, dim, temperature):
-    a, b = projections(batch, dim, "a"), projections(batch, dim, "b")
+@pytest.mark.parametrize("seed", SEEDS)
+def test_mean_of_both_directions_is_the_papers_loss(seed):
+    (a, b), temperature = a_case(seed, "ab")
     both = [simclr.nt_xent(a, b, temperature=temperature), simclr.nt_xent(b, a, temperature=temperature)]
     assert float(sum(both) / 2) == pytest.approx(paper(a, b, temperature), rel=1e-12)
 
 
-@pytest.mark.parametrize(("batch", "dim", "temperature"), CASES)
-def test_mean_of_both_directions_is_lightlys_loss_with_its_gradient(batch, dim, temperature):
-    a, b = projections(batch, dim, "a").requires_grad_(), projections(batch, dim, "b").requires_grad_()
+@pytest.mark.parametrize("seed", SEEDS)
+def test_mean_of_both_directions_is_lightlys_loss_with_its_gradient(seed):
+    (a, b), temperature = a_case(seed, "ab")
+    a.requires_grad_(), b.requires_grad_()
     ours = (simclr.nt_xent(a, b, temperature=temperature) + simclr.nt_xent(b, a, temperature=temperature)) / 2
     theirs = NTXentLoss(temperature=temperature)(a, b)
     torch.testing.assert_close(ours, theirs, rtol=1e-12, atol=1e-12)
@@ -48,15 +50,17 @@ def test_mean_of_both_directions_is_lightlys_loss_with_its_gradient(batch, dim, 
         torch.testing.assert_close(x, y, rtol=1e-10, atol=1e-14)
 
 
-def test_matched_negatives_are_one_more_logit_for_their_own_query():
-    q, k, first, second = (projections(5, 4, name) for name in ("q", "k", "m", "n"))
+@pytest.mark.parametrize("seed", SEEDS)
+def test_matched_negatives_are_one_more_logit_for_their_own_query(seed):
+    (q, k, first, second), temperature = a_case(seed, "qkmn")
     rows = [[row.tolist() for row in part] for part in (q, k, first, second)]
     total = 0.0
-    for i in range(5):
+    for i in range(len(q)):
         others = [*rows[1], *(row for j, row in enumerate(rows[0]) if j != i), rows[2][i], rows[3][i]]
-        scores = [math.exp(cosine(rows[0][i], other) / 0.3) for other in others]
-        total -= math.log(scores[i] / sum(scores)) / 5
-    assert float(simclr.nt_xent(q, k, temperature=0.3, matched=[first, second])) == pytest.approx(total, rel=1e-12)
+        scores = [math.exp(cosine(rows[0][i], other) / temperature) for other in others]
+        total -= math.log(scores[i] / sum(scores)) / len(q)
+    ours = simclr.nt_xent(q, k, temperature=temperature, matched=[first, second])
+    assert float(ours) == pytest.approx(total, rel=1e-12)
 
 
 def test_no_query_competes_with_itself():

@@ -11,6 +11,7 @@ from methods.contract import Encoded
 from methods.objective import Objective
 from orchestrator.training import optimizers
 from tests.methods import small
+from tests.methods.random_cases import SEEDS, drawn
 
 
 def paper(prediction: torch.Tensor, key: torch.Tensor) -> float:
@@ -21,9 +22,10 @@ def paper(prediction: torch.Tensor, key: torch.Tensor) -> float:
     return total / len(prediction)
 
 
-@pytest.mark.parametrize(("batch", "dim"), [(1, 2), (5, 3), (16, 128)])
-def test_loss_is_the_papers_and_lightlys_with_its_gradient(batch, dim):
-    p, z = (5 * draws.normal(2, name, (batch, dim)).double() for name in "pz")
+@pytest.mark.parametrize("seed", SEEDS)
+def test_loss_is_the_papers_and_lightlys_with_its_gradient(seed):
+    shape = drawn(seed, batch=(1, 32), dim=(2, 128)).values()
+    p, z = (5 * draws.normal(seed, name, tuple(shape)).double() for name in "pz")
     p.requires_grad_()
     ours = small.simsiam_method().pair_loss(Encoded(p, p, p), z, [])
     theirs = NegativeCosineSimilarity()(p, z)

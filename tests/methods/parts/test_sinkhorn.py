@@ -6,14 +6,19 @@ from lightly.loss.swav_loss import sinkhorn as lightlys
 
 from augment import draws
 from methods.parts.sinkhorn import sinkhorn
-
-# Samples, clusters, epsilon, iterations.
-CASES = [(1, 2, 0.05, 1), (6, 3, 0.05, 3), (8, 30, 0.1, 3), (40, 7, 1.0, 10)]
+from tests.methods.random_cases import SEEDS, drawn
 
 
-def scores(samples: int, clusters: int) -> torch.Tensor:
+def scores(samples: int, clusters: int, seed: int = 1) -> torch.Tensor:
     """As of unit vectors."""
-    return draws.uniform(1, "scores", (samples, clusters)).double() * 2 - 1
+    return draws.uniform(seed, "scores", (samples, clusters)).double() * 2 - 1
+
+
+def a_case(seed: int) -> tuple[torch.Tensor, float, int]:
+    """A table of scores, epsilon and a number of iterations."""
+    ranges = {"samples": (1, 48), "clusters": (2, 32), "epsilon": (0.01, 2.0), "iterations": (1, 10)}
+    samples, clusters, epsilon, iterations = drawn(seed, **ranges).values()
+    return scores(samples, clusters, seed), epsilon, iterations
 
 
 def paper(table: torch.Tensor, epsilon: float, iterations: int, mass: list[float]) -> list[list[float]]:
@@ -27,20 +32,22 @@ def paper(table: torch.Tensor, epsilon: float, iterations: int, mass: list[float
     return [[cell / sum(row) for cell in row] for row in cells]
 
 
-@pytest.mark.parametrize(("samples", "clusters", "epsilon", "iterations"), CASES)
-def test_shares_are_the_papers_and_lightlys(samples, clusters, epsilon, iterations):
-    table = scores(samples, clusters)
+@pytest.mark.parametrize("seed", SEEDS)
+def test_shares_are_the_papers_and_lightlys(seed):
+    table, epsilon, iterations = a_case(seed)
     ours = sinkhorn(table, epsilon=epsilon, iterations=iterations)
-    expected = torch.tensor(paper(table, epsilon, iterations, [1.0] * samples), dtype=torch.float64)
+    expected = torch.tensor(paper(table, epsilon, iterations, [1.0] * len(table)), dtype=torch.float64)
     torch.testing.assert_close(ours, expected, rtol=1e-10, atol=1e-14)
     torch.testing.assert_close(ours, lightlys(table, iterations, epsilon), rtol=1e-10, atol=1e-14)
 
 
-def test_samples_weigh_what_their_mass_says():
-    table, mass = scores(6, 3), [1.0, 2.0, 0.5, 1.0, 3.0, 0.1]
-    ours = sinkhorn(table, epsilon=0.1, iterations=4, mass=torch.tensor(mass).double())
-    expected = paper(table, 0.1, 4, torch.tensor(mass).double().tolist())
-    torch.testing.assert_close(ours, torch.tensor(expected, dtype=torch.float64), rtol=1e-7, atol=1e-12)
+@pytest.mark.parametrize("seed", SEEDS)
+def test_samples_weigh_what_their_mass_says(seed):
+    table, epsilon, iterations = a_case(seed)
+    mass = 0.1 + 3 * draws.uniform(seed, "mass", (len(table),)).double()
+    ours = sinkhorn(table, epsilon=epsilon, iterations=iterations, mass=mass)
+    expected = paper(table, epsilon, iterations, mass.tolist())
+    torch.testing.assert_close(ours, torch.tensor(expected, dtype=torch.float64), rtol=1e-10, atol=1e-14)
 
 
 def test_samples_without_mass_are_as_if_not_there():
