@@ -7,8 +7,7 @@ from pathlib import Path
 
 import torch
 
-from augment.pipeline import Pipeline
-from methods.contract import Method, Plan
+from methods.contract import Encoder, Method, Plan
 from orchestrator import build
 from orchestrator.components import find, suggest
 from orchestrator.errors import UserError
@@ -19,29 +18,49 @@ from orchestrator.spec.mistakes import Mistake
 from orchestrator.spec.sweep_config import Goal, SweepConfig
 
 LOSS = "loss"  # what every epoch of every run reports
+# Stands for data that nobody has looked at, where a pipeline is made to see whether it can be.
+_UNSEEN = DatasetCard(None, (0.0, 0.0, 0.0), (1.0, 1.0, 1.0), 0, 0, licence="", fingerprint="", variants=())
+_REFUSALS = (ValueError, RuntimeError, AssertionError)  # of an encoder; an assertion is how timm refuses
 
 
 def check_run(run: RunConfig) -> list[Mistake]:
-    """What breaks the laws between the sections of a run."""
+    """What breaks the laws between the sections of a run; its data are looked at once all else is right."""
+    return check_settings(run) or check_on_data(run)
+
+
+def check_settings(run: RunConfig) -> list[Mistake]:
+    """What breaks those laws that a run can be held to without a look at its data."""
     mistakes: list[Mistake] = []
     epochs, warmup = run.training.epochs, run.optimizer.warmup_epochs
     if warmup >= epochs:
         law = f"warmup_epochs < {epochs} must hold, the whole budget (run.training.epochs)"
         mistakes.append(Mistake("run.optimizer.warmup_epochs", law, f"{warmup:g}"))
+    if unusable := _encoder_mistakes(run, set()):
+        return mistakes + unusable  # a method needs an encoder
     try:
-        card = find("orchestrator.datasets", run.dataset.name).card(run.dataset)
-        if unreadable := _encoder_mistakes(run, {card.size}):
-            return mistakes + unreadable  # a method needs an encoder
-        method = _skeleton(json.dumps(run.dump()["method"]), json.dumps(run.dump()["encoder"]))
-        plan = build.plan_of(run, method)
-        mistakes += _mask_mistakes(run, build.pipeline(run, plan, card), card)
+        build.evaluations(run)
+        plan = _plan(run)
+        build.pipeline(run, plan, _UNSEEN)
         mistakes += _encoder_mistakes(run, {view.size for view in plan.views.values() if view.size is not None})
-        mistakes += _batch_mistakes(run, card) + _split_mistakes(run, card) + _label_mistakes(run, card, plan)
     except UserError as error:
         mistakes.append(Mistake("", str(error)))
     except ValueError as error:  # a constructor's own law, between fields
         mistakes.append(Mistake("run.method", str(error)))
     return mistakes
+
+
+def check_on_data(run: RunConfig) -> list[Mistake]:
+    """What a run asks of its data and they do not have; the user's own images are decoded for it.
+
+    Args:
+        run: nothing is wrong with its settings.
+    """
+    try:
+        card, plan = find("orchestrator.datasets", run.dataset.name).card(run.dataset), _plan(run)
+    except UserError as error:
+        return [Mistake("", str(error))]
+    mistakes = _encoder_mistakes(run, {card.size}) + _mask_mistakes(run, plan, card)
+    return mistakes + _batch_mistakes(run, card) + _split_mistakes(run, card) + _label_mistakes(run, card, plan)
 
 
 def check_sweep(sweep: SweepConfig, run: RunConfig, *, searched: bool) -> list[Mistake]:
@@ -122,9 +141,9 @@ def _batch_mistakes(run: RunConfig, card: DatasetCard) -> list[Mistake]:
     return [Mistake("run.training.batch_size", law, str(run.training.batch_size))]
 
 
-def _mask_mistakes(run: RunConfig, pipeline: Pipeline, card: DatasetCard) -> list[Mistake]:
+def _mask_mistakes(run: RunConfig, plan: Plan, card: DatasetCard) -> list[Mistake]:
     """Steps that need masks where the data set has none."""
-    if card.has_masks or not pipeline.needs:
+    if card.has_masks or not build.pipeline(run, plan, card).needs:
         return []
     law = "must have masks, since other backgrounds are asked for; choose another one, or drop run.addons.background"
     return [Mistake("run.dataset.name", law, run.dataset.name)]
@@ -185,8 +204,12 @@ def _goal_mistake(goal: Goal, sweep: SweepConfig, run: RunConfig) -> Mistake | N
 
 
 def _encoder_mistakes(run: RunConfig, sizes: set[int]) -> list[Mistake]:
-    """What stands against encoding images of some sizes, in pixels."""
+    """What stands against building the encoder, and against encoding images of some sizes, in pixels."""
     settings = json.dumps(run.dump()["encoder"])
+    try:
+        _encoder(settings)
+    except _REFUSALS as error:
+        return [Mistake("run.encoder", str(error), run.encoder.name)]
     return [
         Mistake("run.encoder", f"cannot encode the run's images of {size} x {size} pixels: {reason}", run.encoder.name)
         for size in sorted(sizes)
@@ -194,25 +217,33 @@ def _encoder_mistakes(run: RunConfig, sizes: set[int]) -> list[Mistake]:
     ]
 
 
-# Remembered, as the skeletons are.
+def _plan(run: RunConfig) -> Plan:
+    settings = run.dump()
+    return build.plan_of(run, _skeleton(json.dumps(settings["method"]), json.dumps(settings["encoder"])))
+
+
+# What follows is remembered, because a search space is tried at hundreds of settings that mostly share one method. It
+# goes by settings in JSON and has no numbers in it.
+@lru_cache(maxsize=32)
+def _encoder(settings: str) -> Encoder:
+    encoders = find("methods.encoders", json.loads(settings)["name"])
+    with torch.device("meta"):
+        return encoders.build(encoders.Config.model_validate_json(settings))
+
+
 @lru_cache(maxsize=32)
 def _unreadable(encoder: str, size: int) -> str:
-    """Why an encoder, by its settings in JSON, cannot encode images of a size, tried without numbers; or nothing."""
-    encoders = find("methods.encoders", json.loads(encoder)["name"])
+    """Why an encoder cannot encode images of a size; or nothing."""
     try:
-        with torch.device("meta"):
-            encoders.build(encoders.Config.model_validate_json(encoder))(torch.empty(2, 3, size, size))
-    except (ValueError, RuntimeError, AssertionError) as error:  # an assertion is how timm refuses
+        _encoder(encoder)(torch.empty(2, 3, size, size, device="meta"))
+    except _REFUSALS as error:
         return str(error)
     return ""
 
 
-# Remembered, because a search space is tried at hundreds of settings that mostly share one method.
 @lru_cache(maxsize=32)
 def _skeleton(method: str, encoder: str) -> Method:
-    """A method without numbers in it, from its and its encoder's settings in JSON: enough to ask for its plan."""
+    """A method that is enough to ask for its plan."""
     methods = find("methods", json.loads(method)["name"])
-    encoders = find("methods.encoders", json.loads(encoder)["name"])
     with torch.device("meta"):
-        network = encoders.build(encoders.Config.model_validate_json(encoder))
-        return methods.Method(methods.Config.model_validate_json(method), network)
+        return methods.Method(methods.Config.model_validate_json(method), _encoder(encoder))

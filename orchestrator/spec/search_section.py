@@ -5,7 +5,7 @@ from itertools import islice
 from typing import Any
 
 from orchestrator.components import suggest
-from orchestrator.spec.checks import check_run, check_trial
+from orchestrator.spec.checks import check_on_data, check_settings, check_trial
 from orchestrator.spec.config import Json, RunConfig, resolve, with_values
 from orchestrator.spec.dimension import read_dimension
 from orchestrator.spec.mistakes import ConfigError, Mistake, show
@@ -13,16 +13,17 @@ from orchestrator.spec.paths import value_at
 from orchestrator.spec.search_space import Choice, Dimension, Range, Space
 from orchestrator.spec.sweep_config import SweepConfig
 
-# From searched values to what is wrong with them.
+# From a run, and from searched values, to what is wrong with them.
+_Check = Callable[[RunConfig], list[Mistake]]
 _Wrong = Callable[[Mapping[str, Any]], list[Mistake]]
 # Combinations of values that are tried out; more would be felt at the start of a sweep.
 _CORNERS = 200
 # Fields that say which component's fields stand beside them.
-_NAMES = ("dataset.name", "method.name")
+_NAMES = ("dataset.name", "method.name", "encoder.name")
 
 
 def read_space(section: Mapping[str, Any], run: RunConfig) -> Space:
-    """The dimensions of a file, each proven to be a field of this run and legal at its ends.
+    """The dimensions of a file, each proven to be a field of this run and legal at its ends, whatever the data are.
 
     Args:
         section: `search:` as read from YAML.
@@ -37,18 +38,12 @@ def read_space(section: Mapping[str, Any], run: RunConfig) -> Space:
     known = {path: _with_met_conditions(d, read, fixed, mistakes) for path, d in read.items() if d is not None}
     if not mistakes:
         known = _ordered(known, mistakes)
-    sound, wrong = not mistakes, _trier(run)
-    for dimension in known.values():
-        if sound or not dimension.when:  # one whose conditions are wrong exists nowhere that it could be tried
-            _check_values(dimension, known, wrong, mistakes)
-    space = Space(tuple(known.values()))
-    for values in () if mistakes else islice(space.corners(), _CORNERS):
-        mistakes += _illegal_together(values, wrong(values))
-        if mistakes:
-            break
+    # One whose conditions are wrong exists nowhere that it could be tried.
+    tried = known if not mistakes else {path: d for path, d in known.items() if not d.when}
+    _try_out(tried, _trier(run, check_settings), mistakes)
     if mistakes:
         raise ConfigError(mistakes)
-    return space
+    return Space(tuple(known.values()))
 
 
 def check_comparable(space: Space, sweep: SweepConfig, run: RunConfig) -> None:
@@ -80,7 +75,7 @@ def check_enqueued(entries: Sequence[Mapping[str, Any]], space: Space, run: RunC
     """
     dimensions = {dimension.path: dimension for dimension in space.dimensions}
     mistakes: list[Mistake] = []
-    wrong = _trier(run)
+    wrong = _trier(run, check_settings)
     for place, entry in enumerate(entries):
         before = len(mistakes)
         for path, value in entry.items():
@@ -94,8 +89,23 @@ def check_enqueued(entries: Sequence[Mapping[str, Any]], space: Space, run: RunC
                     Mistake(where, f"exists only {_terms(dimension)}; add that, or leave this out", show(value))
                 )
         if len(mistakes) == before:
-            ordered = {path: entry[path] for path in dimensions if path in entry}
-            mistakes += [Mistake(f"sweep.enqueue.{place}", str(mistake)) for mistake in wrong(ordered)]
+            mistakes += _wrong_entry(place, entry, dimensions, wrong)
+    if mistakes:
+        raise ConfigError(mistakes)
+
+
+def check_values_on_data(space: Space, entries: Sequence[Mapping[str, Any]], run: RunConfig) -> None:
+    """Refuse searched and enqueued values that ask of the data what they do not have.
+
+    Raises:
+        ConfigError: with every mistake, its paths beginning with `search` or `sweep.enqueue`.
+    """
+    dimensions = {dimension.path: dimension for dimension in space.dimensions}
+    mistakes: list[Mistake] = []
+    wrong = _trier(run, check_on_data)
+    _try_out(dimensions, wrong, mistakes)
+    for place, entry in enumerate(entries):
+        mistakes += _wrong_entry(place, entry, dimensions, wrong)
     if mistakes:
         raise ConfigError(mistakes)
 
@@ -145,6 +155,17 @@ def _ordered(dimensions: Mapping[str, Dimension], mistakes: list[Mistake]) -> di
     return ordered
 
 
+def _try_out(dimensions: Mapping[str, Dimension], wrong: _Wrong, mistakes: list[Mistake]) -> None:
+    """Try each dimension by itself, and then, if nothing is wrong so far, all of them together."""
+    for dimension in dimensions.values():
+        _check_values(dimension, dimensions, wrong, mistakes)
+    corners = Space(tuple(dimensions.values())).corners()
+    for values in () if mistakes else islice(corners, _CORNERS):
+        mistakes += _illegal_together(values, wrong(values))
+        if mistakes:
+            break
+
+
 def _check_values(dimension: Dimension, known: Mapping[str, Dimension], wrong: _Wrong, mistakes: list[Mistake]) -> None:
     """Try the dimension's probes on the run, in a setting where the dimension exists."""
     where = f"search.{dimension.path}"
@@ -189,13 +210,20 @@ def _illegal_together(values: Mapping[str, Any], wrong: Sequence[Mistake]) -> li
     return [Mistake("search", f"{told} do not go together: {mistake}; add a `when`") for mistake in wrong]
 
 
-def _trier(run: RunConfig) -> _Wrong:
-    """Makes what tells the mistakes of searched values in the run, beyond those it has without them."""
-    fixed, already = run.dump(), check_run(run)
+def _wrong_entry(
+    place: int, entry: Mapping[str, Any], dimensions: Mapping[str, Dimension], wrong: _Wrong
+) -> list[Mistake]:
+    ordered = {path: entry[path] for path in dimensions if path in entry}
+    return [Mistake(f"sweep.enqueue.{place}", str(mistake)) for mistake in wrong(ordered)]
+
+
+def _trier(run: RunConfig, check: _Check) -> _Wrong:
+    """Makes what tells the mistakes that a check finds of searched values in the run, beyond those without them."""
+    fixed, already = run.dump(), check(run)
 
     def wrong(values: Mapping[str, Any]) -> list[Mistake]:
         try:
-            return [mistake for mistake in check_run(resolve(with_values(fixed, values))) if mistake not in already]
+            return [mistake for mistake in check(resolve(with_values(fixed, values))) if mistake not in already]
         except ConfigError as error:
             return error.mistakes
 

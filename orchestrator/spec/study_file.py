@@ -8,10 +8,15 @@ from typing import Any, TypeVar
 from orchestrator.components import suggest
 from orchestrator.errors import UserError
 from orchestrator.spec import yaml_file
-from orchestrator.spec.checks import check_data, check_run, check_sweep
+from orchestrator.spec.checks import check_data, check_on_data, check_run, check_settings, check_sweep
 from orchestrator.spec.config import Json, RunConfig, resolve, with_values
 from orchestrator.spec.mistakes import ConfigError, Mistake, show
-from orchestrator.spec.search_section import check_comparable, check_enqueued, read_space
+from orchestrator.spec.search_section import (
+    check_comparable,
+    check_enqueued,
+    check_values_on_data,
+    read_space,
+)
 from orchestrator.spec.search_space import Space
 from orchestrator.spec.sweep_config import SweepConfig, read_sweep
 
@@ -91,8 +96,7 @@ def _checked(path: Path, sections: Mapping[str, Json], changed: set[str], mistak
     run = _try(lambda: resolve(sections["run"]), mistakes)
     if run is None:
         return None
-    mistakes += check_run(run)
-    _try(lambda: check_data(run), mistakes)
+    mistakes += check_settings(run)
     space = _try(lambda: read_space(sections["search"], run), mistakes)
     if sweep is None:
         return None
@@ -104,7 +108,20 @@ def _checked(path: Path, sections: Mapping[str, Json], changed: set[str], mistak
         mistakes.append(Mistake("search.seed", "must not be searched, since sweep.confirm chooses the seeds; drop one"))
     _try(lambda: check_comparable(space, sweep, run), mistakes)
     _try(lambda: check_enqueued(sweep.enqueue, space, run), mistakes)
-    return Study(path, sweep, run, sections["search"], space)
+    study = Study(path, sweep, run, sections["search"], space)
+    if not mistakes:
+        mistakes += _seen_in_data(study)
+    return study
+
+
+def _seen_in_data(study: Study) -> list[Mistake]:
+    """What only the data can tell. They may have to be decoded or fetched, for which a file must be right otherwise."""
+    mistakes = check_on_data(study.run)
+    if not mistakes:
+        _try(lambda: check_values_on_data(study.space, study.sweep.enqueue, study.run), mistakes)
+    if not mistakes:
+        _try(lambda: check_data(study.run), mistakes)
+    return mistakes
 
 
 def _try(read: Callable[[], T], mistakes: list[Mistake]) -> T | None:

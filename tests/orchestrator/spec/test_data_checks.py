@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from orchestrator import build, held_out
-from orchestrator.datasets import stl10, synthetic
+from orchestrator.datasets import cifar10, stl10, synthetic
 from orchestrator.errors import UserError
 from orchestrator.held_out import FeatureStore
 from orchestrator.spec.study_file import load_study
@@ -25,9 +25,9 @@ def own_images(folder: Path, **settings: Any) -> dict[str, Any]:
     } | settings
 
 
-def refusal(folder: Path, changes: dict[str, Any]) -> str:
+def refusal(folder: Path, changes: dict[str, Any], **study: Any) -> str:
     with pytest.raises(UserError) as caught:
-        load_study(write_study(folder, with_changes(changes)))
+        load_study(write_study(folder, with_changes(changes, **study)))
     return str(caught.value).replace(f"{folder / 'study.yaml'}: ", "")
 
 
@@ -53,6 +53,30 @@ def test_batch_must_fit_into_what_is_left_to_train_on(tmp_path):
     assert refusal(tmp_path, changes) == (
         "run.training.batch_size = 15: batch_size <= 14 must hold, the number of training images"
     )
+
+
+WRONG_OTHERWISE: dict[str, tuple[dict[str, Any], dict[str, Any], str]] = {
+    "search": ({}, {"addons.msr.base_wieght": {"uniform": [0.0, 0.5]}}, "search.addons.msr.base_wieght = uniform"),
+    "sweep": ({"sweep.metric": "val_knn"}, {"optimizer.lr": {"uniform": [0.1, 0.2]}}, "sweep.metric = val_knn: "),
+    "run": ({"run.augment.recipes": {"weak": {}}}, {}, "run.augment.recipes do not fit run.method.name = simclr: "),
+}
+
+
+@pytest.mark.parametrize("section", WRONG_OTHERWISE)
+def test_other_mistakes_are_told_before_images_are_decoded(tmp_path, section):
+    root = write_folder(tmp_path / "images", {"a": 3, "b": 3})
+    write(root / "a/torn.png", b"torn")  # would be told, if anybody looked
+    changes, search, told = WRONG_OTHERWISE[section]
+    message = refusal(tmp_path, {"run.dataset": own_images(tmp_path), **changes}, search=search)
+    assert message.startswith(told)
+    assert "torn.png" not in message
+    assert not (tmp_path / "cache").exists()
+
+
+def test_published_data_are_not_fetched_for_a_run_that_they_do_not_fit(tmp_path, monkeypatch):
+    monkeypatch.setattr(cifar10, "verify", None)
+    told = refusal(tmp_path, {"run.dataset": {"name": "cifar10"}, "run.training.batch_size": 50_000})
+    assert told.startswith("run.training.batch_size = 50000: batch_size <= 45000 must hold")
 
 
 def test_images_that_cannot_be_used_are_told_once(tmp_path):

@@ -1,9 +1,10 @@
 import optuna
 import pytest
 
+from orchestrator.spec import search_section
 from orchestrator.spec.config import resolve
 from orchestrator.spec.mistakes import ConfigError
-from orchestrator.spec.search_section import check_enqueued, read_space
+from orchestrator.spec.search_section import check_enqueued, check_values_on_data, read_space
 from orchestrator.spec.search_space import Choice, Range, Space
 from tests.orchestrator.studies import STUDY
 
@@ -140,11 +141,20 @@ def test_search_tells_all_values_that_break_one_law_in_one_line():
     )
 
 
-def test_search_of_a_components_name_offers_the_whole_section():
-    assert mistakes({"method.name": {"choice": ["simclr", "byol", "byoll"]}}).split("\n") == [
-        "search.method.name = byol: each has fields of its own; search method as a whole, as in "
-        "method: {choice: [{name: ...}]}",
-        "search.method.name = byoll: methods has no byoll; did you mean byol?",
+@pytest.mark.parametrize(
+    ("section", "names", "package"),
+    [
+        ("method", ["simclr", "byol", "byoll"], "methods"),
+        ("encoder", ["resnet", "vit", "vitt"], "methods.encoders"),
+        ("dataset", ["synthetic", "cifar10", "cifar11"], "orchestrator.datasets"),
+    ],
+)
+def test_search_of_a_components_name_offers_the_whole_section(section, names, package):
+    _, other, misspelt = names
+    assert mistakes({f"{section}.name": {"choice": names}}).split("\n") == [
+        f"search.{section}.name = {other}: each has fields of its own; search {section} as a whole, as in "
+        f"{section}: {{choice: [{{name: ...}}]}}",
+        f"search.{section}.name = {misspelt}: {package} has no {misspelt}; did you mean {other}?",
     ]
 
 
@@ -186,6 +196,22 @@ def test_search_tells_the_mistakes_of_several_dimensions():
         "search.training.epochs",
         "search.seeed",
     ]
+
+
+def test_values_that_the_data_do_not_allow_are_refused_alone_together_and_enqueued(monkeypatch):
+    small, large = ({"name": "synthetic", "size": 16, "train_size": size} for size in (16, 64))
+    both = {"dataset": {"choice": [large, small]}, "training.batch_size": {"choice": [16, 64]}}
+    entry = {"dataset": small, "training.batch_size": 64}
+
+    def told(section: dict, entries: list[dict]) -> str:
+        with pytest.raises(ConfigError, match="batch_size <= ") as caught:
+            check_values_on_data(read_space(section, RUN), entries, RUN)
+        return str(caught.value)
+
+    assert told({"training.batch_size": {"int": [16, 99]}}, []).startswith("search.training.batch_size = 99: ")
+    assert "training.batch_size = 64 do not go together: run.training" in told(both, [])
+    monkeypatch.setattr(search_section, "_CORNERS", 1)  # as where there are too many to try
+    assert told(both, [{}, entry]).startswith("sweep.enqueue.1: run.training.batch_size = 64: ")
 
 
 @pytest.mark.parametrize(
