@@ -24,7 +24,7 @@ from orchestrator.datasets.decoding import Square, Unreadable, square
 from orchestrator.errors import UserError
 from orchestrator.images import ImageSet, fingerprint
 
-FORMAT = "decoded/1"  # raise it when code changes a pixel, or a file here
+FORMAT = "decoded/2"  # raise it when code changes a pixel, or a file here
 _IMAGES, _MASKS, _LABELS, _INDEX = "images.u8", "masks.u8", "labels.npy", "index.json"
 _BLOCK = 256  # images decoded before they are written, which bounds the memory
 _SMALLEST_STD = 1 / 255  # images all of one colour are centred, not blown up
@@ -82,7 +82,7 @@ class Decoded:
         std: of the same.
         content: hash of the files behind the images; where it is equal, so are the pixels.
         left_out: images that could not be decoded, each with the reason.
-        without_mask: images without a usable mask.
+        without_mask: images without a usable mask where others have one, each with the reason.
     """
 
     folder: Path
@@ -94,7 +94,7 @@ class Decoded:
     std: tuple[float, ...]
     content: str
     left_out: tuple[str, ...]
-    without_mask: int
+    without_mask: tuple[str, ...]
 
     def part(self, name: str) -> ImageSet:
         """The images of a part, mapped from disk and not to be written to."""
@@ -163,7 +163,7 @@ def _write(listing: Listing, folder: Path, size: int) -> None:
     parts = dict.fromkeys(listing.parts, 0)
     labels: list[int] = []
     left_out: list[str] = []
-    without_mask = 0
+    without_mask: list[str] = []
     digest = hashlib.sha256()
     moments = np.zeros((2, 3), np.int64)  # sums of the values and of their squares, exact in any order
     with open(folder / _IMAGES, "wb") as images, open(folder / _MASKS, "wb") as masks:
@@ -175,7 +175,7 @@ def _write(listing: Listing, folder: Path, size: int) -> None:
             images.write(made.image.tobytes())
             if listing.masked:
                 masks.write(made.mask.tobytes())
-                without_mask += not made.masked
+                without_mask += [f"{sample.name} ({made.unmasked})"] if made.unmasked else []
             if part == "train":
                 moments += sums
             digest.update(f"{part} {sample.label} {digests}\n".encode())
@@ -197,7 +197,7 @@ def _write(listing: Listing, folder: Path, size: int) -> None:
         std=tuple(std.tolist()),
         content=digest.hexdigest(),
         left_out=tuple(left_out),
-        without_mask=without_mask,
+        without_mask=tuple(without_mask),
     )
     text = json.dumps({name: value for name, value in asdict(index).items() if name != "folder"}, indent=1)
     (folder / _INDEX).write_text(text, encoding="utf-8")
@@ -238,7 +238,7 @@ def _bytes(content: Content) -> bytes | None:
 
 def _read(folder: Path) -> Decoded:
     raw = json.loads((folder / _INDEX).read_text(encoding="utf-8"))
-    tuples = {name: tuple(raw[name]) for name in ("mean", "std", "left_out")}
+    tuples = {name: tuple(raw[name]) for name in ("mean", "std", "left_out", "without_mask")}
     return Decoded(**(raw | tuples), folder=folder)
 
 

@@ -23,12 +23,12 @@ class Square:
     Args:
         image: RGB.
         mask: foreground coverage, all 0 where there is no usable mask.
-        masked: whether there is one: readable, as large as the image, and not empty.
+        unmasked: why there is none (missing, damaged, of another size than the image, empty); nothing where there is.
     """
 
     image: UInt8[np.ndarray, "S S 3"]
     mask: UInt8[np.ndarray, "S S"]
-    masked: bool
+    unmasked: str
 
 
 def square(content: bytes, mask: bytes | None, size: int) -> Square:
@@ -48,16 +48,24 @@ def square(content: bytes, mask: bytes | None, size: int) -> Square:
     """
     upright = _opened(content)
     image = np.asarray(_cut(_rgb(upright), size, Image.Resampling.BICUBIC))
-    coverage = np.zeros((size, size), np.uint8)
-    if mask is not None:
-        try:
-            grey = _opened(mask)
-        except Unreadable:
-            grey = None
-        if grey is not None and grey.size == upright.size:
-            coverage = np.asarray(_cut(_eight_bits(grey).convert("L"), size, Image.Resampling.BILINEAR))
-    masked = bool((coverage >= _FOREGROUND).any())
-    return Square(image, coverage if masked else np.zeros_like(coverage), masked)
+    try:
+        return Square(image, _coverage(mask, upright.size, size), unmasked="")
+    except Unreadable as error:
+        return Square(image, np.zeros((size, size), np.uint8), unmasked=str(error))
+
+
+def _coverage(content: bytes | None, image_size: tuple[int, int], size: int) -> UInt8[np.ndarray, "S S"]:
+    """The square of a mask whose image has this width and height, if it can be used."""
+    if not content:
+        raise Unreadable("missing")
+    mask = _opened(content)
+    if mask.size != image_size:
+        pixels = [f"{width} x {height}" for width, height in (mask.size, image_size)]
+        raise Unreadable(f"of {pixels[0]} pixels, its image of {pixels[1]}")
+    coverage = np.asarray(_cut(_eight_bits(mask).convert("L"), size, Image.Resampling.BILINEAR))
+    if not (coverage >= _FOREGROUND).any():
+        raise Unreadable(f"empty: no pixel of {_FOREGROUND} or more")
+    return coverage
 
 
 def _opened(content: bytes) -> Image.Image:

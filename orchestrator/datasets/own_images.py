@@ -19,7 +19,7 @@ from orchestrator.images import DatasetCard, ImageSet, fingerprint, held_out_row
 PARTS = ("train", "validation", "test")
 LICENCE = "as the owner of the files says"
 VARIANT = "original"
-_NAMED = 3  # images left out that a message names
+_NAMED = 3  # images that a message names
 
 Label = TypeVar("Label", str, int)
 
@@ -202,16 +202,19 @@ def _opened(lister: Lister, root: Path, cache: Path, size: int, max_bad_share: f
 
 def _remarks(opened: Decoded) -> tuple[str, ...]:
     remarks = [_left_out_text(opened.left_out)] if opened.left_out else []
-    if opened.without_mask:
-        remarks.append(f"{opened.without_mask} of {sum(opened.parts.values())} images have no usable mask")
+    if bare := opened.without_mask:
+        remarks.append(f"{len(bare)} of {sum(opened.parts.values())} images have no usable mask: {_first(bare)}")
     return tuple(remarks)
 
 
 def _left_out_text(left_out: tuple[str, ...]) -> str:
     """Images that were left out, counted, and the first of them by name."""
-    more = ", ..." if len(left_out) > _NAMED else ""
     verb = "image is" if len(left_out) == 1 else "images are"
-    return f"{len(left_out)} unreadable {verb} left out: {', '.join(left_out[:_NAMED])}{more}"
+    return f"{len(left_out)} unreadable {verb} left out: {_first(left_out)}"
+
+
+def _first(images: tuple[str, ...]) -> str:
+    return ", ".join(images[:_NAMED]) + (", ..." if len(images) > _NAMED else "")
 
 
 def _triple(values: Sequence[float]) -> tuple[float, float, float]:

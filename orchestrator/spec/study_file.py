@@ -177,9 +177,9 @@ def _hidden_changes(changed: set[str], space: Space) -> list[Mistake]:
 
 
 def _located(mistakes: Sequence[Mistake], path: Path, changed: set[str]) -> UserError:
-    """All mistakes, each once and behind the place it was written at: the file, or the command line."""
+    """All mistakes, each behind the place it was written at: the file, or the command line."""
     lines = []
-    for mistake in dict.fromkeys(mistakes):  # damaged data are seen by several checks
+    for mistake in mistakes:
         by_command = mistake.path and any(f"{mistake.path}.".startswith(f"{other}.") for other in changed)
         told = mistake.law.startswith("--set") and not mistake.path
         lines.append(str(mistake) if told else f"--set {mistake}" if by_command else f"{path}: {mistake}")

@@ -65,17 +65,27 @@ def test_image_is_turned_upright_and_its_mask_is_upright_already(orientation):
     made = square(encoded(turned, exif=exif), encoded(upright.convert("L")), 12)
     plain = square(encoded(upright), None, 12)
     np.testing.assert_array_equal(made.image, plain.image)
-    assert made.masked
+    assert not made.unmasked
 
 
-def test_mask_that_cannot_be_used_is_all_zero_and_told():
-    image = encoded(picture(0))
-    faint = Image.fromarray(np.asarray(disc()) // 255)  # 0 and 1, where 255 is foreground
-    for mask in (None, b"nonsense", encoded(disc(10, 10)), encoded(faint), encoded(disc().point(lambda value: 0))):
-        made = square(image, mask, 8)
-        assert not made.masked
-        assert (made.mask == 0).all()
-    assert square(image, encoded(disc()), 8).masked
+@pytest.mark.parametrize(
+    ("mask", "told"),
+    [
+        (None, "missing"),
+        (b"", "missing"),
+        (b"nonsense", "no image in a format that Pillow knows"),
+        (encoded(disc())[:60], "truncated"),
+        (encoded(disc(10, 10)), "of 10 x 10 pixels, its image of 20 x 16"),
+        (encoded(Image.fromarray(np.asarray(disc()) // 255)), "empty: no pixel of 128 or more"),  # 1 for foreground
+        (encoded(disc().point(lambda value: 0)), "empty"),
+        (encoded(Image.fromarray(np.ones((16, 20), np.float32)), "TIFF"), "floating-point"),
+    ],
+)
+def test_mask_that_cannot_be_used_is_all_zero_and_told(mask, told):
+    made = square(encoded(picture(0)), mask, 8)
+    assert told in made.unmasked
+    assert (made.mask == 0).all()
+    assert not square(encoded(picture(0)), encoded(disc()), 8).unmasked
 
 
 @pytest.mark.parametrize(

@@ -83,18 +83,25 @@ def test_card_has_the_moments_of_the_training_images(root):
     assert min(image_folder.card(settings(flat)).std) > 0
 
 
-def test_masks_lie_beside_their_images_and_missing_ones_are_counted(root, capsys):
+def test_masks_lie_beside_their_images_and_those_that_cannot_be_used_are_named(root, capsys):
     write_folder(root, masks=True)
     (root / "masks/train/cat/0.png").unlink()
+    write(root / "masks/train/cat/3.png", b"torn")
     write(root / "masks/train/dog/1.png", disc(7, 7))
+    write(root / "masks/validation/dog/0.png", disc(7, 7))
     config = settings(root)
     images = image_folder.load(config, "train")
     expected = square(encoded(picture(1)), encoded(disc()), SIZE).mask
-    usable = [place for place in range(11) if place not in (0, 7)]
-    assert (images.masks[[0, 7]] == 0).all()
+    usable = [place for place in range(11) if place not in (0, 3, 7)]
+    assert (images.masks[[0, 3, 7]] == 0).all()
     assert (images.masks[usable] == expected).all()
-    assert image_folder.card(config).remarks == ("2 of 18 images have no usable mask",)
-    assert f"warning: {root}: 2 of 18 images have no usable mask\n" in capsys.readouterr().err
+    told = (
+        "4 of 18 images have no usable mask: train/cat/0.png (missing), "
+        "train/cat/3.png (no image in a format that Pillow knows), "
+        "train/dog/1.png (of 7 x 7 pixels, its image of 20 x 16), ..."
+    )
+    assert image_folder.card(config).remarks == (told,)
+    assert f"warning: {root}: {told}\n" in capsys.readouterr().err
 
 
 def test_unreadable_image_is_named_counted_and_left_out(root, capsys):
