@@ -80,7 +80,9 @@ class Choice:
 
     def label(self, value: Any) -> Scalar:
         """What a sampler is told for the value; Optuna stores plain values only, so a list or mapping goes as JSON."""
-        return value if isinstance(value, Scalar) else json.dumps(value)
+        # One setting can be written in two ways, as [0, 1] and [0.0, 1]: the file's own goes into the JSON.
+        member = next(member for member in self.values if _same(value, member))
+        return member if isinstance(member, Scalar) else json.dumps(member)
 
     def __str__(self) -> str:
         return f"choice {', '.join(show(value) for value in self.values)}"

@@ -74,6 +74,20 @@ def test_space_params_are_what_optuna_enqueues():
     assert space.suggest(study.ask()) == entry
 
 
+def test_space_enqueues_a_choice_however_it_is_written():
+    first = {"name": "simclr", "temperature": 1.0}
+    section = {
+        "augment.recipes.weak.crop.scale": {"choice": [[0.2, 1.0], [0.5, 1.0]]},
+        "method": {"choice": [first, {"name": "byol"}]},
+    }
+    space = read_space(section, RUN)
+    entry = {"augment.recipes.weak.crop.scale": [0.2, 1], "method": {"temperature": 1, "name": "simclr"}}
+    check_enqueued([entry], space, RUN)
+    study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
+    study.enqueue_trial(space.params(entry))
+    assert space.suggest(study.ask()) == entry
+
+
 def test_space_is_described_with_conditions():
     assert read_space(MSR, RUN).describe() == [
         "addons.msr.base_weight: uniform [0, 0.6]",
