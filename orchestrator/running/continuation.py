@@ -1,8 +1,10 @@
 """The same command continues: what may change between two starts of one sweep, and what may not."""
 
+import json
 import re
 from collections.abc import Mapping
 from datetime import datetime
+from itertools import zip_longest
 from typing import Any
 
 from orchestrator import provenance
@@ -28,6 +30,7 @@ EXTENDABLE = frozenset(
         "confirm.seeds",
     )
 )
+_BEFORE = 16  # characters that are shown before the first one that differs
 _IN_ORDER = re.compile(r"search|run\.addons|run\.augment\.recipes\.[^.]+").fullmatch
 
 
@@ -55,9 +58,9 @@ def differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
     before, after = _leaves(old), _leaves(new)
     paths = [*before, *(path for path in after if path not in before)]
     lines = [
-        f"{path}: {_told(before, path)} in the folder, {_told(after, path)} now"
+        "{}: {} in the folder, {} now".format(path, *_told(before, after, path))
         for path in paths
-        if _told(before, path) != _told(after, path)
+        if _exact(before, path) != _exact(after, path)
     ]
     were, are = _orders(old), _orders(new)
     return lines + [
@@ -102,5 +105,16 @@ def _orders(tree: Mapping[str, Any]) -> dict[str, list[str]]:
     return {path: list(value) for path, value in flatten(tree).items() if isinstance(value, dict) and _IN_ORDER(path)}
 
 
-def _told(leaves: Mapping[str, object], path: str) -> str:
-    return show(leaves[path]) if path in leaves else "nothing"
+def _exact(leaves: Mapping[str, object], path: str) -> str:
+    """All of a leaf, in a text that no other value has, and no absent one."""
+    return json.dumps(leaves[path], default=str, ensure_ascii=False) if path in leaves else ""
+
+
+def _told(before: Mapping[str, object], after: Mapping[str, object], path: str) -> list[str]:
+    """Two leaves that differ, as a message shows them: where that would cut the difference off, from there on."""
+    told = [show(leaves[path]) if path in leaves else "nothing" for leaves in (before, after)]
+    if told[0] != told[1]:
+        return told
+    exact = [_exact(leaves, path) for leaves in (before, after)]
+    first = next(place for place, pair in enumerate(zip_longest(*exact)) if pair[0] != pair[1]) - _BEFORE
+    return [show(f"...{text[first:]}" if first > 0 else text) for text in exact]

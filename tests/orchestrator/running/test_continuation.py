@@ -58,6 +58,22 @@ def test_other_sweep_is_refused_with_what_differs(tmp_path: Path, begun: SweepFo
     assert begun.file.read_text() == before
 
 
+PLACE = "/mnt/shared/projects/photographs/of/many/garments/collected-in-"
+
+
+@pytest.mark.parametrize(
+    ("was", "now", "told"),
+    [
+        (f"{PLACE}2024/train", f"{PLACE}2025/train", ['...collected-in-2024/train"', '...collected-in-2025/train"']),
+        ("1", 1, ['"1"', "1"]),
+    ],
+)
+def test_values_that_look_alike_differ_and_are_told_apart(was: object, now: object, told: list[str]) -> None:
+    (line,) = continuation.differences({"value": was}, {"value": now})
+    assert line.partition(": ")[2] == f"{told[0]} in the folder, {told[1]} now"
+    assert continuation.differences({"value": was}, {"value": was}) == []
+
+
 def test_other_order_of_dimensions_is_another_search(tmp_path: Path, begun: SweepFolder) -> None:
     with pytest.raises(UserError, match=r"search: the order addons\.msr\.base_weight, optimizer\.lr in the folder"):
         continuation.enter(begun, study(tmp_path, search=dict(reversed(SEARCH.items()))))
