@@ -3,7 +3,7 @@
 import json
 import types
 import typing
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from pydantic import BaseModel, ValidationError
@@ -63,6 +63,11 @@ def show(value: object) -> str:
     """A value as it would be written in YAML's flow style, cut where it is long."""
     text = json.dumps(value, default=str, ensure_ascii=False) if not isinstance(value, str) else value or '""'
     return text if len(text) <= 60 else f"{text[:57]}..."
+
+
+def either(values: Iterable[object]) -> str:
+    """Values of which any one is meant."""
+    return " or ".join(map(show, values))
 
 
 def join(*parts: str | int) -> str:

@@ -1,16 +1,16 @@
 """Reads the section `search:` and finds every mistake in it, before anything is searched."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import islice
 from typing import Any
 
 from orchestrator.components import suggest
 from orchestrator.spec.checks import check_on_data, check_settings, check_trial
-from orchestrator.spec.config import Json, RunConfig, resolve, with_values
+from orchestrator.spec.conditions import ordered, settled
+from orchestrator.spec.config import RunConfig, resolve, with_values
 from orchestrator.spec.dimension import read_dimension
-from orchestrator.spec.mistakes import ConfigError, Mistake, show
-from orchestrator.spec.paths import value_at
-from orchestrator.spec.search_space import Choice, Dimension, Range, Space
+from orchestrator.spec.mistakes import ConfigError, Mistake, either, show
+from orchestrator.spec.search_space import Choice, Dimension, Space
 from orchestrator.spec.sweep_config import SweepConfig
 
 # From a run, and from searched values, to what is wrong with them.
@@ -35,9 +35,9 @@ def read_space(section: Mapping[str, Any], run: RunConfig) -> Space:
     mistakes: list[Mistake] = []
     read = {path: read_dimension(path, spec, mistakes) for path, spec in section.items()}
     fixed = run.dump()
-    known = {path: _with_met_conditions(d, read, fixed, mistakes) for path, d in read.items() if d is not None}
+    known = {path: settled(d, read, fixed, mistakes) for path, d in read.items() if d is not None}
     if not mistakes:
-        known = _ordered(known, mistakes)
+        known = ordered(known, mistakes)
     # One whose conditions are wrong exists nowhere that it could be tried.
     tried = known if not mistakes else {path: d for path, d in known.items() if not d.when}
     _try_out(tried, _trier(run, check_settings), mistakes)
@@ -110,51 +110,6 @@ def check_values_on_data(space: Space, entries: Sequence[Mapping[str, Any]], run
         raise ConfigError(mistakes)
 
 
-def _with_met_conditions(
-    dimension: Dimension, dimensions: Mapping[str, Dimension | None], fixed: Json, mistakes: list[Mistake]
-) -> Dimension:
-    """The dimension with conditions on searched fields only, once those on fixed ones have been seen to hold."""
-    kept = {}
-    for path, wanted in dimension.when.items():
-        where = f"search.{dimension.path}.when.{path}"
-        if path in dimensions:
-            kept[path] = wanted
-            other = dimensions[path]
-            mistakes += _impossible(where, wanted, other.domain) if other else ()
-            continue
-        try:
-            value = value_at(fixed, path)
-        except ConfigError as error:
-            mistakes += [Mistake(where, wrong.law) for wrong in error.mistakes]
-            continue
-        if not Choice(wanted).holds(value):
-            mistakes.append(Mistake(where, f"can never hold: run.{path} is fixed to {show(value)}", _list(wanted)))
-    return Dimension(dimension.path, dimension.domain, kept)
-
-
-def _impossible(where: str, wanted: Sequence[Any], domain: Range | Choice) -> Iterator[Mistake]:
-    if isinstance(domain, Range) and domain.kind != "int":
-        yield Mistake(where, f"can never hold: one value of {domain} is never met; search it by choice", _list(wanted))
-        return
-    for value in wanted:
-        if not domain.holds(value):
-            yield Mistake(where, f"can never hold: the field is searched over {domain}", show(value))
-
-
-def _ordered(dimensions: Mapping[str, Dimension], mistakes: list[Mistake]) -> dict[str, Dimension]:
-    """The dimensions, each after those its `when` names, and otherwise as in the file."""
-    ordered: dict[str, Dimension] = {}
-    while len(ordered) < len(dimensions):
-        rest = [d for path, d in dimensions.items() if path not in ordered]
-        ready = [dimension for dimension in rest if all(path in ordered for path in dimension.when)]
-        if not ready:
-            law = f"waits for itself through {', '.join(d.path for d in rest[1:]) or 'its own value'}; drop one `when`"
-            mistakes.append(Mistake(f"search.{rest[0].path}.when", law))
-            return dict(dimensions)
-        ordered[ready[0].path] = ready[0]
-    return ordered
-
-
 def _try_out(dimensions: Mapping[str, Dimension], wrong: _Wrong, mistakes: list[Mistake]) -> None:
     """Try each dimension by itself, and then, if nothing is wrong so far, all of them together."""
     for dimension in dimensions.values():
@@ -183,7 +138,7 @@ def _check_values(dimension: Dimension, known: Mapping[str, Dimension], wrong: _
             return
         for law in dict.fromkeys(_law(mistake, dimension.path) for mistake in found):
             broken.setdefault(law, []).append(value)
-    mistakes += [Mistake(where, law, _list(values)) for law, values in broken.items()]
+    mistakes += [Mistake(where, law, either(values)) for law, values in broken.items()]
 
 
 def _law(mistake: Mistake, path: str) -> str:
@@ -232,7 +187,3 @@ def _trier(run: RunConfig, check: _Check) -> _Wrong:
 
 def _terms(dimension: Dimension) -> str:
     return str(dimension).partition("  ")[2]
-
-
-def _list(wanted: Sequence[Any]) -> str:
-    return " or ".join(map(show, wanted))

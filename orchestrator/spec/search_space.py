@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol, runtime_checkable
 
-from orchestrator.spec.mistakes import show
+from orchestrator.spec.mistakes import either, show
 
 Scalar = str | int | float | bool | None
 Kind = Literal["uniform", "log_uniform", "int"]
@@ -107,13 +107,16 @@ class Dimension:
         return all(path in values and Choice(wanted).holds(values[path]) for path, wanted in self.when.items())
 
     def __str__(self) -> str:
-        terms = [f"{path} = {' or '.join(map(show, wanted))}" for path, wanted in self.when.items()]
+        terms = [f"{path} = {either(wanted)}" for path, wanted in self.when.items()]
         return f"{self.path}: {self.domain}" + (f"  when {' and '.join(terms)}" if terms else "")
 
 
 @dataclass(frozen=True)
 class Space:
-    """The dimensions of a search, each after those its `when` names; none is a search of one trial."""
+    """The dimensions of a search, each after those its `when` names and the sections it lies in.
+
+    None is a search of one trial.
+    """
 
     dimensions: tuple[Dimension, ...] = ()
 

@@ -2,7 +2,7 @@ import optuna
 import pytest
 
 from orchestrator.spec import search_section
-from orchestrator.spec.config import resolve
+from orchestrator.spec.config import resolve, with_values
 from orchestrator.spec.mistakes import ConfigError
 from orchestrator.spec.search_section import check_enqueued, check_values_on_data, read_space
 from orchestrator.spec.search_space import Choice, Range, Space
@@ -58,6 +58,31 @@ def test_space_chooses_lists_and_whole_sections():
     found = suggested(space)
     assert {tuple(values["augment.recipes.weak.crop.scale"]) for values in found} == {(0.2, 1.0), (0.5, 1.0)}
     assert all(("method.momentum" in values) == (values["method"]["name"] == "byol") for values in found)
+
+
+def test_space_takes_a_condition_inside_a_whole_section_for_one_on_the_section():
+    methods = [{"name": "simclr"}, {"name": "moco_v2"}, {"name": "moco_v2", "momentum": 0.99}, {"name": "byol"}]
+    section = {
+        "method.temperature": {"uniform": [0.1, 0.5], "when": {"method.name": "moco_v2"}},
+        "method": {"choice": methods},
+        "training.threads": {"choice": [1, 2], "when": {"method.momentum": 0.99, "method.name": "moco_v2"}},
+        "seed": {"int": [0, 9], "when": {"method.momentum": 0.99}},
+    }
+    found = suggested(read_space(section, RUN), 100)
+    assert {str(values["method"]) for values in found} == set(map(str, methods))
+    for values in found:
+        assert ("method.temperature" in values) == (values["method"]["name"] == "moco_v2")
+        assert ("training.threads" in values) == (values["method"] == methods[2])
+        assert ("seed" in values) == (values["method"] in methods[2:])  # BYOL's momentum by default
+
+
+def test_space_draws_what_lies_in_a_searched_section_after_it():
+    methods = [{"name": "simclr"}, {"name": "simclr", "projector_hidden": 32}]
+    section = {"method.temperature": {"uniform": [0.5, 0.9]}, "method": {"choice": methods}, "seed": {"int": [0, 9]}}
+    space = read_space(section, RUN)
+    assert [dimension.path for dimension in space.dimensions] == ["method", "method.temperature", "seed"]
+    for values in suggested(space, 4):
+        assert with_values(RUN.dump(), values)["method"]["temperature"] == values["method.temperature"]
 
 
 def test_space_params_are_what_optuna_enqueues():
@@ -177,6 +202,23 @@ def test_search_refuses_conditions_on_values_that_are_never_taken():
         {**MSR, "addons.msr.steps": {"int": [1, 4], "when": {"addons.msr.schedule": ["step", "linear"]}}}
     )
     assert message.startswith("search.addons.msr.steps.when.addons.msr.schedule = linear: can never hold")
+
+
+def test_search_refuses_conditions_that_no_choice_of_a_section_meets():
+    section = {
+        "method": {"choice": [{"name": "simclr"}, {"name": "byol"}]},
+        "training.threads": {"choice": [1, 2], "when": {"method.name": "moco_v2"}},
+    }
+    law = "can never hold: no choice of search.method has it there"
+    assert mistakes(section) == f"search.training.threads.when.method.name = moco_v2: {law}"
+
+
+def test_search_refuses_a_section_that_waits_for_what_lies_in_it():
+    section = {
+        "method.temperature": {"choice": [0.1, 0.5]},
+        "method": {"choice": [{"name": "simclr"}], "when": {"method.temperature": 0.5}},
+    }
+    assert mistakes(section).startswith("search.method.when: waits for itself through method.temperature; drop one")
 
 
 def test_search_refuses_conditions_that_contradict_those_they_build_on():
