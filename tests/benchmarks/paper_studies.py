@@ -93,7 +93,7 @@ STUDIES = {
         },
         ("linear_val/1", "val_knn/1", COLOUR),
         {},
-        (0.25, 0.5, 1.0),
+        (0.5, 1.0),
     ),
     "background": PaperStudy(
         {"name": "moco_v2", "momentum": 0.99, "queue_size": 4096},
