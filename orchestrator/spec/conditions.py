@@ -1,11 +1,11 @@
 """The conditions (`when`) of a search: what each comes down to, and the order in which they let fields be drawn."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from orchestrator.spec.config import Json, with_values
 from orchestrator.spec.mistakes import ConfigError, Mistake, either, show
-from orchestrator.spec.paths import value_at
+from orchestrator.spec.paths import around, value_at
 from orchestrator.spec.search_space import Choice, Dimension, Range
 
 
@@ -26,7 +26,7 @@ def settled(
     kept: dict[str, tuple[Any, ...]] = {}
     for path, wanted in dimension.when.items():
         where = f"search.{dimension.path}.when.{path}"
-        searched = max(_around(path, dimensions), key=len, default=None)
+        searched = max(around(path, dimensions), key=len, default=None)
         if searched is None:
             mistakes += _unmet(where, path, wanted, fixed)
             continue
@@ -54,7 +54,7 @@ def ordered(dimensions: Mapping[str, Dimension], mistakes: list[Mistake]) -> dic
     while len(found) < len(dimensions):
         rest = {path: dimension for path, dimension in dimensions.items() if path not in found}
         # A section that is put into a run brings all its fields, so those that are searched themselves come after it.
-        ready = [path for path, d in rest.items() if not rest.keys() & d.when.keys() and _around(path, rest) == [path]]
+        ready = [path for path, d in rest.items() if not rest.keys() & d.when.keys() and around(path, rest) == [path]]
         if not ready:
             stuck = next(path for path, dimension in rest.items() if dimension.when)
             others = ", ".join(path for path in rest if path != stuck)
@@ -63,11 +63,6 @@ def ordered(dimensions: Mapping[str, Dimension], mistakes: list[Mistake]) -> dic
             return dict(dimensions)
         found[ready[0]] = rest[ready[0]]
     return found
-
-
-def _around(path: str, paths: Iterable[str]) -> list[str]:
-    """Those of some paths that a path is, or lies below."""
-    return [other for other in paths if f"{path}.".startswith(f"{other}.")]
 
 
 def _unmet(where: str, path: str, wanted: tuple[Any, ...], fixed: Json) -> Iterator[Mistake]:

@@ -1,6 +1,6 @@
 """Dotted paths into a tree of mappings and lists, as they are written in a file of the user's."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from orchestrator.components import suggest
@@ -35,6 +35,11 @@ def locate(run: Mapping[str, Any], path: str) -> list[str | int]:
         way.append(key)
         place, rest = place[key], rest[used:]
     return way
+
+
+def around(path: str, others: Iterable[str]) -> list[str]:
+    """Those of some paths that a dotted path is, or lies below."""
+    return [other for other in others if f"{path}.".startswith(f"{other}.")]
 
 
 def flatten(tree: object, path: str = "") -> dict[str, object]:

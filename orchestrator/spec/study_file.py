@@ -11,6 +11,7 @@ from orchestrator.spec import yaml_file
 from orchestrator.spec.checks import check_data, check_on_data, check_run, check_settings, check_sweep
 from orchestrator.spec.config import Json, RunConfig, resolve, with_values
 from orchestrator.spec.mistakes import ConfigError, Mistake, show
+from orchestrator.spec.paths import around
 from orchestrator.spec.search_section import (
     check_comparable,
     check_enqueued,
@@ -170,10 +171,11 @@ def _change(tree: Json, text: str, mistakes: list[Mistake]) -> str:
 
 
 def _hidden_changes(changed: set[str], space: Space) -> list[Mistake]:
-    """Changes that every trial would overwrite."""
-    always = {f"run.{d.path}" for d in space.dimensions if not d.when}
-    law = "is searched, so every trial has its own; set search.{} instead"
-    return [Mistake(path, law.format(path.removeprefix("run."))) for path in sorted(changed & always)]
+    """Changes that every trial would overwrite, perhaps by a whole section around them."""
+    always = [dimension.path for dimension in space.dimensions if not dimension.when]
+    hidden = {path: around(path.removeprefix("run."), always) for path in sorted(changed) if path.startswith("run.")}
+    law = "{0} is searched, so every trial has its own; set search.{0} instead"
+    return [Mistake(path, law.format(by[-1])) for path, by in hidden.items() if by]
 
 
 def _located(mistakes: Sequence[Mistake], path: Path, changed: set[str]) -> UserError:

@@ -212,6 +212,13 @@ def test_set_is_refused_in_one_line_that_names_the_command_line(tmp_path, change
     assert "\n" not in message
 
 
+def test_set_is_refused_inside_a_section_that_is_searched_as_a_whole(tmp_path):
+    section = {"choice": [{"name": "simclr"}, {"name": "byol"}]}
+    file = write_study(tmp_path, with_changes(search={"method": section}))
+    law = "method is searched, so every trial has its own; set search.method instead"
+    assert refusal(file, "run.method.temperature=0.5") == f"--set run.method.temperature: {law}"
+
+
 def test_budget_can_be_searched_where_nothing_stops_trials(tmp_path):
     search = {"training.epochs": {"int": [2, 9]}}
     study = load_study(write_study(tmp_path, with_changes({"sweep.scheduler": {"name": "none"}}, search=search)))
