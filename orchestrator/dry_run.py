@@ -1,5 +1,6 @@
 """What `--dry-run` says: what would be searched and how, and what it would cost by a few steps made on this machine."""
 
+import math
 import os
 import resource
 import time
@@ -48,7 +49,8 @@ class Cost:
 def dry_run(study: Study) -> str:
     """The resolved plan of a study and an estimate of its time, memory and disk, as text; trains a few steps."""
     process_bytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-    data, device = build.load_data(study.run), hardware.device()
+    data = build.load_data(study.run)
+    device = hardware.device() if study.sweep.gpus_per_worker else torch.device("cpu")  # as Ray shows it to a trial
     with hardware.arithmetic(study.run.training.threads, device):
         training = Training(study.run, data, device)
         cost = measured(training, data, process_bytes=process_bytes)
@@ -99,8 +101,9 @@ def _search_lines(study: Study) -> Iterator[str]:
 def _cost_lines(study: Study, cost: Cost, device: torch.device) -> Iterator[str]:
     sweep = study.sweep
     trials = sweep.trials + sweep.most_repeats
-    together = min(sweep.concurrency, trials, _room(study, device))
-    seconds = cost.seconds * trials / together
+    together = min(sweep.concurrency, max(sweep.trials, sweep.most_repeats), _room(study, device))
+    # A round that is not full takes no less time, and repeats wait for the end of the search.
+    seconds = cost.seconds * sum(math.ceil(count / together) for count in (sweep.trials, sweep.most_repeats))
     memory = together * (cost.work_bytes + cost.process_bytes) + cost.data_bytes
     disk = together * (checkpoint.KEPT + 1) * cost.checkpoint_bytes + trials * cost.encoder_bytes
     yield f"\ncost, estimated from {_STEPS} steps on this machine ({device.type}):"
@@ -176,7 +179,7 @@ def _timed(work: Callable[[], object]) -> float:
 def _room(study: Study, device: torch.device) -> int:
     """How many trials this machine can really work on at a time."""
     if device.type == "cuda":
-        return max(1, int(torch.cuda.device_count() / (study.sweep.gpus_per_worker or 1)))
+        return max(1, int(torch.cuda.device_count() / study.sweep.gpus_per_worker))
     cores = len(os.sched_getaffinity(0))
     return max(1, cores // max(study.run.training.threads, study.sweep.cpus_per_worker))
 

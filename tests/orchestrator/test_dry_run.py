@@ -1,7 +1,10 @@
+import os
 import re
 
+import torch
+
 from orchestrator import build
-from orchestrator.dry_run import dry_run, measured
+from orchestrator.dry_run import Cost, dry_run, measured
 from orchestrator.spec.study_file import load_study
 from orchestrator.training import checkpoint, hardware
 from orchestrator.training.loop import Training
@@ -40,6 +43,20 @@ def test_dry_run_counts_repeats_and_names_every_metric(tmp_path):
     assert "for the maximum of val_knn/1 and the minimum of linear_val/1\n" in text
     assert "confirm: up to 15 trials more, 5 new seeds for each of the best" in text
     assert "and 18 encoders" in text
+
+
+def test_dry_run_measures_where_trials_run(tmp_path, monkeypatch):
+    monkeypatch.setattr(hardware, "device", lambda: torch.device("cuda"))  # of which trials get none by default
+    assert "3 steps on this machine (cpu)" in dry_run(load_study(write_study(tmp_path, with_changes())))
+
+
+def test_dry_run_counts_whole_rounds_of_the_search_and_of_its_repeats(tmp_path, monkeypatch):
+    cost = Cost(60.0, work_bytes=0, process_bytes=0, data_bytes=0, checkpoint_bytes=0, encoder_bytes=0)
+    monkeypatch.setattr("orchestrator.dry_run.measured", lambda *_, **__: cost)
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: range(4))
+    changes = {"sweep.trials": 5, "sweep.concurrency": 4, "sweep.confirm": {"top": 1, "seeds": 2}}
+    text = dry_run(load_study(write_study(tmp_path, with_changes(changes))))
+    assert "time    about 60 s a trial, 3 min in all with 4 at a time" in text
 
 
 def test_dry_run_bytes_are_those_of_real_checkpoints_and_images(tmp_path):
