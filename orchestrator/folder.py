@@ -1,7 +1,7 @@
 """The sweep folder, which is the truth about a sweep: everything is on disk when it happens, nothing is kept elsewhere.
 
-<storage>/<name>/  sweep.yaml  id  lock  study.journal  commits.txt  baselines.json  summary.txt
-                   confirm.json  test_uses.jsonl  ray.log
+<storage>/<name>/  sweep.yaml  id  lock  study.journal  commits.txt  data.txt  baselines.json
+                   summary.txt  confirm.json  test_uses.jsonl  ray.log
     trials/<number>/  config.yaml  views.png  reports.jsonl  error.txt  result.json  checkpoint-*.pt
                       encoder.safetensors  encoder.json  test.json  features/
 
@@ -174,6 +174,7 @@ class SweepFolder:
         self.name = path.name
         self.file = self.path / "sweep.yaml"
         self.journal = self.path / "study.journal"
+        self.data = self.path / "data.txt"
         self.summary = self.path / "summary.txt"
         self.confirmation = self.path / "confirm.json"
 

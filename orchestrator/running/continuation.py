@@ -53,6 +53,31 @@ def enter(folder: SweepFolder, study: Study) -> list[str]:
     return _log_commit(folder)
 
 
+def changed_data(folder: SweepFolder, fingerprint: str) -> str | None:
+    """Whether the files behind a data set have changed since trials were first trained on them; None if not.
+
+    The sweep's file cannot tell: it names a place, and what lies there may change. A sweep begun before this was
+    noted counts as begun on what is there now.
+
+    Args:
+        folder: locked by the caller; keeps the fingerprint.
+        fingerprint: of the data as they are now.
+
+    Returns:
+        A sentence that says so and what to do.
+    """
+    if not folder.data.exists():
+        write_text(folder.data, f"{fingerprint}\n")
+    begun = folder.data.read_text(encoding="utf-8").strip()
+    if begun == fingerprint:
+        return None
+    return (
+        f"{folder.path}: a sweep can be continued only on the images it was begun on, and run.dataset has others now "
+        f"(fingerprint {begun} in the folder, {fingerprint} now); bring them back, choose another sweep.name, or begin "
+        "anew with --fresh (the old one is kept aside)"
+    )
+
+
 def differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
     """One line for each field that two files do not share or do not agree on, and for each order that decides."""
     before, after = _leaves(old), _leaves(new)

@@ -62,7 +62,8 @@ def drive(study: Study, options: Options) -> int:
     """Begins or continues a sweep and returns the exit code.
 
     Raises:
-        UserError: the folder is in use or holds another sweep, MLflow's address is none, or a data file is damaged.
+        UserError: the folder is in use or holds another sweep or one on other images, MLflow's address is none, or a
+            data file is damaged.
     """
     uri = tracking_uri(options.tracking_uri)
     with _full_disk_told(options.storage), _locked(_folder(study, options), fresh=options.fresh) as folder:
@@ -123,13 +124,18 @@ def _locked(folder: SweepFolder, *, fresh: bool) -> Iterator[SweepFolder]:
 
 
 def _search(study: Study, ledger: Ledger, shown: Display, interruption: Interruption) -> Scores | str:
-    """Runs what is left to run, and measures the baselines meanwhile."""
+    """Runs what is left to run, and measures the baselines meanwhile; a sentence where they were not measured."""
     file = ledger.folder.path / "baselines.json"
     if ledger.is_complete and file.exists():
         return json.loads(file.read_text(encoding="utf-8"))
     interruption.install()
     shown.note("decoding the data")
     data = load_data(study.run)
+    changed = continuation.changed_data(ledger.folder, data.card.fingerprint)
+    if changed is not None:
+        if ledger.is_complete:
+            return changed  # its result is shown all the same
+        raise UserError(changed)
     measuring = cache(lambda: _in_background(lambda: _measured(study.run, data, file)))
     ledger.watch(lambda number: measuring() if ledger.has_run else None)
     if not ledger.is_complete and interruption.signal is None:

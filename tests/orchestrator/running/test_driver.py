@@ -1,0 +1,105 @@
+"""The driver around trials that are over at once: no Ray is started."""
+
+from pathlib import Path
+
+import pytest
+
+from orchestrator.datasets import own_images
+from orchestrator.errors import UserError
+from orchestrator.folder import SweepFolder
+from orchestrator.running import driver
+from orchestrator.running.execution import Interruption
+from orchestrator.running.ledger import Ledger
+from orchestrator.running.study import StoredStudy
+from orchestrator.running.summary import Scores
+from orchestrator.running.table import Silence
+from orchestrator.spec.config import resolve
+from orchestrator.spec.search_space import Dimension, Range, Space
+from orchestrator.spec.study_file import Study
+from orchestrator.spec.sweep_config import SchedulerConfig, SweepConfig
+from tests.orchestrator.datasets.own_files import picture, write, write_folder
+from tests.orchestrator.tiny_run import RUN
+
+BASELINES = {"raw pixels": {"val_knn/1": 30.0}}
+SPACE = Space((Dimension("optimizer.lr", Range("uniform", 0.0, 1.0)),))
+
+
+def open_ledger(folder: SweepFolder, trials: int) -> Ledger:
+    """The ledger of a search by `val_knn/1`, as the next start of its command would have it."""
+    sweep = SweepConfig(name="s", trials=trials, metric="val_knn/1", scheduler=SchedulerConfig(name="none"))
+    folder.path.mkdir(parents=True, exist_ok=True)
+    store = StoredStudy(folder.journal, sweep, space=SPACE, epochs=2)
+    return Ledger(folder, store, sweep=sweep, resolved=lambda number, values: {"run": {"training": {"epochs": 2}}})
+
+
+def run_all(ledger: Ledger) -> None:
+    """Every trial there is, each with one report."""
+    while (number := ledger.next()) is not None:
+        ledger.started(number)
+        ledger.report(number, {"epoch": 2, "finished": 1, "val_knn/1": 40.0 + number})
+        ledger.ended(number)
+
+
+class OwnImagesSweep:
+    """A sweep on images in folders; each start of it looks at them anew.
+
+    Args:
+        home: of the images and of the sweep.
+    """
+
+    def __init__(self, home: Path) -> None:
+        self.images, self.folder = write_folder(home / "images"), SweepFolder(home / "s")
+        dataset = {"name": "image_folder", "root": str(self.images), "size": 8, "cache": str(home / "cache")}
+        self._run = resolve({**RUN, "dataset": dataset})
+
+    def start(self, trials: int) -> Scores | str:
+        own_images._opened.cache_clear()
+        ledger = open_ledger(self.folder, trials)
+        study = Study(Path("study.yaml"), ledger.sweep, self._run, {}, SPACE)
+        shown = Silence()
+        return driver._search(study, ledger, shown, Interruption(ledger, None, shown.note))
+
+    def ended(self) -> int:
+        return sum(trial.result() is not None for trial in self.folder.trials())
+
+
+@pytest.fixture
+def sweep(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> OwnImagesSweep:
+    """Two of its trials have ended."""
+    monkeypatch.setattr(driver, "_run_trials", lambda study, ledger, *others: run_all(ledger))
+    monkeypatch.setattr(driver, "baselines", lambda run, data: BASELINES)
+    monkeypatch.setattr(Interruption, "install", lambda self: None)
+    begun = OwnImagesSweep(tmp_path)
+    assert begun.start(trials=2) == BASELINES
+    return begun
+
+
+def test_images_that_changed_on_disk_are_refused_until_they_are_back(sweep: OwnImagesSweep) -> None:
+    file = sweep.images / "train" / "cat" / "0.png"
+    before = file.read_bytes()
+    write(file, picture(99))
+    with pytest.raises(UserError, match=r"images it was begun on, and run\.dataset has others now"):
+        sweep.start(trials=3)
+    assert sweep.ended() == 2
+    write(file, before)  # the same images in a file of another time
+    assert sweep.start(trials=3) == BASELINES
+    assert sweep.ended() == 3
+
+
+def test_finished_sweep_is_shown_whatever_became_of_its_images(sweep: OwnImagesSweep) -> None:
+    write(sweep.images / "train" / "cat" / "0.png", picture(99))
+    assert sweep.start(trials=2) == BASELINES
+    (sweep.folder.path / "baselines.json").unlink()
+    told = sweep.start(trials=2)
+    assert isinstance(told, str)
+    assert "run.dataset has others now" in told, "baselines on other images would not be of this sweep"
+
+
+def test_sweep_from_before_images_were_noted_goes_on_with_what_is_there(sweep: OwnImagesSweep) -> None:
+    sweep.folder.data.unlink()
+    write(sweep.images / "train" / "cat" / "0.png", picture(99))
+    sweep.start(trials=3)
+    assert sweep.ended() == 3
+    write(sweep.images / "train" / "cat" / "1.png", picture(98))
+    with pytest.raises(UserError, match="begun on"):
+        sweep.start(trials=4)
