@@ -37,6 +37,7 @@ class MirroredRun:
         self._client, self._commit = client, commit
         self._params, self._metrics = set(params), dict(metrics or {})
         self._files: dict[str, int | None] | None = None  # by name, their sizes; not asked for yet
+        self._results: dict[str, bytes] = {}  # by name, what was sent from here
 
     def send_params(self, wanted: Mapping[str, str]) -> None:
         """Sends the parameters that it lacks; MLflow never changes one."""
@@ -57,12 +58,18 @@ class MirroredRun:
         self.epoch = step
 
     def send_results(self, file: Path, metrics: Mapping[str, int | float], step: int) -> None:
-        """Sends a file and the numbers in it, if one of them is not the newest there."""
+        """Sends a file, if it is not what was last sent from here, and those of its numbers that are not the newest.
+
+        What MLflow has of the file is not asked for: its size does not tell one content from another.
+        """
+        content = file.read_bytes()
+        if self._results.get(file.name) != content:
+            self.send_file(file)
+            self._results[file.name] = content
         lacking = {name: value for name, value in metrics.items() if self._metrics.get(name) != value}
         if lacking:
             points = [Metric(name, value, milliseconds(file), step) for name, value in lacking.items()]
             self._client.log_batch(self.id, points)
-            self.send_file(file)
             self._metrics.update(lacking)
 
     def send_file(self, file: Path) -> None:

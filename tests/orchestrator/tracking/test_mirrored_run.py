@@ -1,0 +1,59 @@
+"""One MLflow run, on a real SQLite store."""
+
+from pathlib import Path
+
+import pytest
+from mlflow import MlflowClient
+
+from orchestrator.tracking.client import artifacts_beside, connect
+from orchestrator.tracking.mirrored_run import MirroredRun
+
+
+class KilledError(Exception):
+    """The process ended here."""
+
+
+def die(*_: object) -> None:
+    raise KilledError
+
+
+def new_run(client: MlflowClient, uri: str, name: str) -> str:
+    return client.create_run(client.create_experiment(name, artifacts_beside(uri))).info.run_id
+
+
+def as_a_process_finds_it(client: MlflowClient, id: str) -> MirroredRun:
+    return MirroredRun(client, id, commit="", tags={}, metrics=client.get_run(id).data.metrics)
+
+
+@pytest.mark.parametrize("call", ["log_artifact", "log_batch"])
+def test_results_are_whole_after_a_kill_anywhere(tmp_path: Path, uri: str, monkeypatch, call: str) -> None:
+    client, file = connect(uri), tmp_path / "confirm.json"
+    id = new_run(client, uri, f"killed in {call}")
+    file.write_text("{}", encoding="utf-8")
+    with monkeypatch.context() as patch:
+        patch.setattr(client, call, die)
+        with pytest.raises(KilledError):
+            as_a_process_finds_it(client, id).send_results(file, {"mean": 0.5}, 0)
+    as_a_process_finds_it(client, id).send_results(file, {"mean": 0.5}, 0)
+    assert [item.path for item in client.list_artifacts(id)] == ["confirm.json"]
+    assert client.get_run(id).data.metrics == {"mean": 0.5}
+
+
+def test_results_with_the_same_numbers_are_sent_when_their_file_says_something_else(
+    tmp_path: Path, uri: str, monkeypatch
+) -> None:
+    client, file = connect(uri), tmp_path / "test.json"
+    id = new_run(client, uri, "same numbers")
+
+    def sent(by: MirroredRun, content: str) -> str:
+        file.write_text(content, encoding="utf-8")
+        by.send_results(file, {"accuracy": 0.5}, 0)
+        return Path(client.download_artifacts(id, "test.json")).read_text(encoding="utf-8")
+
+    first = as_a_process_finds_it(client, id)
+    assert sent(first, '{"test_uses": 1}') == '{"test_uses": 1}'
+    assert sent(first, '{"test_uses": 2}') == '{"test_uses": 2}'  # of the same size
+    assert sent(as_a_process_finds_it(client, id), '{"test_uses": 3}') == '{"test_uses": 3}'
+    for call in ("log_artifact", "log_batch"):
+        monkeypatch.setattr(client, call, die)
+    assert sent(first, '{"test_uses": 2}') == '{"test_uses": 3}'  # what it sent itself is not sent again
