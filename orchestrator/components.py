@@ -10,6 +10,7 @@ from orchestrator.errors import UserError
 
 _FEW = 16
 _HOUSE = ("augment", "methods", "orchestrator")
+_EXTRAS = ("timm",)  # of pyproject.toml, each named after the one library that it brings
 
 
 def find(package: str, name: str) -> ModuleType:
@@ -27,7 +28,9 @@ def find(package: str, name: str) -> ModuleType:
         module = importlib.import_module(full)
     except ModuleNotFoundError as error:
         if error.name is None or not f"{full}.".startswith(f"{error.name}."):
-            raise UserError(f"{full} cannot be imported: it needs {error.name}, which is not installed") from error
+            remedy = f"; pip install '.[{error.name}]'" if error.name in _EXTRAS else ""
+            law = f"it needs {error.name}, which is not installed{remedy}"
+            raise UserError(f"{full} cannot be imported: {law}") from error
         if "." in name:
             raise UserError(f"there is no module {name}: is its folder on PYTHONPATH?") from error
         raise UserError(f"{package} has no {name}{suggest(name, names(package))}") from error

@@ -1,4 +1,4 @@
-"""Any image model of timm, by its name; timm is an extra (`pip install augsweep[timm]`)."""
+"""Any image model of timm, by its name; timm is an extra (`pip install '.[timm]'`)."""
 
 from collections.abc import MutableMapping
 from difflib import get_close_matches

@@ -1,8 +1,11 @@
+import re
 import sys
+import tomllib
+from pathlib import Path
 
 import pytest
 
-from orchestrator.components import find, names
+from orchestrator.components import _EXTRAS, find, names
 from orchestrator.errors import UserError
 
 
@@ -55,6 +58,14 @@ def test_find_tells_a_module_that_is_not_there_from_one_that_lacks_a_library(own
         find("methods", "mylab_components.absent")
     with pytest.raises(UserError, match=r"hungry cannot be imported: it needs no_such_library"):
         find("methods", "mylab_components.hungry")
+
+
+def test_extras_bring_the_library_that_they_are_named_after():
+    project = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text())["project"]
+    brought = {
+        name: [re.match(r"\w+", need)[0] for need in needs] for name, needs in project["optional-dependencies"].items()
+    }
+    assert brought == {name: [name] for name in _EXTRAS}
 
 
 def test_names_leave_out_what_lacks_a_library_but_hide_no_mistake_of_the_house(own_package):
