@@ -3,7 +3,6 @@
 import _thread
 import logging
 import os
-import re
 import signal
 import tempfile
 import time
@@ -38,6 +37,7 @@ from orchestrator.folder import write_text  # noqa: E402
 from orchestrator.running.ledger import Ledger  # noqa: E402
 from orchestrator.running.scheduler import LedgerScheduler  # noqa: E402
 from orchestrator.running.searcher import LedgerSearcher  # noqa: E402
+from orchestrator.running.wording import last_error  # noqa: E402
 from orchestrator.spec.sweep_config import SweepConfig  # noqa: E402
 
 logger = logging.getLogger(__name__)
@@ -166,10 +166,7 @@ class _Events(tune.Callback):
         text = Path(trial.error_file).read_text(encoding="utf-8")
         with self._ledger.closed_when_full():
             write_text(Path(trial.config["folder"]) / "error.txt", text)
-        if "actor died" in text:
-            return "its worker process died"
-        named = re.findall(r"^[A-Za-z_][\w.]*(?:: .*)?$", text, re.MULTILINE)  # as a traceback ends: Error: message
-        return named[-1] if named else text.strip().rpartition("\n")[2]
+        return last_error(text)
 
 
 def execute(

@@ -1,6 +1,7 @@
-"""How numbers, settings and leaders are put into words, the same in the table, the lines and the summary."""
+"""How numbers, settings, leaders and errors are put into words, the same in the table, the lines and the summary."""
 
 import math
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -63,6 +64,15 @@ def columns(rows: Sequence[Sequence[str]]) -> str:
     return "\n".join(
         "  " + "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows
     )
+
+
+def last_error(text: str) -> str:
+    """The last of the failures of a trial that Ray has written into one file, in one line."""
+    last = re.split(r"^Failure # \d+ \(occurred at .*\)$", text, flags=re.MULTILINE)[-1].strip()
+    if "actor died" in last:
+        return "its worker process died"
+    named = re.findall(r"^[A-Za-z_][\w.]*(?:: .*)?$", last, re.MULTILINE)  # as a traceback ends: Error: message
+    return named[-1] if named else last.rpartition("\n")[2]
 
 
 def _short(path: str, paths: Iterable[str]) -> str:

@@ -12,7 +12,7 @@ from orchestrator.running.ledger import Ledger
 from orchestrator.running.study import StoredStudy
 from orchestrator.running.summary import summary, within_two_errors
 from orchestrator.running.table import Lines, LiveTable, event, headline, left_in, left_in_all
-from orchestrator.running.wording import duration, leading, number, settings
+from orchestrator.running.wording import duration, last_error, leading, number, settings
 from orchestrator.spec.search_space import Choice, Dimension, Range, Space
 from orchestrator.spec.sweep_config import SchedulerConfig, SweepConfig
 
@@ -59,6 +59,33 @@ def test_settings_are_named_by_their_shortest_telling_end() -> None:
 def test_words_for_numbers() -> None:
     assert (number(41.23456), number(math.nan)) == ("41.23", "-")
     assert (duration(59.4), duration(61.0), duration(7260.0)) == ("59 s", "1 min 01 s", "2 h 01 min")
+
+
+DIED = """Failure # 1 (occurred at 2026-11-21_10-00-00)
+The actor died unexpectedly before finishing this task.
+	class_name: ImplicitFunc
+The actor is dead because its worker process has died. Worker exit type: SYSTEM_ERROR
+"""
+RAISED = """Failure # 2 (occurred at 2026-11-21_10-01-00)
+ray::ImplicitFunc.train() (pid=7, ip=127.0.0.1)
+  File "loop.py", line 7, in train
+    raise ArithmeticError("no luck")
+ArithmeticError: no luck
+"""
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        (DIED, "its worker process died"),
+        (RAISED, "ArithmeticError: no luck"),
+        (DIED + RAISED, "ArithmeticError: no luck"),
+        (RAISED + DIED, "its worker process died"),
+        ("Failure # 1 (occurred at noon)\nno word\nof an error at all\n", "of an error at all"),
+    ],
+)
+def test_last_error_is_that_of_the_last_failure(text: str, told: str) -> None:
+    assert last_error(text) == told
 
 
 def test_only_finished_trials_compete(ledger: Ledger) -> None:
