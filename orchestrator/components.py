@@ -2,6 +2,7 @@
 
 import importlib
 import pkgutil
+import traceback
 from difflib import get_close_matches
 from types import ModuleType
 
@@ -23,6 +24,9 @@ def find(package: str, name: str) -> ModuleType:
     Raises:
         UserError: if there is no such module, if it cannot be imported, or if it defines no `Config`.
     """
+    if name.startswith(".") or "/" in name or name.endswith(".py"):
+        law = "write mylab.vicreg for the file mylab/vicreg.py, with the folder that holds mylab on PYTHONPATH"
+        raise UserError(f"{name} is not the dotted name of a module: {law}")
     full = name if "." in name else f"{package}.{name}"
     try:
         module = importlib.import_module(full)
@@ -34,6 +38,8 @@ def find(package: str, name: str) -> ModuleType:
         if "." in name:
             raise UserError(f"there is no module {name}: is its folder on PYTHONPATH?") from error
         raise UserError(f"{package} has no {name}{suggest(name, names(package))}") from error
+    except Exception as error:  # it is the module's own code that is run
+        raise UserError(f"{full} cannot be imported: {_told(error)}") from error
     if not _is_component(module):
         known = "" if "." in name else suggest(name, names(package))
         raise UserError(f"{full} is no component: it defines no Config(augment.config.Config){known}")
@@ -66,6 +72,14 @@ def suggest(name: str, known: list[str]) -> str:
     if len(known) > _FEW:
         return ""
     return f"; known are {', '.join(known)}" if known else "; none is known"
+
+
+def _told(error: Exception) -> str:
+    """What went wrong in a module's code, and in which line of it."""
+    told = f"{type(error).__name__}: {error}".partition("\n")[0]
+    lines = [frame for frame in traceback.extract_tb(error.__traceback__) if frame.name == "<module>"]
+    # Python cannot have come to any line of a file that it cannot read, and says itself where that is.
+    return f"{told} ({lines[-1].filename}, line {lines[-1].lineno})" if lines else told
 
 
 def _is_component(module: ModuleType) -> bool:

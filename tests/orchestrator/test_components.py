@@ -68,6 +68,26 @@ def test_extras_bring_the_library_that_they_are_named_after():
     assert brought == {name: [name] for name in _EXTRAS}
 
 
+@pytest.mark.parametrize("name", ["./vicreg.py", "mylab/vicreg.py", "vicreg.py", ".vicreg"])
+def test_find_says_how_a_file_is_named(name):
+    with pytest.raises(UserError, match=r"is not the dotted name of a module: write mylab\.vicreg for the file mylab/"):
+        find("methods", name)
+
+
+@pytest.mark.parametrize(
+    ("code", "told"),
+    [
+        ("import sys\n\nclass Config(:\n", r"SyntaxError: invalid syntax \(broken\.py, line 3\)"),
+        ("from methods.contract import Nothing\n", r"ImportError: cannot import name 'Nothing' .*broken\.py, line 1\)"),
+        ("import json\njson.loads('{')\n", r"JSONDecodeError: Expecting .*/broken\.py, line 2\)"),
+    ],
+)
+def test_find_tells_what_is_wrong_with_a_module_and_where(own_package, code, told):
+    (own_package / "broken.py").write_text(code)
+    with pytest.raises(UserError, match=rf"^mylab_components\.broken cannot be imported: {told}$"):
+        find("methods", "mylab_components.broken")
+
+
 def test_names_leave_out_what_lacks_a_library_but_hide_no_mistake_of_the_house(own_package):
     (own_package / "vicreg.py").write_text("from augment.config import Config as Base\nclass Config(Base):\n    pass\n")
     (own_package / "hungry.py").write_text("import no_such_library\n")
