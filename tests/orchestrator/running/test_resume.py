@@ -1,5 +1,7 @@
 """Kill the driver anywhere: the same command goes on, and the numbers are those of a sweep that was never cut off."""
 
+import os
+import signal
 import time
 from pathlib import Path
 
@@ -8,7 +10,7 @@ import pytest
 from orchestrator.tracking.client import connect
 from tests.orchestrator.command import Command, descendants, living
 
-# One test starts the command up to four times; its own patience ends each of them.
+# One test starts the command up to five times; its own patience ends each of them.
 pytestmark = [pytest.mark.xdist_group("ray"), pytest.mark.timeout(900)]
 # One at a time and TPE, or any number at a time and random: then a sweep's trials are reproducible as a whole.
 SEQUENTIAL = {
@@ -37,7 +39,7 @@ def uninterrupted(tmp_path_factory: pytest.TempPathFactory) -> Command:
     return command
 
 
-def test_kills_at_start_in_training_and_at_a_trials_end_change_no_number(
+def test_kills_at_start_in_training_and_at_a_trials_end_and_two_ctrl_c_change_no_number(
     uninterrupted: Command, tmp_path: Path
 ) -> None:
     command = Command(tmp_path, SEQUENTIAL)
@@ -59,6 +61,15 @@ def test_kills_at_start_in_training_and_at_a_trials_end_change_no_number(
     # At a trial's end: its last report is there, its result may be or not.
     command.kill_when(lambda: first.last_epoch() == 4)
     finished = [n for n, result in command.results().items() if result]
+
+    process = command.start()
+    command.wait_until(lambda: command.sweep.trial(1).last_epoch() >= 1)
+    for _ in range(2):  # the second one stops it wherever it is
+        os.kill(process.pid, signal.SIGINT)
+    code, output, errors = command.finish()
+    assert code == 130, errors
+    assert "is complete" not in output
+
     code, output, errors = command.run()
     assert code == 0, errors
     assert "is complete: 3 of 3" in output
@@ -94,7 +105,7 @@ def test_a_finished_sweep_prints_its_result_again_and_more_trials_extend_it(unin
     assert len(after[3]) == 4
 
 
-def test_a_kill_under_tpe_and_halving_reruns_nothing_and_leaves_mlflow_whole(tmp_path: Path) -> None:
+def test_kills_under_tpe_and_halving_rerun_nothing_and_leave_mlflow_whole(tmp_path: Path) -> None:
     twice = {"addons.msr.base_weight": 0.5}
     command = Command(
         tmp_path,
@@ -108,6 +119,10 @@ def test_a_kill_under_tpe_and_halving_reruns_nothing_and_leaves_mlflow_whole(tmp
             "run.optimizer.warmup_epochs": 0,
         },
     )
+    command.start()
+    command.kill_when(command.sweep.journal.exists)  # at start-up
+    command.start()
+    command.kill_when(lambda: command.sweep.trial(1).last_epoch() >= 1)  # in training, before TPE knows anything
     command.start()
     command.kill_when(lambda: sum(bool(result) for result in command.results().values()) >= 3)
     ended = {n: command.sweep.trial(n).result_file.stat() for n, result in command.results().items() if result}
