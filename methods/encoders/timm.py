@@ -1,4 +1,8 @@
-"""Any image model of timm, by its name; timm is an extra (`pip install '.[timm]'`)."""
+"""Any image model of timm, by its name; timm is an extra (`pip install '.[timm]'`).
+
+Of timm 1.0's families two are refused, for weights that `methods.parts.initial` cannot draw: Sequencer for its LSTMs,
+and SwiftFormer for a free vector of its attention. Both refusals name the weight.
+"""
 
 from collections.abc import MutableMapping
 from difflib import get_close_matches
@@ -50,9 +54,11 @@ class Timm(Encoder):
         self.model = model
         self.num_features = num_features
         for layer in model.modules():
-            for odds in ("p", "prob", "drop_prob"):  # Dropout's, PatchDropout's, DropPath's and DropBlock's
-                if "Drop" in type(layer).__name__ and hasattr(layer, odds):
-                    setattr(layer, odds, 0.0)
+            # Dropout's, PatchDropout's, DropPath's and DropBlock's; or of layers that call dropout as a function.
+            odds = ("p", "prob", "drop_prob") if "Drop" in type(layer).__name__ else ("drop_rate",)
+            for name in odds:
+                if hasattr(layer, name):
+                    setattr(layer, name, 0.0)
         self.register_state_dict_post_hook(_drop_prefix)
         self.register_load_state_dict_pre_hook(_add_prefix)
 

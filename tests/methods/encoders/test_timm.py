@@ -47,6 +47,51 @@ def test_state_dict_is_timms_and_gives_its_features(model, side, fields):
     assert ours.num_features == theirs(images(side)).shape[1]
 
 
+# The smallest of each, where timm still has it.
+FAMILIES = [
+    "crossvit_tiny_240",
+    "densenet121",
+    "edgenext_xx_small",
+    "efficientvit_b0",
+    "ghostnet_050",
+    "gmlp_ti16_224",
+    "iformer_t",
+    "levit_128s",
+    "mobilevit_xxs",
+    "pvt_v2_b0",
+    "regnety_002",
+    "repvit_m0_9",
+    "starnet_s1",
+    "xcit_nano_12_p16_224",
+]
+
+
+def known(model: str) -> str:
+    if model not in library.list_models():
+        pytest.skip(f"timm {library.__version__} has no {model}")
+    return model
+
+
+@pytest.mark.slow  # seconds each
+@pytest.mark.parametrize("model", FAMILIES)
+def test_every_family_is_drawn_and_gives_its_features(model):
+    encoder = drawn(known(model)).train()
+    assert all(parameter.isfinite().all() for parameter in encoder.parameters())
+    batch = images(encoder.model.default_cfg["input_size"][-1])
+    features = encoder(batch)
+    assert features.shape == (2, encoder.num_features)
+    assert torch.pdist(features) > 0
+    assert torch.equal(encoder(batch), features)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("model", ["sequencer2d_s", "swiftformer_xs"])
+def test_families_that_the_docstring_names_are_refused(model):
+    assert model.partition("_")[0].removesuffix("2d") in timm.__doc__.lower()
+    with pytest.raises(ValueError, match=r"teach methods/parts/initial\.py"):
+        drawn(known(model))
+
+
 def test_names_are_timms_inside_a_method_too():
     method = nn.ModuleDict({"encoder": drawn("test_resnet"), "head": nn.Linear(96, 4)})
     method["twin"] = Twin(method["encoder"])
@@ -66,10 +111,12 @@ def test_dropout_and_stochastic_depth_are_off():
     encoder = drawn(model, image_size=32).train()
     assert torch.equal(encoder(images()), encoder(images()))
     many = images(64, 32)  # so many that no two draws are alike
-    for options in ({"drop_path_rate": 0.5}, {"attn_drop_rate": 0.5}, {"patch_drop_rate": 0.5}):
-        model = library.create_model("test_vit", num_classes=0, img_size=64, **options)
+    options = ["drop_path_rate", "attn_drop_rate", "patch_drop_rate"]
+    models = [library.create_model("test_vit", num_classes=0, img_size=64, **{option: 0.5}) for option in options]
+    models.append(library.create_model("test_resnet", num_classes=0, drop_rate=0.5))  # by a function, in no layer
+    for model in models:
         assert not torch.equal(model.train()(many), model(many))
-        encoder = timm.Timm(model, 64)
+        encoder = timm.Timm(model, model.num_features)
         assert torch.equal(encoder(many), encoder(many))
 
 
