@@ -19,13 +19,14 @@ class Closing:
         self.disk_full = False
 
     def close(self, reason: str) -> None:
-        """Hands out nothing more; of several reasons the first is told."""
+        """Hands out nothing more; of several reasons the first is told, unless the disk is full."""
         self.closing = self.closing or reason
 
     def close_full(self, error: str) -> None:
         """Closes a sweep whose disk is full: no trial fails of it, each goes on from what is on disk."""
         self.disk_full = True
-        self.close(f"the disk is full ({error}); free some of it, and the same command goes on")
+        # Told before any other reason, since this one asks for something to be done.
+        self.closing = f"the disk is full ({error}); free some of it, and the same command goes on"
 
     @contextmanager
     def closed_when_full(self) -> Iterator[None]:

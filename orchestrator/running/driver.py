@@ -66,29 +66,40 @@ def drive(study: Study, options: Options) -> int:
             data file is damaged.
     """
     uri = tracking_uri(options.tracking_uri)
-    with _full_disk_told(options.storage), _locked(_folder(study, options), fresh=options.fresh) as folder:
-        for warning in [*continuation.enter(folder, study), *_idle_gpu(study.sweep)]:
-            sys.stderr.write(f"warning: {warning}\n")
-        store = StoredStudy(folder.journal, study.sweep, space=study.space, epochs=study.run.training.epochs)
-        ledger = Ledger(folder, store, sweep=study.sweep, resolved=study.trial)
-        # Not before a trial runs, lest it slow the start.
-        tracker = cache(lambda: Tracker(folder, uri))
-        ledger.watch(lambda number: tracker().changed(number) if ledger.has_run else None)
-        with display(ledger, quiet=options.quiet) as shown:
-            ledger.watch(shown.changed)
-            interruption = Interruption(ledger, study.sweep.time_limit, shown.note)
-            measured = _search(study, ledger, shown, interruption)
-        text = summary(ledger, measured, command=options.command, places=options.places, tracking_uri=uri)
-        sys.stdout.write(f"\n{text}")
-        with ledger.closed_when_full():
-            write_text(folder.summary, text)
-            if ledger.repeats is not None:
-                found = confirmation(ledger, ledger.repeats)
-                write_text(folder.confirmation, json.dumps(found, indent=2) + "\n")
-        for problem in tracker().close(_TRACKING_PATIENCE):
-            sys.stderr.write(f"warning: {problem}\n")
-        if ledger.disk_full:
-            sys.stderr.write(f"error: {ledger.closing}\n")
+    try:
+        with _locked(_folder(study, options), fresh=options.fresh) as folder:
+            return _drive(study, options, folder, uri)
+    except OSError as error:
+        if error.errno not in DISK_FULL:
+            raise
+        full = f"{options.storage}: the disk is full ({error}); free some of it, and the same command goes on"
+        sys.stderr.write(f"error: {full}\n")
+        return 1
+
+
+def _drive(study: Study, options: Options, folder: SweepFolder, uri: str) -> int:
+    for warning in [*continuation.enter(folder, study), *_idle_gpu(study.sweep)]:
+        sys.stderr.write(f"warning: {warning}\n")
+    store = StoredStudy(folder.journal, study.sweep, space=study.space, epochs=study.run.training.epochs)
+    ledger = Ledger(folder, store, sweep=study.sweep, resolved=study.trial)
+    # Not before a trial runs, lest it slow the start.
+    tracker = cache(lambda: Tracker(folder, uri))
+    ledger.watch(lambda number: tracker().changed(number) if ledger.has_run else None)
+    with display(ledger, quiet=options.quiet) as shown:
+        ledger.watch(shown.changed)
+        interruption = Interruption(ledger, study.sweep.time_limit, shown.note)
+        measured = _search(study, ledger, shown, interruption)
+    text = summary(ledger, measured, command=options.command, places=options.places, tracking_uri=uri)
+    sys.stdout.write(f"\n{text}")
+    with ledger.closed_when_full():
+        write_text(folder.summary, text)
+        if ledger.repeats is not None:
+            found = confirmation(ledger, ledger.repeats)
+            write_text(folder.confirmation, json.dumps(found, indent=2) + "\n")
+    for problem in tracker().close(_TRACKING_PATIENCE):
+        sys.stderr.write(f"warning: {problem}\n")
+    if ledger.disk_full:
+        sys.stderr.write(f"error: {ledger.closing}\n")
     return _exit_code(ledger, interruption)
 
 
@@ -100,18 +111,6 @@ def _idle_gpu(sweep: SweepConfig) -> list[str]:
     if hardware.device().type == "cpu" or sweep.gpus_per_worker:
         return []
     return ["this machine has a GPU and the trials will not use it; --set sweep.gpus_per_worker=1 gives each trial one"]
-
-
-@contextmanager
-def _full_disk_told(storage: Path) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        if error.errno not in DISK_FULL:
-            raise
-        raise UserError(
-            f"{storage}: the disk is full ({error}); free some of it, and the same command goes on"
-        ) from error
 
 
 @contextmanager
@@ -193,8 +192,10 @@ def _yield_to_trials() -> None:
 
 
 def _exit_code(ledger: Ledger, interruption: Interruption) -> int:
+    if ledger.disk_full:
+        return 1  # even of a complete sweep, whose summary may be what had no place
     if interruption.signal is not None and not ledger.is_complete:
         return 128 + interruption.signal
-    if not ledger.is_complete:
-        return 0 if interruption.out_of_time else 1
+    if not ledger.is_complete and not interruption.out_of_time:
+        return 1
     return 0 if any(trial.state == "finished" for trial in ledger.trials.values()) else 1

@@ -1,6 +1,10 @@
 """The driver around trials that are over at once: no Ray is started."""
 
+import errno
+from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
@@ -18,7 +22,7 @@ from orchestrator.spec.search_space import Dimension, Range, Space
 from orchestrator.spec.study_file import Study
 from orchestrator.spec.sweep_config import SchedulerConfig, SweepConfig
 from tests.orchestrator.datasets.own_files import picture, write, write_folder
-from tests.orchestrator.tiny_run import RUN
+from tests.orchestrator.tiny_run import RUN, tiny_run
 
 BASELINES = {"raw pixels": {"val_knn/1": 30.0}}
 SPACE = Space((Dimension("optimizer.lr", Range("uniform", 0.0, 1.0)),))
@@ -35,9 +39,13 @@ def open_ledger(folder: SweepFolder, trials: int) -> Ledger:
 def run_all(ledger: Ledger) -> None:
     """Every trial there is, each with one report."""
     while (number := ledger.next()) is not None:
-        ledger.started(number)
-        ledger.report(number, {"epoch": 2, "finished": 1, "val_knn/1": 40.0 + number})
-        ledger.ended(number)
+        finish(ledger, number)
+
+
+def finish(ledger: Ledger, number: int) -> None:
+    ledger.started(number)
+    ledger.report(number, {"epoch": 2, "finished": 1, "val_knn/1": 40.0 + number})
+    ledger.ended(number)
 
 
 class OwnImagesSweep:
@@ -103,3 +111,73 @@ def test_sweep_from_before_images_were_noted_goes_on_with_what_is_there(sweep: O
     write(sweep.images / "train" / "cat" / "1.png", picture(98))
     with pytest.raises(UserError, match="begun on"):
         sweep.start(trials=4)
+
+
+def end_one(ledger: Ledger) -> None:
+    number = ledger.next()
+    assert number is not None
+    finish(ledger, number)
+
+
+def fail_all(ledger: Ledger) -> None:
+    while (number := ledger.next()) is not None:
+        ledger.failed(number, "diverged")
+
+
+def fill_disk_after_all(ledger: Ledger) -> None:
+    run_all(ledger)
+    ledger.close_full("no space")
+
+
+def end_none(ledger: Ledger) -> None:
+    ledger.next()
+
+
+@pytest.mark.parametrize(
+    ("work", "how", "code"),
+    [
+        (run_all, {}, 0),
+        (fail_all, {}, 1),
+        (fill_disk_after_all, {}, 1),
+        (end_one, {"out_of_time": True}, 0),
+        (end_none, {"out_of_time": True}, 1),
+        (end_one, {}, 1),  # Ray gave up
+        (end_one, {"signal": 15}, 143),
+        (run_all, {"signal": 15}, 0),
+    ],
+)
+def test_exit_code_says_how_a_sweep_ended(
+    tmp_path: Path, work: Callable[[Ledger], None], how: dict[str, Any], code: int
+) -> None:
+    ledger = open_ledger(SweepFolder(tmp_path / "s"), trials=2)
+    work(ledger)
+    interruption = Interruption(ledger, None, lambda sentence: None)
+    for name, value in how.items():
+        setattr(interruption, name, value)
+    assert driver._exit_code(ledger, interruption) == code
+
+
+@pytest.mark.parametrize("full", ["sweep.yaml", "summary.txt"])
+def test_disk_that_is_full_at_the_start_or_the_end_is_exit_code_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], full: str
+) -> None:
+    def write_text(path: Path, text: str) -> None:
+        if path.name == full:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        path.write_text(text, encoding="utf-8")
+
+    def search(study: Study, ledger: Ledger, *others: object) -> str:
+        run_all(ledger)
+        return "not measured"
+
+    for module in (driver, driver.continuation):
+        monkeypatch.setattr(module, "write_text", write_text)
+    silent = SimpleNamespace(changed=lambda number: None, close=lambda seconds: [])
+    monkeypatch.setattr(driver, "Tracker", lambda folder, uri: silent)
+    monkeypatch.setattr(Study, "trial", lambda study, number, values: {"run": {"training": {"epochs": 2}}})
+    monkeypatch.setattr(driver, "_search", search)
+    sweep = SweepConfig(name="s", trials=1, metric="val_knn/1", scheduler=SchedulerConfig(name="none"))
+    study = Study(tmp_path / "s.yaml", sweep, tiny_run(evaluation={"knn": {}}), {}, Space(()))
+    options = driver.Options(tmp_path, None, fresh=False, quiet=True, command=("s.yaml",), places=())
+    assert driver.drive(study, options) == 1
+    assert "the disk is full ([Errno 28]" in capsys.readouterr().err

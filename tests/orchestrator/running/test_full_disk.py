@@ -116,3 +116,11 @@ def test_an_orphan_of_a_sweep_put_aside_writes_nothing_into_its_namesake(tmp_pat
     with pytest.raises(RuntimeError, match="another sweep's"):
         orphan.save_checkpoint({"step": 1})
     assert [path.name for path in old.trial(0).path.iterdir()] == ["config.yaml"]
+
+
+def test_full_disk_is_told_before_what_else_closed_the_sweep(tmp_path: Path) -> None:
+    ledger = _open(tmp_path / "s")
+    ledger.close("it was stopped by SIGINT")
+    ledger.close_full("no space")
+    ledger.close("its time limit is over")
+    assert ledger.closing == "the disk is full (no space); free some of it, and the same command goes on"
