@@ -1,7 +1,8 @@
 """MLflow made equal to a sweep folder: it asks what MLflow has, and sends what it lacks.
 
 Every call may be cut off anywhere and repeated, by this process or a later one: runs are found again by tags, epochs
-already there are not sent again, files are compared by size, and a run gets its closing status after everything else.
+already there are not sent again, files are compared by size, those of results are sent once by each process, and a run
+gets its closing status after everything else.
 """
 
 import json
