@@ -51,7 +51,8 @@ class Ledger(Closing):
     @property
     def searched(self) -> dict[int, Trial]:
         """The trials of the search by number, without their repeats."""
-        return {number: trial for number, trial in self.trials.items() if not trial.is_repeat}
+        # Of a copy, since the live table asks from a thread of its own while trials are added.
+        return {number: trial for number, trial in self.trials.copy().items() if not trial.is_repeat}
 
     @property
     def is_searched(self) -> bool:
@@ -186,15 +187,18 @@ class Ledger(Closing):
         """Gives the trial its file; False when its settings turn out to be no legal run."""
         folder = self.folder.trial(number)
         reason = None
-        if not folder.exists():
+        # A kill may have come before the end of one that was refused was written: it is looked at again.
+        known = folder.exists() and "refused" not in folder.config()
+        if not known:
             try:
                 folder.write_config(self._resolved(number, self._source(number).values(number)))
             except UserError as error:
                 folder.write_config({"search": {}, "refused": self._source(number).values(number)})
                 reason = str(error)
-        trial = self.trials.setdefault(number, self._trial(folder))
+        if not known or number not in self.trials:
+            self.trials[number] = self._trial(folder)
         if reason is not None:
-            self._end(trial, "failed", reason)
+            self._end(self.trials[number], "failed", reason)
         else:
             self._changed(number)
         return reason is None
