@@ -183,8 +183,8 @@ def _behind(config: Config, p: float, donor: Geometry) -> Step:
 
 def _left_alone(names: Sequence[str], area: tuple[float, float]) -> Measure:
     def measure(views: Mapping[str, View]) -> Tensor:
-        masks = torch.cat([mask for name in names if (mask := views[name].masks) is not None])
-        return 1 - visible(masks, *area).float().mean()
+        masks = (views[name].masks for name in names)  # small views have small masks
+        return 1 - torch.cat([visible(mask, *area) for mask in masks if mask is not None]).float().mean()
 
     return measure
 

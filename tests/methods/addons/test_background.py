@@ -234,6 +234,13 @@ def test_share_left_alone_is_measured():
     assert plan.measures["background/left_alone"](views) == pytest.approx(alone.item())
 
 
+def test_share_left_alone_covers_small_views():
+    plan = rewritten("swav", method={"small_views": 2, "small_size": 8}, small_views=True)
+    bank = signed_bank(40)
+    bank.masks[:] = 0
+    assert plan.measures["background/left_alone"](views_of(plan, bank)) == 1
+
+
 # --- the loss -----------------------------------------------------------------------------------------------------
 
 
