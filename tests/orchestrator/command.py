@@ -13,7 +13,7 @@ from typing import Any, NoReturn
 import pytest
 
 from orchestrator.folder import Record, SweepFolder
-from tests.orchestrator.studies import with_changes, write_study
+from tests.orchestrator.studies import STUDY, with_changes, write_study
 
 ROOT = Path(__file__).parents[2]
 PATIENCE = 150.0  # seconds; a loaded machine takes its time to start Ray
@@ -26,16 +26,22 @@ class Command:
 
     Args:
         folder: working folder; the study and everything that the sweep makes goes there.
-        changes: to the tiny study.
-        search: instead of the tiny study's.
+        changes: to the study.
+        search: instead of the study's.
+        of: the study; a name that it has must be `study`, as its file's is.
     """
 
     def __init__(
-        self, folder: Path, changes: Mapping[str, Any] | None = None, *, search: dict[str, Any] | None = None
+        self,
+        folder: Path,
+        changes: Mapping[str, Any] | None = None,
+        *,
+        search: dict[str, Any] | None = None,
+        of: dict[str, Any] = STUDY,
     ) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self.working_folder = folder
-        write_study(folder, with_changes(dict(changes or {}), search=search))
+        write_study(folder, with_changes(dict(changes or {}), search=search, of=of))
         self.sweep = SweepFolder(folder / "sweeps" / "study")
         self._output, self._errors = folder / f"output-{id(self)}.txt", folder / f"errors-{id(self)}.txt"
         self.process: subprocess.Popen[bytes] | None = None

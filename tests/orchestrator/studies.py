@@ -22,9 +22,11 @@ STUDY: dict[str, Any] = {
 }
 
 
-def with_changes(changes: dict[str, Any] | None = None, *, search: dict[str, Any] | None = None) -> dict[str, Any]:
-    """The study with other values at some paths (keys without dots) from the root, and perhaps another search."""
-    study = copy.deepcopy(STUDY)
+def with_changes(
+    changes: dict[str, Any] | None = None, *, search: dict[str, Any] | None = None, of: dict[str, Any] = STUDY
+) -> dict[str, Any]:
+    """A study with other values at some paths (keys without dots) from the root, and perhaps another search."""
+    study = copy.deepcopy(of)
     for path, value in (changes or {}).items():
         *way, last = path.split(".")
         place = study

@@ -1,4 +1,4 @@
-"""A sweep for two metrics with a confirmation, cut off in a repeat and gone on with, and what MLflow has of it."""
+"""The study of all papers at once in a tiny form, with a confirmation: cut off twice, gone on with, and mirrored."""
 
 import json
 from pathlib import Path
@@ -10,6 +10,7 @@ from orchestrator.numbering import origin_and_place, repeat_number
 from orchestrator.running import continuation
 from orchestrator.running.ledger import Ledger
 from orchestrator.running.study import StoredStudy
+from orchestrator.spec import yaml_file
 from orchestrator.spec.config import resolve
 from orchestrator.spec.study_file import load_study
 from orchestrator.standings import leaders
@@ -18,26 +19,27 @@ from orchestrator.training import checkpoint, export, loop
 from tests.orchestrator.command import Command
 from tests.orchestrator.tiny_run import Killed, Surroundings, timeless
 
-pytestmark = pytest.mark.xdist_group("ray")
-TWO_GOALS = {
-    "sweep.trials": 2,
-    "sweep.metric": ["val_knn/1", "feature_std"],
-    "sweep.mode": ["max", "min"],
-    "sweep.scheduler": {"name": "none"},
-    "sweep.concurrency": 2,
-    "sweep.enqueue": [{"addons.msr.base_weight": 0.5}],
+pytestmark = [pytest.mark.xdist_group("ray"), pytest.mark.timeout(900)]  # its own patience ends each start
+JOINT = Path(__file__).parents[3] / "search_spaces/joint.yaml"
+TINY = {
+    "sweep.name": "study",
+    "sweep.trials": 3,
+    "sweep.sampler.startup": 1,
     "sweep.confirm": {"top": 1, "seeds": 2},
-    "run.evaluation": {"knn": {"every": None}, "collapse": {}},
+    "run.dataset.train_size": 64,
+    "run.dataset.validation_size": 64,
+    "run.addons.augself.hidden": 16,
+    "run.encoder.width": 0.25,
     "run.training.epochs": 2,
+    "run.training.batch_size": 16,
     "run.optimizer.warmup_epochs": 0,
 }
-
-
+SUGGESTED = 2  # the first trial that is not enqueued
 FIRST_REPEAT = repeat_number(0, 1)
 
 
 class OnDisk:
-    """A `Context` as a worker's, without Ray: its first repeat is cut off after the first epoch."""
+    """A `Context` as a worker's, without Ray: the first suggested trial is cut off after the first epoch."""
 
     def __init__(self, ledger: Ledger, number: int) -> None:
         self._ledger, self._number = ledger, number
@@ -45,7 +47,7 @@ class OnDisk:
 
     def report(self, metrics: dict[str, float]) -> None:
         self._ledger.report(self._number, metrics)
-        if self._number == FIRST_REPEAT:
+        if self._number == SUGGESTED:
             raise Killed
 
     def save_checkpoint(self, state: dict) -> None:
@@ -59,7 +61,7 @@ class OnDisk:
 
 
 def search_and_be_killed(command: Command) -> None:
-    """What a driver does until it is killed in the first repeat, without the seconds that Ray takes to start."""
+    """What a driver does until it is killed in the first suggested trial, without the seconds that Ray takes."""
     study = load_study(command.working_folder / "study.yaml")
     command.sweep.path.mkdir(parents=True)
     continuation.enter(command.sweep, study)
@@ -75,35 +77,39 @@ def search_and_be_killed(command: Command) -> None:
         ledger.ended(number)
 
 
-def test_cut_off_in_a_repeat_it_goes_on_and_names_a_front_and_its_confirmation(tmp_path: Path) -> None:
-    command = Command(tmp_path, TWO_GOALS)
+def test_cut_off_in_the_search_and_in_a_repeat_it_names_a_front_and_its_confirmation(tmp_path: Path) -> None:
+    command = Command(tmp_path, TINY, of=yaml_file.read(JOINT))
     search_and_be_killed(command)
-    assert command.sweep.trial(FIRST_REPEAT).last_epoch() == 1
-    searched = {trial.number: trial.result_file.stat().st_mtime_ns for trial in command.sweep.trials()}
-    assert len(searched) == 2, "repeats begin when the search is over"
+    assert [trial.last_epoch() for trial in command.sweep.trials()] == [2, 2, 1]
+    ended = {n: command.sweep.trial(n).result_file.stat().st_mtime_ns for n in (0, 1)}
+    command.start()
+    command.kill_when(lambda: command.sweep.trial(FIRST_REPEAT).last_epoch() >= 1)
+    assert all(command.results().values()), "repeats begin when the search is over"
     code, output, errors = command.run()
     assert code == 0, errors
-    assert {trial.number: trial.result_file.stat().st_mtime_ns for trial in command.sweep.trials()} == searched
+    assert {n: command.sweep.trial(n).result_file.stat().st_mtime_ns for n in ended} == ended
 
     found = json.loads(command.sweep.confirmation.read_text())
     front = [standing.trial.number for standing in leaders(command.sweep)[-1]]
     settings = [one["trial"] for one in found["settings"]]
     assert found["complete"]
-    assert settings == list(dict.fromkeys([front[0], 0]))
+    assert settings == list(dict.fromkeys([front[0], 0, 1]))
     repeats = command.sweep.repeats()
     assert [origin_and_place(trial.number) for trial in repeats] == [(n, p) for p in (1, 2) for n in sorted(settings)]
-    assert "Pareto front of more val_knn/1 and less feature_std, on validation data: trial" in output
+    assert "Pareto front of more val_knn/1 and less background_gap/1, on validation data: trial" in output
     assert (
-        f"is complete: 2 of 2 trials ended (2 finished); 4 of 4 epochs were trained (100 %); {len(repeats)} of"
+        f"is complete: 3 of 3 trials ended (3 finished); 6 of 6 epochs were trained (100 %); {len(repeats)} of"
         in output
     )
 
-    # The first repeat was cut off, and is still what its file alone says.
-    run = resolve(repeats[0].config()["run"])
-    assert run.seed == found["seeds"][0] != command.sweep.trial(0).config()["run"]["seed"]
-    alone = Surroundings()
-    loop.train(run, load_data(run), alone)
-    assert timeless(repeats[0].reports()) == timeless(alone.reports)
+    # What was cut off is still what its file alone says.
+    for trial in (command.sweep.trial(SUGGESTED), repeats[0]):
+        run = resolve(trial.config()["run"])
+        alone = Surroundings()
+        loop.train(run, load_data(run), alone)
+        assert timeless(trial.reports()) == timeless(alone.reports)
+    seeds = [trial.config()["run"]["seed"] for trial in (command.sweep.trial(0), repeats[0])]
+    assert seeds[0] != seeds[1] == found["seeds"][0]
     _check_mlflow(command, front, found)
 
 
@@ -112,7 +118,7 @@ def _check_mlflow(command: Command, front: list[int], found: dict) -> None:
     experiment = client.get_experiment_by_name(command.sweep.name)
     assert experiment is not None
     runs = {run.data.tags["trial"]: run for run in client.search_runs([experiment.experiment_id])}
-    assert len(runs) == 1 + 2 + len(command.sweep.repeats())
+    assert len(runs) == 1 + 3 + len(command.sweep.repeats())
     for trial in command.sweep.repeats():
         tags = runs[str(trial.number)].data.tags
         assert tags["augsweep.confirm_of"] == str(origin_and_place(trial.number)[0])
@@ -125,7 +131,7 @@ def _check_mlflow(command: Command, front: list[int], found: dict) -> None:
     assert "best_trial" not in parent.tags
     ends = [trial.reports()[-1] for trial in command.sweep.trials()]
     assert parent.metrics["best/val_knn/1"] == max(report["val_knn/1"] for report in ends)
-    assert parent.metrics["best/feature_std"] == min(report["feature_std"] for report in ends)
+    assert parent.metrics["best/background_gap/1"] == min(report["background_gap/1"] for report in ends)
     for one in found["settings"]:
         mean = parent.metrics[f"confirmed/val_knn/1/trial {one['trial']}/mean"]
         assert mean == one["metrics"]["val_knn/1"]["mean"]
