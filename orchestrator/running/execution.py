@@ -56,18 +56,11 @@ def cluster(sweep: SweepConfig, data_bytes: int, log: Path) -> Iterator[None]:
         log: takes what Ray would print; whoever wants to write to the terminal meanwhile holds its stream already.
 
     Raises:
-        UserError: no worker would ever fit this machine.
+        UserError: no worker would ever fit this machine, or Ray does not come up on it.
     """
     with log.open("a", encoding="utf-8") as file, redirect_stdout(file), redirect_stderr(file):
         try:
-            with _signal_handlers_kept():
-                ray.init(
-                    address="local",
-                    include_dashboard=False,
-                    log_to_driver=False,
-                    logging_level=logging.CRITICAL,  # what goes wrong is told by the ledger
-                    object_store_memory=data_bytes + _STORE_MARGIN,
-                )
+            _start(object_store_bytes=data_bytes + _STORE_MARGIN, log=log)
             address = ray.util.get_node_ip_address()
             if address != "127.0.0.1":
                 raise UserError(f"Ray must listen on 127.0.0.1 alone, got {address}; import {__name__} before ray")
@@ -79,6 +72,23 @@ def cluster(sweep: SweepConfig, data_bytes: int, log: Path) -> Iterator[None]:
             yield
         finally:
             ray.shutdown()
+
+
+def _start(*, object_store_bytes: int, log: Path) -> None:
+    try:
+        with _signal_handlers_kept():
+            ray.init(
+                address="local",
+                include_dashboard=False,
+                log_to_driver=False,
+                logging_level=logging.CRITICAL,  # what goes wrong is told by the ledger
+                object_store_memory=object_store_bytes,
+            )
+    except Exception as error:  # Ray raises bare ones, as when its node takes too long on a busy machine
+        why = str(error).partition("\n")[0]
+        raise UserError(
+            f"Ray did not start: {why} (more in {log}); when the machine is less busy, the same command goes on"
+        ) from error
 
 
 @contextmanager
