@@ -98,6 +98,9 @@ def _signal_handlers_kept() -> Iterator[None]:
     `ray.init` takes SIGTERM for itself. Its handler raises SystemExit wherever the main thread happens to be; inside a
     `__del__`, a callback or a broad `except` nobody sees that again, the signal is lost, and the sweep never ends. Ray
     has no option to leave it. It does so off the main thread, but its processes die with the thread that starts them.
+
+    Its native library takes SIGTERM too, in front of Python: it writes a stack trace first, and aborts the process if
+    that takes over three seconds, as on a busy machine. Setting a handler anew puts Python in front again.
     """
     replace = signal.signal
     signal.signal = lambda signalnum, handler: signal.getsignal(signalnum)
@@ -105,6 +108,7 @@ def _signal_handlers_kept() -> Iterator[None]:
         yield
     finally:
         signal.signal = replace
+        signal.signal(signal.SIGTERM, signal.getsignal(signal.SIGTERM))
 
 
 class Interruption(tune.Stopper):
