@@ -18,6 +18,7 @@ def check_header(path: Path) -> None:
     assert re.match(r"# \w.{20,}\n", header), "the first line must say what the study is for"
     command = rf"python -m orchestrator\.sweep search_spaces/{path.name}( --set \S+)*"
     assert re.search(rf"^# Command: +{command}$", header, re.MULTILINE)
+    assert "not measured yet" not in header
     for key in ("Time", "Expected"):
         assert re.search(rf"^# {key}: +\S.*\d|^# {key}: +\w+ \w+", header, re.MULTILINE), f"{key} must say something"
 
