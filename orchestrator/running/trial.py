@@ -17,8 +17,8 @@ _DIVERGED = "diverged"
 _DISK_FULL = "disk full"
 
 
-class TuneContext:
-    """The loop's surroundings in a one-worker trial.
+class FolderContext:
+    """What the loop's surroundings have in common, wherever its reports go: files go into the trial's folder.
 
     Args:
         folder: of the trial; the place of its checkpoints and of its encoder.
@@ -27,10 +27,6 @@ class TuneContext:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._inode = folder.stat().st_ino
-
-    def report(self, metrics: dict[str, float]) -> None:
-        """Hands one epoch to the driver, and waits for its word to go on."""
-        tune.report({_OURS + name: value for name, value in metrics.items()})
 
     def save_checkpoint(self, state: dict) -> None:
         """Writes the state into the trial's folder."""
@@ -53,6 +49,14 @@ class TuneContext:
         if self._folder.stat().st_ino != self._inode:
             raise RuntimeError(f"{self._folder} is another sweep's by now")
         return self._folder
+
+
+class TuneContext(FolderContext):
+    """The loop's surroundings in a one-worker trial."""
+
+    def report(self, metrics: dict[str, float]) -> None:
+        """Hands one epoch to the driver, and waits for its word to go on."""
+        tune.report(packed(metrics))
 
 
 def run_trial(config: dict[str, Any], data: Data, dataset: dict[str, Any]) -> None:
@@ -78,6 +82,11 @@ def run_trial(config: dict[str, Any], data: Data, dataset: dict[str, Any]) -> No
         if error.errno not in DISK_FULL:
             raise
         tune.report({_DISK_FULL: str(error)})
+
+
+def packed(metrics: dict[str, float]) -> dict[str, float]:
+    """A report of the loop's as Tune is told it."""
+    return {_OURS + name: value for name, value in metrics.items()}
 
 
 def unpack(result: dict[str, Any]) -> dict[str, int | float]:
