@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from types import ModuleType
 
+import torch
 from torch.optim import Optimizer
 
 from augment.pipeline import Pipeline
@@ -16,6 +17,7 @@ from orchestrator.errors import UserError
 from orchestrator.evaluations import DEFAULT_SPLITS, Timing
 from orchestrator.features import Encode
 from orchestrator.images import DatasetCard, ImageSet
+from orchestrator.resident import Resident
 from orchestrator.spec.config import RunConfig
 from orchestrator.training import optimizers
 
@@ -144,6 +146,16 @@ def pipeline(run: RunConfig, plan: Plan, card: DatasetCard) -> Pipeline:
         return Pipeline(plan.views, plan.recipes, mean=card.mean, std=card.std, seed=run.seed)
     except ValueError as error:
         raise UserError(f"run.augment.recipes do not fit run.method.name = {run.method.name}: {error}") from error
+
+
+def images(run: RunConfig, data: Data, plan: Plan, device: torch.device) -> Resident:
+    """What a plan's views are made of, to be had in batches.
+
+    Raises:
+        UserError: if the plan needs masks, and there are none or too few that are usable.
+    """
+    needs = pipeline(run, plan, data.card).needs
+    return Resident(data.splits["train"], device, needs=needs, how=plan.separation, seed=run.seed)
 
 
 def optimizer(run: RunConfig, objective: Objective) -> Optimizer:

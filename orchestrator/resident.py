@@ -1,12 +1,12 @@
 """A split on the device, as bytes, handed out in batches with whatever the run's augmentation needs of it."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 
 import torch
 from jaxtyping import Int64
 from torch import Tensor
 
-from augment import separation
+from augment import draws, separation
 from augment.views import Bank, Batch
 from orchestrator.errors import UserError
 from orchestrator.images import ImageSet
@@ -25,6 +25,9 @@ class Resident:
         how: to take foreground and background apart.
         seed: of the run.
 
+    Attributes:
+        labels: class of each image, (N,), or None.
+
     Raises:
         UserError: if masks are needed and the split has none, or too few that are usable.
     """
@@ -34,7 +37,8 @@ class Resident:
     ) -> None:
         # from_dlpack, because from_numpy warns of arrays that must not be written, as those in a shared store are.
         self._images = torch.from_dlpack(source.images).to(device)
-        self._needs = needs
+        self.labels = None if source.labels is None else torch.from_dlpack(source.labels).to(device)
+        self._needs, self._seed = needs, seed
         self._masks: Tensor | None = None
         self._bank: Bank | None = None
         if not needs:
@@ -59,8 +63,16 @@ class Resident:
         made = (self._masks, None if self._bank is None else self._bank.backgrounds)
         return sum(plane.nbytes for plane in made if plane is not None)
 
+    def order(self, epoch: int) -> Int64[Tensor, "N"]:
+        """The rows as an epoch visits them, on CPU."""
+        return draws.permutation(self._seed, epoch, len(self))
+
+    def read_ahead(self, batches: Sequence[Int64[Tensor, "_"]]) -> None:
+        """Be told the rows of the batches to come; everything is here already."""
+
     def batch(self, rows: Int64[Tensor, "B"]) -> Batch:
         """The images of some rows and what was needed, ready for a pipeline."""
+        rows = rows.to(self._images.device, non_blocking=True)
         images = _unit(self._images[rows].permute(0, 3, 1, 2))
         masks = _unit(self._masks[rows]) if self._masks is not None and "masks" in self._needs else None
         if self._bank is None:

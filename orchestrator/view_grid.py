@@ -11,7 +11,6 @@ from torch import Tensor
 from orchestrator import build
 from orchestrator.build import Data
 from orchestrator.components import find
-from orchestrator.resident import Resident
 from orchestrator.spec.config import RunConfig
 
 NUM_ROWS = 8
@@ -31,10 +30,10 @@ def write(path: Path, run: RunConfig, data: Data) -> None:
 def draw(run: RunConfig, data: Data) -> Image.Image:
     """A row for each of the first images of `train`: the image itself, then the very views that epoch 1 makes of it."""
     plan = build.plan_of(run, find("methods", run.method.name).Method(run.method, build.encoder(run)))
-    pipeline, train = build.pipeline(run, plan, data.card), data.splits["train"]
+    pipeline = build.pipeline(run, plan, data.card)
     # All images, not only those shown, since any may lend its background.
-    source = Resident(train, torch.device("cpu"), needs=pipeline.needs, how=plan.separation, seed=run.seed)
-    rows = torch.arange(min(NUM_ROWS, len(train)))
+    source = build.images(run, data, plan, torch.device("cpu"))
+    rows = torch.arange(min(NUM_ROWS, len(source)))
     batch = source.batch(rows)
     views = pipeline(batch, rows, _EPOCH)
     mean, std = (torch.tensor(values).view(3, 1, 1) for values in (data.card.mean, data.card.std))

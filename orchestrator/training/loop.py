@@ -5,13 +5,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from augment import draws
 from methods.contract import Losses
 from orchestrator import build
 from orchestrator.build import Data
 from orchestrator.errors import UserError
 from orchestrator.features import encoder_features
-from orchestrator.resident import Resident
 from orchestrator.spec.config import RunConfig, identity
 from orchestrator.training import export, hardware, optimizers
 from orchestrator.training.context import Context, Diverged, Report, TrainingConfig
@@ -75,11 +73,9 @@ class Training:
         self._evaluations = build.evaluations(run)
         self._bf16 = hardware.uses_bf16(run.training.precision, device)
 
-        source, plan = data.splits["train"], self.objective.plan
-        self.images = Resident(source, device, needs=self._pipeline.needs, how=plan.separation, seed=run.seed)
-        self._labels = None if source.labels is None else torch.from_dlpack(source.labels).to(device)
+        self.images = build.images(run, data, self.objective.plan, device)
 
-        self.epoch_steps = len(source) // run.training.batch_size
+        self.epoch_steps = len(self.images) // run.training.batch_size
         self.steps = run.training.epochs * self.epoch_steps
         self._warmup_steps = round(run.optimizer.warmup_epochs * self.epoch_steps)
         self._require_steps()
@@ -93,12 +89,13 @@ class Training:
     def run_epoch(self, context: Context) -> None:
         """Train to the end of the epoch begun or to begin, evaluate, save, report."""
         epoch = self.step // self.epoch_steps + 1
-        order = draws.permutation(self.run.seed, epoch, len(self.images)).to(self.device)
+        whole_batches = self.images.order(epoch)[: self.epoch_steps * self.run.training.batch_size]
+        batches = whole_batches.split(self.run.training.batch_size)[self.step % self.epoch_steps :]
         checkpoint_steps = self.run.training.checkpoint_steps
         self.objective.train()
-        while self.step < epoch * self.epoch_steps:
-            first = self.step % self.epoch_steps * self.run.training.batch_size
-            self.train_step(order[first : first + self.run.training.batch_size], epoch)
+        self.images.read_ahead(batches)
+        for rows in batches:
+            self.train_step(rows, epoch)
             due = checkpoint_steps is not None and self.step % checkpoint_steps == 0
             if due or self.step % CHECK_STEPS == 0:
                 self._require_finite_losses(epoch)
@@ -113,10 +110,13 @@ class Training:
     def train_step(self, rows: Tensor, epoch: int) -> Losses:
         """One optimiser step on the images of some rows, (B,) int64, and its losses."""
         self.step += 1
+        with self._stopwatch.measure("loading"):
+            batch = self.images.batch(rows)
+        rows = rows.to(self.device, non_blocking=True)
         with self._stopwatch.measure("augmentation"):
-            views = self._pipeline(self.images.batch(rows), rows, epoch)
+            views = self._pipeline(batch, rows, epoch)
         with self._stopwatch.measure("training"):
-            labels = None if self._labels is None else self._labels[rows]
+            labels = None if self.images.labels is None else self.images.labels[rows]
             with torch.autocast(self.device.type, torch.bfloat16, enabled=self._bf16):
                 losses = self.objective(views, labels, self._progress[self.step])
             self.optimizer.zero_grad()
@@ -223,6 +223,6 @@ class Training:
         """Of the time since the last report (or resume); the checkpoint in it is that of the epoch before."""
         seconds = self._stopwatch.lap()
         total, images, self._lap_images = seconds.pop("total"), self._lap_images, 0
-        trained = seconds.get("augmentation", 0.0) + seconds.get("training", 0.0)
+        trained = sum(seconds.get(part, 0.0) for part in ("loading", "augmentation", "training"))
         shares = {f"time/{name}": value / total for name, value in seconds.items()}
         return {"time/epoch": total, "time/images_per_second": images / trained, **shares}
