@@ -127,7 +127,7 @@ class TrialFolder:
         Raises:
             FileNotFoundError: it was never handed out.
         """
-        return yaml_file.parse(self.config_file.read_text(encoding="utf-8"))
+        return yaml_file.reread(self.config_file.read_text(encoding="utf-8"))
 
     def append_report(self, metrics: Mapping[str, int | float]) -> None:
         """Adds a line to `reports.jsonl` and returns when it is on disk; a line torn by a crash is cut off first."""

@@ -5,6 +5,7 @@ import pytest
 from pydantic import ValidationError
 
 from augment.ops import crop, flip
+from orchestrator.errors import UserError
 from orchestrator.spec import yaml_file
 from orchestrator.spec.config import identity, resolve, with_values
 from orchestrator.spec.mistakes import ConfigError
@@ -30,6 +31,16 @@ def test_run_dump_is_complete_and_read_back_unchanged_through_yaml():
     run = resolve(RUN)
     assert run.dump()["addons"]["msr"]["decay_rate"] == 3.0  # a default, written out
     assert resolve(yaml_file.parse(yaml_file.write(run.dump()))) == run
+
+
+def test_both_readers_give_back_what_was_written():
+    words = ["2020-01-01", "yes", "1e-3", "null", "0x1f", "", " a: b #", "ünï\n\tline", "=", "<<", "word " * 50]
+    tree = {"words": words, "numbers": [1, 1e-3, 1e300, float("inf"), -0.0, 2**70, True, None], "": {}, "empty": []}
+    tree |= {word: {"nested": [[word, {word: [words]}]]} for word in words}
+    text = yaml_file.write(tree)
+    assert yaml_file.reread(text) == yaml_file.parse(text) == tree
+    with pytest.raises(UserError, match="line 2, column 1"):
+        yaml_file.reread("a: 1\n}")
 
 
 def test_run_is_frozen_and_pickles():
