@@ -12,6 +12,7 @@ from orchestrator.errors import UserError
 _FEW = 16
 _HOUSE = ("augment", "methods", "orchestrator")
 _EXTRAS = ("timm",)  # of pyproject.toml, each named after the one library that it brings
+_user_packages: set[str] = set()
 
 
 def find(package: str, name: str) -> ModuleType:
@@ -43,7 +44,14 @@ def find(package: str, name: str) -> ModuleType:
     if not _is_component(module):
         known = "" if "." in name else suggest(name, names(package))
         raise UserError(f"{full} is no component: it defines no Config(augment.config.Config){known}")
+    if full.partition(".")[0] not in _HOUSE:
+        _user_packages.add(full.partition(".")[0])
     return module
+
+
+def user_packages() -> list[str]:
+    """The top-level packages of the user's own components that were found so far, which workers need too."""
+    return sorted(_user_packages)
 
 
 def names(package: str) -> list[str]:

@@ -103,11 +103,12 @@ def _cost_lines(study: Study, cost: Cost, device: torch.device) -> Iterator[str]
     trials = sweep.trials + sweep.most_repeats
     together = min(sweep.concurrency, max(sweep.trials, sweep.most_repeats), _room(study, device))
     # A round that is not full takes no less time, and repeats wait for the end of the search.
-    seconds = cost.seconds * sum(math.ceil(count / together) for count in (sweep.trials, sweep.most_repeats))
-    memory = together * (cost.work_bytes + cost.process_bytes) + cost.data_bytes
+    one = cost.seconds / sweep.workers
+    seconds = one * sum(math.ceil(count / together) for count in (sweep.trials, sweep.most_repeats))
+    memory = together * sweep.workers * (cost.work_bytes + cost.process_bytes) + cost.data_bytes
     disk = together * (checkpoint.KEPT + 1) * cost.checkpoint_bytes + trials * cost.encoder_bytes
     yield f"\ncost, estimated from {_STEPS} steps on this machine ({device.type}):"
-    alone, whole = _minutes(cost.seconds), _minutes(seconds)
+    alone, whole = _minutes(one), _minutes(seconds)
     yield f"  time    about {alone} a trial, {whole} in all with {together} at a time, if none is stopped early;"
     yield "          the start of Ray and the fitting of probes come on top"
     process, work, images = _size(cost.process_bytes), _size(cost.work_bytes), _size(cost.data_bytes)
@@ -179,9 +180,9 @@ def _timed(work: Callable[[], object]) -> float:
 def _room(study: Study, device: torch.device) -> int:
     """How many trials this machine can really work on at a time."""
     if device.type == "cuda":
-        return max(1, int(torch.cuda.device_count() / study.sweep.gpus_per_worker))
+        return max(1, int(torch.cuda.device_count() / (study.sweep.workers * study.sweep.gpus_per_worker)))
     cores = len(os.sched_getaffinity(0))
-    return max(1, cores // max(study.run.training.threads, study.sweep.cpus_per_worker))
+    return max(1, cores // (study.sweep.workers * max(study.run.training.threads, study.sweep.cpus_per_worker)))
 
 
 def _tensor_bytes(state: Any) -> int:

@@ -43,6 +43,7 @@ def _run(options: argparse.Namespace, given: Sequence[str]) -> int:
             Options(
                 storage=options.storage,
                 tracking_uri=options.tracking_uri,
+                address=options.address,
                 fresh=options.fresh,
                 quiet=options.quiet,
                 command=tuple(argument for argument in given if argument != "--fresh"),
@@ -76,6 +77,11 @@ def _parser() -> argparse.ArgumentParser:
         "--storage", type=Path, default=Path("sweeps"), help="where sweep folders lie (default: sweeps)"
     )
     parser.add_argument("--tracking-uri", help="of MLflow (default: MLFLOW_TRACKING_URI, else sqlite:///mlflow.db)")
+    parser.add_argument(
+        "--address",
+        default=os.environ.get("RAY_ADDRESS") or None,
+        help="of a Ray cluster that is there: host:port, or auto (default: RAY_ADDRESS, else this machine alone)",
+    )
     parser.add_argument("--quiet", action="store_true", help="only the closing summary")
     return parser
 

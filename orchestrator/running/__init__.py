@@ -1,0 +1,28 @@
+"""Trials on Ray. It reads its settings when it is imported, so they stand here, before any module that imports it."""
+
+import os
+
+# Read by Ray when it is imported or started. Not for a user to change: without clusters, on Linux too, Ray listens on
+# 127.0.0.1 only.
+os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"
+# What workers read as well, so that it has to travel to the nodes of a cluster. A user can still say otherwise.
+FOR_WORKERS = {
+    "RAY_CHDIR_TO_TRIAL_DIR": "0",
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "1",  # a trial that asks for no GPU sees none
+    "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.2",  # how soon Train sees that a worker has died or is done
+    "RAY_TRAIN_ENABLE_PREEMPTION_WATCHER": "0",
+    "RAY_TRAIN_METRICS_ENABLED": "0",
+    "RAY_TRAIN_ENABLE_PRINT_PATCH": "0",
+    "RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S": "300",  # of a machine that is busy, or of a node that is being started
+}
+for _name, _value in {
+    **FOR_WORKERS,
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_AIR_NEW_OUTPUT": "0",  # with verbose=0 the older output engine is silent, the newer is not
+    "RAY_worker_niceness": "0",  # else trials starve on a machine that does anything besides
+    "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
+    "TUNE_DISABLE_SIGINT_HANDLER": "1",
+    "TUNE_PRINT_ALL_TRIAL_ERRORS": "0",
+    "TUNE_GLOBAL_CHECKPOINT_S": "1000000000",  # Tune's own snapshots are never read
+}.items():
+    os.environ.setdefault(_name, _value)

@@ -22,6 +22,7 @@ EXTENDABLE = frozenset(
         "trials",
         "time_limit",
         "concurrency",
+        "workers",
         "cpus_per_worker",
         "gpus_per_worker",
         "max_failures",

@@ -16,8 +16,9 @@ from orchestrator.build import Data, load_data
 from orchestrator.errors import UserError
 from orchestrator.folder import DISK_FULL, SweepFolder, write_text
 from orchestrator.running import continuation
+from orchestrator.running.cluster import cluster
 from orchestrator.running.confirmation import confirmation
-from orchestrator.running.execution import Interruption, cluster, execute
+from orchestrator.running.execution import Interruption, execute
 from orchestrator.running.ledger import Ledger
 from orchestrator.running.study import StoredStudy
 from orchestrator.running.summary import Scores, summary
@@ -44,6 +45,7 @@ class Options:
     Args:
         storage: folder of sweep folders.
         tracking_uri: of MLflow, or None for the default.
+        address: of a Ray cluster that is there, or None for a Ray of our own on this machine.
         fresh: put an old sweep of this name aside and begin anew.
         quiet: show only the closing summary.
         command: arguments of the command that continues this sweep.
@@ -52,6 +54,7 @@ class Options:
 
     storage: Path
     tracking_uri: str | None
+    address: str | None
     fresh: bool
     quiet: bool
     command: tuple[str, ...]
@@ -78,7 +81,7 @@ def drive(study: Study, options: Options) -> int:
 
 
 def _drive(study: Study, options: Options, folder: SweepFolder, uri: str) -> int:
-    for warning in [*continuation.enter(folder, study), *_idle_gpu(study.sweep)]:
+    for warning in [*continuation.enter(folder, study), *_idle_gpu(study.sweep, options)]:
         sys.stderr.write(f"warning: {warning}\n")
     store = StoredStudy(folder.journal, study.sweep, space=study.space, epochs=study.run.training.epochs)
     ledger = Ledger(folder, store, sweep=study.sweep, resolved=study.trial)
@@ -88,7 +91,7 @@ def _drive(study: Study, options: Options, folder: SweepFolder, uri: str) -> int
     with display(ledger, quiet=options.quiet) as shown:
         ledger.watch(shown.changed)
         interruption = Interruption(ledger, study.sweep.time_limit, shown.note)
-        measured = _search(study, ledger, shown, interruption)
+        measured = _search(study, ledger, shown, interruption, options.address)
     text = summary(ledger, measured, command=options.command, places=options.places, tracking_uri=uri)
     sys.stdout.write(f"\n{text}")
     with ledger.closed_when_full():
@@ -107,8 +110,8 @@ def _folder(study: Study, options: Options) -> SweepFolder:
     return SweepFolder(options.storage / study.sweep.name)
 
 
-def _idle_gpu(sweep: SweepConfig) -> list[str]:
-    if hardware.device().type == "cpu" or sweep.gpus_per_worker:
+def _idle_gpu(sweep: SweepConfig, options: Options) -> list[str]:
+    if options.address is not None or hardware.device().type == "cpu" or sweep.gpus_per_worker:
         return []
     return ["this machine has a GPU and the trials will not use it; --set sweep.gpus_per_worker=1 gives each trial one"]
 
@@ -122,7 +125,9 @@ def _locked(folder: SweepFolder, *, fresh: bool) -> Iterator[SweepFolder]:
         yield folder
 
 
-def _search(study: Study, ledger: Ledger, shown: Display, interruption: Interruption) -> Scores | str:
+def _search(
+    study: Study, ledger: Ledger, shown: Display, interruption: Interruption, address: str | None
+) -> Scores | str:
     """Runs what is left to run, and measures the baselines meanwhile; a sentence where they were not measured."""
     file = ledger.folder.path / "baselines.json"
     if ledger.is_complete and file.exists():
@@ -138,8 +143,15 @@ def _search(study: Study, ledger: Ledger, shown: Display, interruption: Interrup
     measuring = cache(lambda: _in_background(lambda: _measured(study.run, data, file)))
     ledger.watch(lambda number: measuring() if ledger.has_run else None)
     if not ledger.is_complete and interruption.signal is None:
-        shown.note("starting Ray")
-        _run_trials(study, ledger, data, shown, interruption)
+        shown.note("starting Ray" if address is None else f"joining the Ray cluster at {address}")
+        with cluster(
+            study.sweep,
+            data_bytes=data.nbytes,
+            log=ledger.folder.path / "ray.log",
+            address=address,
+            storage=str(ledger.folder.path),
+        ):
+            _run_trials(study, ledger, data, shown, interruption)
     if interruption.signal is None or ledger.has_run:
         while not measuring().done() and interruption.signal is None:
             wait([measuring()], _GLANCE)
@@ -149,12 +161,11 @@ def _search(study: Study, ledger: Ledger, shown: Display, interruption: Interrup
 
 
 def _run_trials(study: Study, ledger: Ledger, data: Data, shown: Display, interruption: Interruption) -> None:
-    with cluster(study.sweep, data.nbytes, ledger.folder.path / "ray.log"):
-        if interruption.signal is None:
-            shown.note("starting the first trials")
-            shared = {"data": data, "dataset": study.run.dump()["dataset"]}
-            execute(ledger, run_trial, shared=shared, interruption=interruption)
-            shown.note("")
+    if interruption.signal is None:
+        shown.note("starting the first trials")
+        shared = {"data": data, "dataset": study.run.dump()["dataset"]}
+        execute(ledger, run_trial, shared=shared, interruption=interruption)
+        shown.note("")
 
 
 def _measured(run: RunConfig, data: Data, file: Path) -> Scores | str:

@@ -6,109 +6,21 @@ import os
 import signal
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-# Read by Ray when it is imported or started. Not for a user to change: without clusters, on Linux too, Ray listens on
-# 127.0.0.1 only.
-os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"
-# `setdefault`, so that a user can still say otherwise.
-for _name, _value in {
-    "RAY_USAGE_STATS_ENABLED": "0",
-    "RAY_AIR_NEW_OUTPUT": "0",  # with verbose=0 the older output engine is silent, the newer is not
-    "RAY_worker_niceness": "0",  # else trials starve on a machine that does anything besides
-    "RAY_CHDIR_TO_TRIAL_DIR": "0",
-    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "1",  # a trial that asks for no GPU sees none
-    "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
-    "TUNE_DISABLE_SIGINT_HANDLER": "1",
-    "TUNE_PRINT_ALL_TRIAL_ERRORS": "0",
-    "TUNE_GLOBAL_CHECKPOINT_S": "1000000000",  # Tune's own snapshots are never read
-}.items():
-    os.environ.setdefault(_name, _value)
+from ray import tune
+from ray.tune.experiment import Trial
 
-import ray  # noqa: E402
-from ray import tune  # noqa: E402
-from ray.tune.experiment import Trial  # noqa: E402
-
-from orchestrator.errors import UserError  # noqa: E402
-from orchestrator.folder import write_text  # noqa: E402
-from orchestrator.running.ledger import Ledger  # noqa: E402
-from orchestrator.running.scheduler import LedgerScheduler  # noqa: E402
-from orchestrator.running.searcher import LedgerSearcher  # noqa: E402
-from orchestrator.running.wording import last_error  # noqa: E402
-from orchestrator.spec.sweep_config import SweepConfig  # noqa: E402
+from orchestrator.folder import write_text
+from orchestrator.running.ledger import Ledger
+from orchestrator.running.scheduler import LedgerScheduler
+from orchestrator.running.searcher import LedgerSearcher
+from orchestrator.running.wording import last_error
+from orchestrator.running.workers import Work, trainable
 
 logger = logging.getLogger(__name__)
-
-# What Ray needs in its object store beside the data.
-_STORE_MARGIN = 256 * 1024**2
-
-
-@contextmanager
-def cluster(sweep: SweepConfig, data_bytes: int, log: Path) -> Iterator[None]:
-    """A Ray of our own on this machine, closed to others, for as long as the block runs.
-
-    Args:
-        sweep: what a worker needs, checked against what the machine has.
-        data_bytes: size of what will be put into the object store.
-        log: takes what Ray would print; whoever wants to write to the terminal meanwhile holds its stream already.
-
-    Raises:
-        UserError: no worker would ever fit this machine, or Ray does not come up on it.
-    """
-    with log.open("a", encoding="utf-8") as file, redirect_stdout(file), redirect_stderr(file):
-        try:
-            _start(object_store_bytes=data_bytes + _STORE_MARGIN, log=log)
-            address = ray.util.get_node_ip_address()
-            if address != "127.0.0.1":
-                raise UserError(f"Ray must listen on 127.0.0.1 alone, got {address}; import {__name__} before ray")
-            resources = ray.cluster_resources()
-            for field, unit in (("cpus_per_worker", "CPU"), ("gpus_per_worker", "GPU")):
-                wanted, there = getattr(sweep, field), resources.get(unit, 0)
-                if wanted > there:
-                    raise UserError(f"sweep.{field} <= {there:g} must hold on this machine, got {wanted:g}")
-            yield
-        finally:
-            ray.shutdown()
-
-
-def _start(*, object_store_bytes: int, log: Path) -> None:
-    try:
-        with _signal_handlers_kept():
-            ray.init(
-                address="local",
-                include_dashboard=False,
-                log_to_driver=False,
-                logging_level=logging.CRITICAL,  # what goes wrong is told by the ledger
-                object_store_memory=object_store_bytes,
-            )
-    except Exception as error:  # Ray raises bare ones, as when its node takes too long on a busy machine
-        why = str(error).partition("\n")[0]
-        raise UserError(
-            f"Ray did not start: {why} (more in {log}); when the machine is less busy, the same command goes on"
-        ) from error
-
-
-@contextmanager
-def _signal_handlers_kept() -> Iterator[None]:
-    """Lets nobody replace a signal handler while the block runs.
-
-    `ray.init` takes SIGTERM for itself. Its handler raises SystemExit wherever the main thread happens to be; inside a
-    `__del__`, a callback or a broad `except` nobody sees that again, the signal is lost, and the sweep never ends. Ray
-    has no option to leave it. It does so off the main thread, but its processes die with the thread that starts them.
-
-    Its native library takes SIGTERM too, in front of Python: it writes a stack trace first, and aborts the process if
-    that takes over three seconds, as on a busy machine. Setting a handler anew puts Python in front again.
-    """
-    replace = signal.signal
-    signal.signal = lambda signalnum, handler: signal.getsignal(signalnum)
-    try:
-        yield
-    finally:
-        signal.signal = replace
-        signal.signal(signal.SIGTERM, signal.getsignal(signal.SIGTERM))
 
 
 class Interruption(tune.Stopper):
@@ -183,26 +95,21 @@ class _Events(tune.Callback):
         return last_error(text)
 
 
-def execute(
-    ledger: Ledger, run_trial: Callable[..., None], *, shared: Mapping[str, Any], interruption: Interruption
-) -> None:
+def execute(ledger: Ledger, work: Work, *, shared: Mapping[str, Any], interruption: Interruption) -> None:
     """Runs what the ledger hands out until there is nothing left, or until the interruption.
 
     Args:
         ledger: hands out trials and takes their events.
-        run_trial: Tune's trainable; called in a worker with the trial's `config` and `shared`.
+        work: trains a trial; called in each of its workers as `work(config, tell, **shared)`.
         shared: put into the object store once, mapped by every worker.
         interruption: ends it early.
     """
     sweep = ledger.sweep
-    trainable = tune.with_resources(
-        tune.with_parameters(run_trial, **shared), {"CPU": sweep.cpus_per_worker, "GPU": sweep.gpus_per_worker}
-    )
     try:
         with tempfile.TemporaryDirectory(prefix="augsweep-") as scratch:
             # Not `Tuner`, which wants to pickle searcher and callbacks for a restore that we never ask for.
             tune.run(
-                trainable,
+                trainable(work, sweep, shared, Path(scratch)),
                 name="trials",
                 storage_path=scratch,
                 search_alg=LedgerSearcher(ledger),
@@ -213,7 +120,7 @@ def execute(
                 max_concurrent_trials=sweep.concurrency,
                 max_failures=sweep.max_failures,
                 raise_on_failed_trial=False,
-                reuse_actors=True,
+                reuse_actors=sweep.workers == 1,  # what a trial of several workers leaves, only the actor's end ends
                 verbose=0,
             )
     except (OSError, tune.TuneError) as error:

@@ -6,7 +6,7 @@ from ray.tune.experiment import Trial
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 
 from orchestrator.running.ledger import Ledger
-from orchestrator.running.trial import divergence, full_disk, unpack
+from orchestrator.running.trial import full_disk, given_up, unpack
 
 
 class LedgerScheduler(FIFOScheduler):
@@ -32,7 +32,7 @@ class LedgerScheduler(FIFOScheduler):
         if full is not None:
             self._ledger.close_full(full)
             return TrialScheduler.STOP
-        reason = divergence(result)
+        reason = given_up(result)
         if reason is not None:
             self._ledger.failed(number, reason)
             return TrialScheduler.STOP

@@ -1,32 +1,43 @@
-"""One trial inside a Tune actor: a `Context` for the loop whose reports go to Tune and whose files go to the folder."""
+"""One trial in a worker, whoever runs that: a `Context` for the loop whose files go to the trial's folder."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from ray import tune
+import torch
 
+from methods.parts.gather import rank, world_size
 from orchestrator import build, view_grid
 from orchestrator.build import Data
 from orchestrator.folder import DISK_FULL, TrialFolder
 from orchestrator.spec.config import resolve
 from orchestrator.training import checkpoint, export, loop
 
+# What a worker tells the driver: a report, or why there will be none.
+Tell = Callable[[dict[str, Any]], None]
+
 # Tune flattens what it is given and adds keys of its own; ours are found again by the first part of their name.
 _OURS = "report/"
-_DIVERGED = "diverged"
+_GIVEN_UP = "given up"
 _DISK_FULL = "disk full"
+_LESS_MEMORY = "a smaller run.training.batch_size, run.training.precision = bf16, or fewer trials at a time would help"
 
 
-class FolderContext:
-    """What the loop's surroundings have in common, wherever its reports go: files go into the trial's folder.
+class TrialContext:
+    """The loop's surroundings in a worker.
 
     Args:
         folder: of the trial; the place of its checkpoints and of its encoder.
+        tell: hands something to the driver.
     """
 
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
+    def __init__(self, folder: Path, tell: Tell) -> None:
+        self._folder, self._tell = folder, tell
         self._inode = folder.stat().st_ino
+
+    def report(self, metrics: dict[str, float]) -> None:
+        """Hands one epoch to the driver."""
+        self._tell({_OURS + name: value for name, value in metrics.items()})
 
     def save_checkpoint(self, state: dict) -> None:
         """Writes the state into the trial's folder."""
@@ -51,19 +62,12 @@ class FolderContext:
         return self._folder
 
 
-class TuneContext(FolderContext):
-    """The loop's surroundings in a one-worker trial."""
-
-    def report(self, metrics: dict[str, float]) -> None:
-        """Hands one epoch to the driver, and waits for its word to go on."""
-        tune.report(packed(metrics))
-
-
-def run_trial(config: dict[str, Any], data: Data, dataset: dict[str, Any]) -> None:
-    """Trains one trial from its folder, from its newest checkpoint where it has one.
+def run_trial(config: dict[str, Any], tell: Tell, data: Data, dataset: dict[str, Any]) -> None:
+    """Trains one trial from its folder, from its newest checkpoint where it has one; called by each of its workers.
 
     Args:
         config: what the searcher gave Tune: the trial's `folder`.
+        tell: hands something to the driver; only the first worker has anything to tell.
         data: shared by all trials, mapped from Ray's object store.
         dataset: the settings that `data` was made with; a trial that tries other ones decodes its own, and so does one
             whose evaluations read more splits.
@@ -73,20 +77,29 @@ def run_trial(config: dict[str, Any], data: Data, dataset: dict[str, Any]) -> No
     if run.dump()["dataset"] != dataset or not data.splits.keys() >= set(build.splits_of(run)):
         data = build.load_data(run)
     try:
-        if not folder.views.exists():
+        if rank() == 0 and not folder.views.exists():
             view_grid.write(folder.views, run, data)
-        loop.train(run, data, TuneContext(folder.path))
-    except loop.Diverged as error:
-        tune.report({_DIVERGED: str(error)})
+        loop.train(run, data, TrialContext(folder.path, tell))
+    except loop.Diverged as error:  # by all workers alike
+        give_up(tell, str(error))
+    except (MemoryError, torch.OutOfMemoryError) as error:
+        if world_size() > 1:
+            raise  # the others wait for this worker
+        give_up(tell, out_of_memory(error))
     except OSError as error:
         if error.errno not in DISK_FULL:
             raise
-        tune.report({_DISK_FULL: str(error)})
+        tell({_DISK_FULL: str(error)})
 
 
-def packed(metrics: dict[str, float]) -> dict[str, float]:
-    """A report of the loop's as Tune is told it."""
-    return {_OURS + name: value for name, value in metrics.items()}
+def give_up(tell: Tell, reason: str) -> None:
+    """Ends the trial as failed; to start it again would lead to the same end."""
+    tell({_GIVEN_UP: reason})
+
+
+def out_of_memory(error: BaseException) -> str:
+    """A trial that asked for too much, in one line with advice."""
+    return f"out of memory ({str(error).partition('. ')[0] or type(error).__name__}): {_LESS_MEMORY}"
 
 
 def unpack(result: dict[str, Any]) -> dict[str, int | float]:
@@ -94,9 +107,9 @@ def unpack(result: dict[str, Any]) -> dict[str, int | float]:
     return {name.removeprefix(_OURS): value for name, value in result.items() if name.startswith(_OURS)}
 
 
-def divergence(result: dict[str, Any]) -> str | None:
-    """Why the trial diverged, or None."""
-    return result.get(_DIVERGED)
+def given_up(result: dict[str, Any]) -> str | None:
+    """Why the trial cannot go on, however often it is started again; or None."""
+    return result.get(_GIVEN_UP)
 
 
 def full_disk(result: dict[str, Any]) -> str | None:

@@ -72,9 +72,6 @@ def check_sweep(sweep: SweepConfig, run: RunConfig, *, searched: bool) -> list[M
         searched: whether there is anything to search.
     """
     mistakes = check_trial(sweep, run, epochs=run.training.epochs)
-    if sweep.workers > 1:
-        law = "workers = 1 must hold: a trial cannot yet be spread over several; raise sweep.concurrency instead"
-        mistakes.append(Mistake("sweep.workers", law, str(sweep.workers)))
     if sweep.trials > 1 and not searched:
         law = "trials = 1 must hold where search is empty, since all would be the same"
         mistakes.append(Mistake("sweep.trials", law, str(sweep.trials)))
@@ -90,6 +87,10 @@ def check_trial(sweep: SweepConfig, run: RunConfig, *, epochs: int) -> list[Mist
         epochs: the budget of which the rungs are shares.
     """
     mistakes = _metric_mistakes(sweep, run)
+    batch, each = run.training.batch_size, run.training.batch_size // sweep.workers
+    if batch % sweep.workers or each < 2:
+        law = f"must be a multiple of {sweep.workers} (sweep.workers), and 2 or more for each; it is the whole batch"
+        mistakes.append(Mistake("run.training.batch_size", law, str(batch)))
     if sweep.scheduler.name != "none" and run.training.epochs != epochs:
         law = (
             f"epochs = {epochs} must hold, the budget of which {sweep.scheduler.name} takes its rungs; "

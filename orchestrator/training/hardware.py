@@ -53,3 +53,24 @@ def arithmetic(threads: int, device: torch.device) -> Iterator[None]:
         torch.set_deterministic_debug_mode(before[1])
         torch.backends.cudnn.benchmark = before[2]
         setattr(deterministic, _FILL, filled)
+
+
+@contextmanager
+def memory_share(share: float) -> Iterator[None]:
+    """Holds this process to its share of the GPU's memory for the block, and returns what it took afterwards.
+
+    Several trials on one GPU would otherwise let the first ones take all of it, and another than the greedy one fail.
+
+    Args:
+        share: of a GPU, as many as the process was given; 1 or more, or 0, is no limit.
+    """
+    limited = 0 < share < 1 and torch.cuda.is_available()
+    if limited:
+        torch.cuda.set_per_process_memory_fraction(share)
+    try:
+        yield
+    finally:
+        if limited:
+            torch.cuda.set_per_process_memory_fraction(1.0)
+        if torch.cuda.is_initialized():
+            torch.cuda.empty_cache()  # what a failed trial leaves, its neighbours need

@@ -12,7 +12,8 @@ from orchestrator.datasets import own_images
 from orchestrator.errors import UserError
 from orchestrator.folder import SweepFolder
 from orchestrator.running import driver
-from orchestrator.running.execution import Interruption, cluster
+from orchestrator.running.cluster import cluster
+from orchestrator.running.execution import Interruption
 from orchestrator.running.ledger import Ledger
 from orchestrator.running.study import StoredStudy
 from orchestrator.running.summary import Scores
@@ -178,7 +179,7 @@ def test_disk_that_is_full_at_the_start_or_the_end_is_exit_code_one(
     monkeypatch.setattr(driver, "_search", search)
     sweep = SweepConfig(name="s", trials=1, metric="val_knn/1", scheduler=SchedulerConfig(name="none"))
     study = Study(tmp_path / "s.yaml", sweep, tiny_run(evaluation={"knn": {}}), {}, Space(()))
-    options = driver.Options(tmp_path, None, fresh=False, quiet=True, command=("s.yaml",), places=())
+    options = driver.Options(tmp_path, None, None, fresh=False, quiet=True, command=("s.yaml",), places=())
     assert driver.drive(study, options) == 1
     assert "the disk is full ([Errno 28]" in capsys.readouterr().err
 
@@ -189,7 +190,8 @@ def test_ray_that_does_not_start_is_told_in_one_line(monkeypatch, tmp_path):
 
     monkeypatch.setattr("ray.init", init)
     sweep = SweepConfig(name="s", trials=1, metric="score")
-    with pytest.raises(UserError) as told, cluster(sweep, 1, tmp_path / "ray.log"):
+    place = {"log": tmp_path / "ray.log", "address": None, "storage": str(tmp_path)}
+    with pytest.raises(UserError) as told, cluster(sweep, data_bytes=1, **place):
         pass
     assert str(told.value).startswith("Ray did not start: The current node timed out during startup. (more in ")
     assert "\n" not in str(told.value)

@@ -12,10 +12,11 @@ import pytest
 
 from orchestrator.build import load_data
 from orchestrator.folder import SweepFolder, TrialFolder
-from orchestrator.running.execution import Interruption, cluster, execute
+from orchestrator.running.cluster import cluster
+from orchestrator.running.execution import Interruption, execute
 from orchestrator.running.ledger import Ledger
 from orchestrator.running.study import StoredStudy
-from orchestrator.running.trial import TuneContext, run_trial
+from orchestrator.running.trial import Tell, TrialContext, run_trial
 from orchestrator.spec.config import resolve, with_values
 from orchestrator.spec.search_space import Choice, Dimension, Range, Space
 from orchestrator.spec.sweep_config import SchedulerConfig, SweepConfig
@@ -38,11 +39,11 @@ pytestmark = [
 ]
 
 
-def _toy(config: dict[str, Any], data: np.ndarray) -> None:
+def _toy(config: dict[str, Any], tell: Tell, data: np.ndarray) -> None:
     """Scores bonus + epoch when good; its state is one number in a file, as a checkpoint would be."""
     folder = TrialFolder(Path(config["folder"]))
     values = folder.config()["values"]
-    context = TuneContext(folder.path)
+    context = TrialContext(folder.path, tell)
     state = folder.path / "state"
     done = int(state.read_text()) if state.exists() else 0
     for epoch in range(1, EPOCHS + 1):
@@ -74,7 +75,8 @@ def _wait_for_the_other(folder: TrialFolder) -> None:
 def handlers_before_ray(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[Any]]:
     """A Ray for the module, and what handled signals before it."""
     handlers = [signal.getsignal(number) for number in HANDLED]
-    with cluster(_sweep(), 10_000_000, tmp_path_factory.mktemp("ray") / "ray.log"):
+    folder = tmp_path_factory.mktemp("ray")
+    with cluster(_sweep(), data_bytes=10_000_000, log=folder / "ray.log", address=None, storage=str(folder)):
         yield handlers
 
 

@@ -108,7 +108,7 @@ def test_a_trial_found_to_be_over_leaves_no_checkpoint(tmp_path: Path) -> None:
 def test_an_orphan_of_a_sweep_put_aside_writes_nothing_into_its_namesake(tmp_path: Path) -> None:
     old = SweepFolder(tmp_path / "s")
     old.trial(0).write_config({})
-    orphan = trial.TuneContext(old.trial(0).path)
+    orphan = trial.TrialContext(old.trial(0).path, print)
     old.archive()
     with pytest.raises(FileNotFoundError):
         orphan.save_checkpoint({"step": 1})

@@ -1,0 +1,161 @@
+"""What a cluster must be like before a sweep begins on it, looked at once so that nothing hangs later."""
+
+import os
+import socket
+import sys
+import uuid
+from collections.abc import Mapping
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import ray
+from ray._private.state import state as cluster_state  # has no public name yet
+from ray.exceptions import RayError
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+from orchestrator import components
+from orchestrator.errors import UserError
+from orchestrator.folder import write_text
+from orchestrator.spec.sweep_config import SweepConfig
+
+# Seconds for a cluster to answer at all, and for its nodes to start a worker and look around.
+_ANSWER, _LOOK = 5.0, 120.0
+# Where these differ, workers fail late or, worse, give other numbers.
+_LIBRARIES = ("ray", "torch", "numpy", "pydantic")
+_UNITS = (("cpus_per_worker", "CPU"), ("gpus_per_worker", "GPU"))
+
+
+def require_answer(address: str) -> None:
+    """Refuse an address where nobody listens, since Ray itself would try for a long time.
+
+    Args:
+        address: `host:port`, or `auto`, which Ray looks up itself.
+
+    Raises:
+        UserError: nobody answers, or it is no address of this kind.
+    """
+    if address == "auto":
+        return
+    host, _, port = address.rpartition(":")
+    if "/" in address or not host or not port.isdecimal():
+        raise UserError(
+            f"--address {address}: must be host:port of a cluster's head (by default port 6379) or auto; run the sweep "
+            "on a node of the cluster, or send it there with `ray job submit`"
+        )
+    try:
+        socket.create_connection((host, int(port)), _ANSWER).close()
+    except OSError as error:
+        raise UserError(
+            f"--address {address}: no Ray cluster answers there ({error}); start one with `ray start --head "
+            "--include-dashboard=true`, or leave --address out (and RAY_ADDRESS unset) to use this machine alone"
+        ) from error
+
+
+def advice(error: Exception) -> str:
+    """Why a cluster would not have us, in one sentence with what to do."""
+    text = str(error)
+    if "oken" in text or "uthentication" in text or "UNAUTHENTICATED" in text:
+        return (
+            "it wants another token than this machine has; put the head's ~/.ray/auth_token on every node and on this "
+            "machine, and export RAY_AUTH_MODE=token on each"
+        )
+    if text.startswith("Version mismatch"):
+        return f"{' '.join(text.split())}; install the same versions everywhere"
+    if "address" in text and isinstance(error, ConnectionError):
+        return "this machine belongs to none; start one with `ray start --head --include-dashboard=true`"
+    return f"{type(error).__name__}: {text.partition(chr(10))[0]}"
+
+
+def require_room(sweep: SweepConfig) -> None:
+    """Refuse workers that no node, or all nodes together, would ever have room for.
+
+    Raises:
+        UserError: naming the field that is too large.
+    """
+    if cluster_state.get_max_resources_from_cluster_config():
+        return  # nodes will be started as they are needed
+    nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+    where = "on this machine" if len(nodes) == 1 else "on the largest node"
+    for field, unit in _UNITS:
+        wanted, there = getattr(sweep, field), max(node.get(unit, 0) for node in nodes)
+        if wanted > there:
+            raise UserError(f"sweep.{field} <= {there:g} must hold {where}, got {wanted:g}")
+    room = sum(_room(node, sweep) for node in nodes)
+    if sweep.workers > room:
+        where = "on this machine" if len(nodes) == 1 else f"on these {len(nodes)} nodes"
+        needs = ", ".join(f"sweep.{field} = {getattr(sweep, field):g}" for field, _ in _UNITS)
+        raise UserError(f"sweep.workers <= {room} must hold {where} with {needs}, got {sweep.workers}")
+
+
+def require_alike(storage: str) -> None:
+    """Refuse a cluster with a node that has other versions than this machine, or that does not see the sweep's folder.
+
+    Args:
+        storage: the sweep's folder.
+
+    Raises:
+        UserError: naming the node and what is different there.
+    """
+    mark = f".seen-by-all-nodes-{uuid.uuid4().hex}"
+    written = Path(storage) / mark
+    write_text(written, "this file is looked for on every node, and removed\n")
+    try:
+        here = _look(str(written))
+        for address, there in _looks(str(written)).items():
+            for name in here["versions"]:
+                if there["versions"][name] != here["versions"][name]:
+                    raise UserError(
+                        f"node {address} has {name} {there['versions'][name]} where this machine has "
+                        f"{here['versions'][name]}; install the same version on every node"
+                    )
+            if not there["sees"]:
+                raise UserError(
+                    f"--storage: node {address} does not see {storage}; name a folder that all nodes share (NFS), or a "
+                    "bucket (s3://...)"
+                )
+    finally:
+        written.unlink(missing_ok=True)
+
+
+def code() -> list[str]:
+    """The packages that workers run: the house's, and those of the user's own components."""
+    names = ["augment", "methods", "orchestrator", *components.user_packages()]
+    return [_source(name) for name in dict.fromkeys(names)]
+
+
+def _room(node: Mapping[str, float], sweep: SweepConfig) -> int:
+    return min(int(node.get(unit, 0) / needed) for field, unit in _UNITS if (needed := getattr(sweep, field)) > 0)
+
+
+def _looks(file: str) -> dict[str, dict[str, Any]]:
+    """What every node sees, by its address."""
+    look = ray.remote(num_cpus=0)(_look)
+    answers = {
+        f"{node['NodeManagerAddress']}:{node['NodeManagerPort']}": look.options(
+            scheduling_strategy=NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
+        ).remote(file)
+        for node in ray.nodes()
+        if node["Alive"]
+    }
+    seen = {}
+    for address, answer in answers.items():
+        try:
+            seen[address] = ray.get(answer, timeout=_LOOK)
+        except RayError as error:
+            raise UserError(
+                f"node {address} does not answer ({type(error).__name__}: {str(error).partition(chr(10))[0]}); mend it "
+                "or take it out of the cluster"
+            ) from error
+    return seen
+
+
+def _look(file: str) -> dict[str, Any]:
+    """The versions on this node, and whether it sees a file."""
+    versions = {"Python": ".".join(map(str, sys.version_info[:2]))} | {name: version(name) for name in _LIBRARIES}
+    return {"versions": versions, "sees": os.path.exists(file)}
+
+
+def _source(name: str) -> str:
+    module = sys.modules[name]
+    return module.__path__[0] if hasattr(module, "__path__") else str(module.__file__)
