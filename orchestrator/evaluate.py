@@ -166,7 +166,7 @@ def _cell(score: Score) -> str:
 
 
 def _best(folder: SweepFolder) -> TrialFolder:
-    led = standings.leaders(folder)
+    led = standings.Standings(folder).led
     if not led:
         raise UserError(f"{folder.path}: this sweep has no finished trial yet, and only a finished one has an encoder")
     if len(led[-1]) > 1:

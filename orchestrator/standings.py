@@ -26,25 +26,48 @@ def settings(folder: SweepFolder) -> Record:
     return yaml_file.parse(folder.file.read_text(encoding="utf-8"))
 
 
-def leaders(folder: SweepFolder) -> list[list[Standing]]:
-    """Who led after each finished trial, in the order they finished; empty before the first, the last ones lead.
+class Standings:
+    """Who led after each finished trial, in the order they finished.
 
     One trial leads a search for one metric, a Pareto front one for several. Stopped and failed trials do not compete:
     their last report is not of a full budget. Nor do repeats with other seeds.
+
+    Args:
+        folder: of the sweep; a result is read from it once, for it never changes.
+
+    Attributes:
+        goals: what the sweep is about.
+        trials: how many trials of the search there are.
+        ended: which of them are over.
+        led: empty before the first finished trial; the last ones lead.
     """
-    finished = []
-    for trial in folder.trials():
-        result = trial.result()
-        if result is not None and result["state"] == "finished":
-            value = result["value"]
-            values = tuple(value) if isinstance(value, list) else (value,)
-            finished.append((trial.result_file.stat().st_mtime_ns, Standing(trial, values)))
-    aims = goals(folder)
-    led: list[list[Standing]] = []
-    for _, standing in sorted(finished, key=lambda pair: (pair[0], pair[1].trial.number)):
-        known = {one.trial.number: one for one in [*(led[-1] if led else []), standing]}
-        led.append([known[number] for number in front({n: one.values for n, one in known.items()}, aims)])
-    return led
+
+    def __init__(self, folder: SweepFolder) -> None:
+        self.goals = goals(folder)
+        self.trials = 0
+        self.ended: set[int] = set()
+        self.led: list[list[Standing]] = []
+        self._folder = folder
+        self.update()
+
+    def update(self) -> None:
+        """Takes in what has happened since."""
+        trials = self._folder.trials()
+        self.trials = len(trials)
+        finished = []
+        for trial in trials:
+            result = trial.result() if trial.number not in self.ended else None
+            if result is None:
+                continue
+            self.ended.add(trial.number)
+            if result["state"] == "finished":
+                value = result["value"]
+                values = tuple(value) if isinstance(value, list) else (value,)
+                finished.append((trial.result_file.stat().st_mtime_ns, trial.number, Standing(trial, values)))
+        for _, _, standing in sorted(finished, key=lambda one: one[:2]):
+            known = {one.trial.number: one for one in [*(self.led[-1] if self.led else []), standing]}
+            scores = {number: one.values for number, one in known.items()}
+            self.led.append([known[number] for number in front(scores, self.goals)])
 
 
 def front(scores: Mapping[int, Sequence[float]], goals: Sequence[Goal]) -> list[int]:
@@ -57,13 +80,13 @@ def front(scores: Mapping[int, Sequence[float]], goals: Sequence[Goal]) -> list[
         scores: by a trial's number, a value for each goal.
         goals: at least one.
     """
-    ranked = sorted((*costs(values, goals), number) for number, values in scores.items())
-    # Only an earlier one in this order can be no worse in every goal.
-    return [
-        int(one[-1])
-        for place, one in enumerate(ranked)
-        if not any(all(a <= b for a, b in zip(other[:-1], one[:-1], strict=True)) for other in ranked[:place])
-    ]
+    ahead: list[tuple[float, ...]] = []
+    for one in sorted((*costs(values, goals), number) for number, values in scores.items()):
+        # Only an earlier one in this order can be no worse in every goal, and what beats one that is beaten beats all
+        # that it beats.
+        if not any(all(a <= b for a, b in zip(other[:-1], one[:-1], strict=True)) for other in ahead):
+            ahead.append(one)
+    return [int(one[-1]) for one in ahead]
 
 
 def costs(values: Sequence[float], goals: Sequence[Goal]) -> tuple[float, ...]:

@@ -47,9 +47,10 @@ class StoredStudy:
         _repair(journal)
         self._space = space
         self._live: dict[int, optuna.Trial] = {}
+        self._storage = optuna.storages.JournalStorage(JournalFileBackend(str(journal)))
         self._study = optuna.create_study(
             study_name=sweep.name,
-            storage=optuna.storages.JournalStorage(JournalFileBackend(str(journal))),
+            storage=self._storage,
             sampler=AddressedSampler(partial(_sampler, sweep.sampler), sweep.seed),
             directions=["maximize" if goal.mode == "max" else "minimize" for goal in sweep.goals],
             load_if_exists=True,
@@ -74,12 +75,12 @@ class StoredStudy:
 
     def values(self, number: int) -> dict[str, Any]:
         """The settings of a trial by dotted path; asked again, or by another process, it answers the same."""
-        stored = self._trials()[number]
+        stored = self._stored(number)
         return self._space.suggest(stored if stored.state.is_finished() else self._trial(number))
 
     def state(self, number: int) -> TrialState:
         """Optuna's word for how far a trial is."""
-        return self._trials()[number].state
+        return self._stored(number).state
 
     def report(self, number: int, value: float, epoch: int) -> None:
         """Stores one epoch's value of the metric, unless the epoch is there already or the value is not finite.
@@ -89,7 +90,7 @@ class StoredStudy:
         if (
             len(self._study.directions) == 1
             and math.isfinite(value)
-            and epoch not in self._trials()[number].intermediate_values
+            and epoch not in self._stored(number).intermediate_values
         ):
             self._trial(number).report(value, epoch)
 
@@ -103,7 +104,7 @@ class StoredStudy:
         Source: Li et al., "A System for Massively Parallel Hyperparameter Tuning" (2020), algorithm 2, without the
         promotion of trials that were stopped, as in Ray Tune and Optuna.
         """
-        trial = self._trials()[number]
+        trial = self._stored(number)
         rung = trial.last_step
         if rung not in self._rungs or trial.user_attrs.get(_CLEARED) == rung:
             return False
@@ -133,9 +134,13 @@ class StoredStudy:
     def _trials(self) -> list[FrozenTrial]:
         return self._study.get_trials(deepcopy=False)
 
+    def _stored(self, number: int) -> FrozenTrial:
+        # Not out of `_trials`, which goes through them all: a journal of one study names its trials by their numbers.
+        return self._storage.get_trial(number)
+
     def _trial(self, number: int) -> optuna.Trial:
         if number not in self._live:
-            self._live[number] = optuna.Trial(self._study, self._trials()[number]._trial_id)
+            self._live[number] = optuna.Trial(self._study, number)
         return self._live[number]
 
 

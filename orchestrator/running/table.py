@@ -1,12 +1,14 @@
 """What a user sees of a running sweep: one live table on a terminal, one line per event elsewhere."""
 
+import math
 import sys
 import time
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, Protocol, runtime_checkable
 
-from rich.console import Console, Group, RenderableType
+from rich.console import Console, ConsoleOptions, RenderableType
 from rich.live import Live
 from rich.table import Table
 from rich.text import Text
@@ -16,6 +18,7 @@ from orchestrator.running.progress import Trial
 from orchestrator.running.wording import count, duration, leading, number, numbered, settings
 from orchestrator.spec.sweep_config import Goal
 
+_LINES_AROUND = 6  # of a table: the headline, which may be folded, the columns' names, what is left out, a note
 _COLOURS = {"waiting": "dim", "running": "cyan", "finished": "green", "stopped": "yellow", "failed": "red"}
 
 
@@ -64,7 +67,7 @@ class Lines:
 
 
 class LiveTable:
-    """One table that is drawn anew twice a second.
+    """One table that is drawn anew twice a second, of as many trials as the terminal has lines for.
 
     Args:
         ledger: of the sweep.
@@ -80,10 +83,18 @@ class LiveTable:
         """Keeps the sentence below the table until another replaces it."""
         self._note = sentence
 
-    def __rich__(self) -> RenderableType:
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> Iterator[RenderableType]:
         """The table as of now."""
-        parts: list[RenderableType] = [Text(headline(self._ledger), style="bold"), _table(self._ledger)]
-        return Group(*parts, Text(self._note, style="yellow")) if self._note else Group(*parts)
+        trials = list(self._ledger.trials.values())  # a copy, since rich draws from a thread of its own
+        leaders = leading(trials, self._ledger.sweep)
+        shown = in_sight(trials, leaders, room=console.height - _LINES_AROUND)
+        yield Text(headline(self._ledger), style="bold")
+        yield _table(self._ledger.sweep.goals, shown, leaders, fold=2 * len(trials) < console.height)
+        if len(shown) < len(trials):
+            numbers = {trial.number for trial in shown}
+            yield Text(f"and {_counts(t for t in trials if t.number not in numbers)}", style="dim")
+        if self._note:
+            yield Text(self._note, style="yellow")
 
 
 @contextmanager
@@ -95,7 +106,7 @@ def display(ledger: Ledger, *, quiet: bool) -> Iterator[Display]:
     elif console.is_terminal:
         table = LiveTable(ledger)
         with Live(
-            get_renderable=table.__rich__,
+            get_renderable=lambda: table,
             console=console,
             refresh_per_second=2,
             redirect_stdout=False,
@@ -128,9 +139,8 @@ def headline(ledger: Ledger) -> str:
     """How far the sweep is, the best so far, and when it will be done."""
     trials = list(ledger.trials.values())  # a copy, since rich draws from a thread of its own
     searched = [trial for trial in trials if not trial.is_repeat]
-    states = [trial.state for trial in searched]
     done = sum(trial.is_over for trial in searched)
-    counts = ", ".join(f"{states.count(s)} {s}" for s in ("running", "finished", "stopped", "failed") if s in states)
+    counts = _counts(trial for trial in searched if trial.state != "waiting")
     parts = [
         f"{ledger.folder.name}: {done} of {count(ledger.sweep.trials, 'trial')} done" + (counts and f" ({counts})")
     ]
@@ -186,14 +196,38 @@ def _shown(goals: Sequence[Goal], trials: Iterable[Trial]) -> list[str]:
     return [name for name in names if name in reported]
 
 
-def _table(ledger: Ledger) -> Table:
-    trials = list(ledger.trials.values())
-    names = _shown(ledger.sweep.goals, trials)
+def in_sight(trials: Sequence[Trial], leaders: Sequence[Trial], *, room: int) -> list[Trial]:
+    """The trials that a table of so many rows shows, in their order.
+
+    Where not all have room: the best, then those that run, then the rest of a front, then the newest to have ended.
+    """
+    front = {trial.number: place for place, trial in enumerate(leaders)}
+
+    def rank(trial: Trial) -> tuple[int | float, ...]:
+        if front.get(trial.number) == 0:
+            return (0,)
+        if trial.state == "running":
+            return (1, trial.number)
+        if trial.number in front:
+            return (2, front[trial.number])
+        # Those that an earlier process saw have no moment, and the last of them is taken for the newest.
+        return (3 if trial.is_over else 4, -max(trial.moments, default=-math.inf), -trial.number)
+
+    chosen = {trial.number for trial in sorted(trials, key=rank)[: max(1, room)]}
+    return [trial for trial in trials if trial.number in chosen]
+
+
+def _counts(trials: Iterable[Trial]) -> str:
+    states = Counter(trial.state for trial in trials)
+    return ", ".join(f"{states[state]} {state}" for state in _COLOURS if states[state])
+
+
+def _table(goals: Sequence[Goal], trials: Sequence[Trial], leaders: Sequence[Trial], *, fold: bool) -> Table:
+    names = _shown(goals, trials)
     table = Table(box=None, pad_edge=False, header_style="dim")
     for column in ("trial", "state", "epoch", *names, "left"):
         table.add_column(column, justify="right" if column not in ("state",) else "left", no_wrap=True)
-    table.add_column("tried", overflow="fold")
-    leaders = leading(trials, ledger.sweep)
+    table.add_column("tried", overflow="fold" if fold else "ellipsis", no_wrap=not fold)
     for trial in trials:
         left = left_in(trial)
         cells: list[Any] = [str(trial.number), Text(trial.state, style=_COLOURS[trial.state])]

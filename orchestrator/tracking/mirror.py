@@ -11,8 +11,9 @@ from pathlib import Path
 
 from orchestrator import scores, standings
 from orchestrator.folder import SweepFolder, TrialFolder
+from orchestrator.standings import Standings
 from orchestrator.tracking.client import MlflowClient, MlflowException, Run, artifacts_beside, connect
-from orchestrator.tracking.mirrored_run import MirroredRun
+from orchestrator.tracking.mirrored_run import MirroredRun, Points
 from orchestrator.tracking.terms import (
     confirmed_metrics,
     milliseconds,
@@ -55,11 +56,14 @@ class Mirror:
         self._identity = folder.identity()
         self._provenance = provenance_tags()
         self._commit = self._provenance["mlflow.source.git.commit"]
+        self._standings = Standings(folder)
         settings = standings.settings(folder)
-        self._name = settings["sweep"]["name"]  # the folder's own may be another one since it was put aside
+        self._wanted = settings["sweep"]
+        self._name = self._wanted["name"]  # the folder's own may be another one since it was put aside
         self._client = connect(uri)
         self._experiment = self._find_experiment(uri)
         self._runs = self._find_runs()
+        self._described: set[str] = set()  # runs whose parameters are known to be there
         if _PARENT not in self._runs:
             tags = {"folder": str(folder.path)} | run_tags(settings["run"])
             self._runs[_PARENT] = self._start(_PARENT, self._name, folder.file, tags)
@@ -83,25 +87,29 @@ class Mirror:
             number: of the trial.
             over: whether no trial is running any more, so that one without a result was interrupted.
         """
-        trial = self._folder.trial(number)
-        config, result = trial.config(), trial.result()
-        key = str(number)
+        trial, key = self._folder.trial(number), str(number)
+        result = trial.result()
         if key not in self._runs:
-            tags = {"mlflow.parentRunId": self._runs[_PARENT].id} | run_tags(config.get("run")) | repeat_tags(number)
-            self._runs[key] = self._start(key, f"trial {number:04d}", trial.config_file, tags)
+            tags = {"mlflow.parentRunId": self._runs[_PARENT].id} | run_tags(trial.config().get("run"))
+            self._runs[key] = self._start(key, f"trial {number:04d}", trial.config_file, tags | repeat_tags(number))
         known = self._runs[key]
+        if result:
+            self._send_scores(known, trial)
         state = result["state"] if result else "interrupted" if over else "running"
-        self._send_scores(known, trial)
+        epoch = int(result["epoch"]) if result else trial.last_epoch()
         # The closing state is the last thing sent, so where it stands nothing else is missing.
-        if known.tags.get("state") == state != "running" and known.epoch == trial.last_epoch():
+        if known.tags.get("state") == state != "running" and known.epoch == epoch:
             return
-        # A trial whose drawn settings turned out to be illegal has no run, only what was `refused`.
-        known.send_params(params(config.get("run") or config))
-        when = milliseconds(trial.config_file)
+        if key not in self._described:
+            # A trial whose drawn settings turned out to be illegal has no run, only what was `refused`.
+            config = trial.config()
+            known.send_params(params(config.get("run") or config))
+            self._described.add(key)
+        when, points = milliseconds(trial.config_file), list[Points]()
         for report in trial.reports():
             when += round(1000 * report["time/epoch"])
-            if int(report["epoch"]) > known.epoch:
-                known.send_points(report, when, int(report["epoch"]))
+            points.append(Points(report, when, int(report["epoch"])))
+        known.send_points([one for one in points if one.step > known.epoch])
         files = [trial.config_file, trial.views]  # whole as soon as they exist; the others once the trial is over
         known.send_files(files + ([trial.encoder_weights, trial.encoder_card] if result else []))
         known.send_state(state, reason=(result or {}).get("reason"), file=trial.result_file)
@@ -112,32 +120,32 @@ class Mirror:
         Args:
             over: whether no trial is running any more.
         """
-        parent = self._runs[_PARENT]
-        goals = standings.goals(self._folder)
-        led = standings.leaders(self._folder)
-        for count, front in enumerate(led[parent.epoch :], start=parent.epoch + 1):
-            when = max(milliseconds(standing.trial.result_file) for standing in front)
-            metrics: dict[str, int | float] = {"finished_trials": count}
-            for goal, values in zip(goals, zip(*(standing.values for standing in front), strict=True), strict=True):
-                metrics[f"best/{goal.metric}"] = min(values, key=goal.cost)
-            parent.send_points(metrics, when, count)
-        trials = self._folder.trials()
-        tags = {"trials": str(len(trials))}
-        leaders = [str(standing.trial.number) for standing in led[-1]] if led else []
+        parent, now = self._runs[_PARENT], self._standings
+        now.update()
+        parent.send_points([self._lead(count) for count in range(parent.epoch + 1, len(now.led) + 1)])
+        tags = {"trials": str(now.trials)}
+        leaders = [str(standing.trial.number) for standing in now.led[-1]] if now.led else []
         if leaders and all(leader in self._runs for leader in leaders):  # else one has finished since, and is told next
-            kind = "best" if len(goals) == 1 else "front"
+            kind = "best" if len(now.goals) == 1 else "front"
             tags[f"{kind}_trial"] = " ".join(leaders)
             tags[f"{kind}_run"] = " ".join(self._runs[leader].id for leader in leaders)
         if self._folder.summary.exists():
             tags["mlflow.note.content"] = note(self._folder.summary.read_text(encoding="utf-8"))
         parent.send_tags(tags)
         confirmed = self._send_confirmation(parent)
-        wanted = standings.settings(self._folder)["sweep"]
-        complete = sum(trial.result() is not None for trial in trials) >= wanted["trials"]
-        if wanted.get("confirm"):
+        complete = len(now.ended) >= self._wanted["trials"]
+        if self._wanted.get("confirm"):
             complete = complete and confirmed and over  # while trials run, the file is that of an earlier start
         state = "finished" if complete else "interrupted" if over else "running"
         parent.send_state(state, reason=None, file=self._folder.summary)
+
+    def _lead(self, count: int) -> Points:
+        """The best values once so many trials had finished."""
+        front, goals = self._standings.led[count - 1], self._standings.goals
+        metrics: dict[str, int | float] = {"finished_trials": count}
+        for goal, values in zip(goals, zip(*(standing.values for standing in front), strict=True), strict=True):
+            metrics[f"best/{goal.metric}"] = min(values, key=goal.cost)
+        return Points(metrics, max(milliseconds(standing.trial.result_file) for standing in front), count)
 
     def _send_scores(self, known: MirroredRun, trial: TrialFolder) -> None:
         """What `orchestrator.evaluate` found on held-out data, if it was asked."""

@@ -1,12 +1,30 @@
 """One MLflow run made equal to what it shall hold: what is there already is not sent again."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from orchestrator.tracking.client import Metric, MlflowClient, Param, RunTag
 from orchestrator.tracking.terms import STATUS, TAG_LENGTH, milliseconds
 
-_PARAMS_PER_CALL = 100  # MLflow's limit
+# MLflow's limits.
+_PARAMS_PER_CALL = 100
+_METRICS_PER_CALL = 1000
+
+
+@dataclass(frozen=True)
+class Points:
+    """Values of metrics at one step.
+
+    Args:
+        metrics: by name.
+        when: in milliseconds, made from the folder, so that a point sent twice is one, which MLflow keeps once.
+        step: epoch or count.
+    """
+
+    metrics: Mapping[str, int | float]
+    when: int
+    step: int
 
 
 class MirroredRun:
@@ -46,16 +64,18 @@ class MirroredRun:
             self._client.log_batch(self.id, params=missing[first : first + _PARAMS_PER_CALL])
         self._params.update(wanted)
 
-    def send_points(self, metrics: Mapping[str, int | float], when: int, step: int) -> None:
-        """Adds a point to each metric.
+    def send_points(self, points: Sequence[Points]) -> None:
+        """Adds points, as many steps in one call as MLflow takes; each step is there as a whole or not at all.
 
         Args:
-            metrics: by name.
-            when: in milliseconds, made from the folder, so that a point sent twice is one, which MLflow keeps once.
-            step: epoch or count; points up to here are there from now on.
+            points: by step; what is up to the last one is there from now on.
         """
-        self._client.log_batch(self.id, [Metric(name, value, when, step) for name, value in metrics.items()])
-        self.epoch = step
+        steps = max(1, _METRICS_PER_CALL // max((len(one.metrics) for one in points), default=1))
+        for first in range(0, len(points), steps):
+            some = points[first : first + steps]
+            metrics = [Metric(name, value, one.when, one.step) for one in some for name, value in one.metrics.items()]
+            self._client.log_batch(self.id, metrics)
+            self.epoch = some[-1].step
 
     def send_results(self, file: Path, metrics: Mapping[str, int | float], step: int) -> None:
         """Sends a file, if it is not what was last sent from here, and those of its numbers that are not the newest.

@@ -10,7 +10,7 @@ from orchestrator.errors import UserError
 from orchestrator.folder import SweepFolder
 from orchestrator.numbering import repeat_number
 from orchestrator.spec.sweep_config import Goal
-from orchestrator.standings import front, leaders
+from orchestrator.standings import Standings, front
 from tests.orchestrator.invented_sweep import begin, invent
 
 GOALS = (Goal("accuracy", "max"), Goal("gap", "min"))
@@ -52,9 +52,28 @@ def two_goals(tmp_path: Path) -> SweepFolder:
 
 
 def test_leaders_of_a_folder_are_its_front(two_goals: SweepFolder) -> None:
-    led = leaders(two_goals)
+    led = Standings(two_goals).led
     assert len(led) == 3
     assert [(one.trial.number, one.values) for one in led[-1]] == [(0, (50.0, 9.0)), (1, (40.0, 3.0))]
+
+
+def test_standings_kept_up_are_those_read_anew(two_goals: SweepFolder) -> None:
+    kept, draw = Standings(two_goals), random.Random(1)
+    for number in (9, 4, 7, 5, 8, 6):
+        value = [float(draw.randrange(45, 55)), float(draw.randrange(2, 10))]
+        begin(two_goals, number)
+        kept.update()
+        two_goals.trial(number).write_result({"state": "finished", "reason": None, "epoch": 6, "value": value})
+        kept.update()
+        assert (kept.trials, kept.ended) == (len(two_goals.trials()), {t.number for t in two_goals.trials()})
+    anew = Standings(two_goals)
+    assert [[one.trial.number for one in front] for front in kept.led] == [
+        [one.trial.number for one in front] for front in anew.led
+    ]
+    assert len(kept.led) == 9
+    assert sorted(one.trial.number for one in kept.led[-1]) == sorted(
+        front({one.trial.number: one.values for led in kept.led for one in led}, GOALS)
+    )
 
 
 def test_evaluating_a_sweep_of_several_goals_asks_which_trial(two_goals: SweepFolder) -> None:

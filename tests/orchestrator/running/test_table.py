@@ -9,9 +9,10 @@ from rich.console import Console
 
 from orchestrator.folder import SweepFolder
 from orchestrator.running.ledger import Ledger
+from orchestrator.running.progress import Trial
 from orchestrator.running.study import StoredStudy
 from orchestrator.running.summary import summary, within_two_errors
-from orchestrator.running.table import Lines, LiveTable, event, headline, left_in, left_in_all
+from orchestrator.running.table import Lines, LiveTable, event, headline, in_sight, left_in, left_in_all
 from orchestrator.running.wording import duration, last_error, leading, number, settings
 from orchestrator.spec.search_space import Choice, Dimension, Range, Space
 from orchestrator.spec.sweep_config import SchedulerConfig, SweepConfig
@@ -127,6 +128,21 @@ def test_table_shows_every_trial_and_the_headline(ledger: Ledger) -> None:
     assert "demo: 3 of 6 trials done (1 running, 1 finished, 1 stopped, 1 failed)" in text
     assert "best: trial 0, knn 44" in text
     assert "stopping; once more" in text
+
+
+def test_table_of_many_trials_keeps_the_best_the_running_and_the_newest(ledger: Ledger) -> None:
+    best = ledger.trials[0]
+    trials = [best, *(Trial(n, {"x" * 100: n}, 4, "stopped", moments=[float(-n % 700)]) for n in range(1, 998))]
+    trials += [Trial(998, {}, 4, "running"), Trial(999, {}, 4)]
+    shown = in_sight(trials, [best], room=5)
+    assert [trial.number for trial in shown] == [0, 1, 701, 702, 998], "-1 and -701 are 699 modulo 700, the newest"
+    assert in_sight(trials[:4], [best], room=5) == trials[:4]
+    ledger.trials |= {trial.number: trial for trial in trials}
+    console = Console(file=io.StringIO(), width=100, height=20)
+    lines = console.render_lines(LiveTable(ledger), pad=False)
+    assert len(lines) <= 20
+    told = ["".join(segment.text for segment in line).strip() for line in lines]
+    assert told[-1] == "and 1 waiting, 985 stopped"
 
 
 def test_time_left_is_the_pace_times_what_remains(ledger: Ledger) -> None:

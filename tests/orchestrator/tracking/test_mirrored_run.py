@@ -5,8 +5,9 @@ from pathlib import Path
 import pytest
 from mlflow import MlflowClient
 
+from orchestrator.tracking import mirrored_run
 from orchestrator.tracking.client import artifacts_beside, connect
-from orchestrator.tracking.mirrored_run import MirroredRun
+from orchestrator.tracking.mirrored_run import MirroredRun, Points
 
 
 class KilledError(Exception):
@@ -23,6 +24,21 @@ def new_run(client: MlflowClient, uri: str, name: str) -> str:
 
 def as_a_process_finds_it(client: MlflowClient, id: str) -> MirroredRun:
     return MirroredRun(client, id, commit="", tags={}, metrics=client.get_run(id).data.metrics)
+
+
+def test_points_that_have_gathered_go_in_few_calls_each_step_whole(uri: str, monkeypatch) -> None:
+    client, calls = connect(uri), []
+    id = new_run(client, uri, "gathered")
+    monkeypatch.setattr(mirrored_run, "_METRICS_PER_CALL", 5)
+    send = client.log_batch
+    monkeypatch.setattr(client, "log_batch", lambda id, metrics: (calls.append(metrics), send(id, metrics)))
+    run = as_a_process_finds_it(client, id)
+    run.send_points([Points({"a": 0.1 * step, "b": -step}, 1000 * step, step) for step in range(1, 6)])
+    assert [[point.step for point in metrics] for metrics in calls] == [[1, 1, 2, 2], [3, 3, 4, 4], [5, 5]]
+    assert run.epoch == 5
+    for name, sign in (("a", 0.1), ("b", -1)):
+        history = [(point.step, point.value, point.timestamp) for point in client.get_metric_history(id, name)]
+        assert sorted(history) == [(step, sign * step, 1000 * step) for step in range(1, 6)]
 
 
 @pytest.mark.parametrize("call", ["log_artifact", "log_batch"])
