@@ -19,6 +19,7 @@ from orchestrator.features import Encode
 from orchestrator.images import DatasetCard, ImageSet
 from orchestrator.resident import Resident
 from orchestrator.spec.config import RunConfig
+from orchestrator.streamed import Stream, Streamed
 from orchestrator.training import optimizers
 
 
@@ -29,10 +30,12 @@ class Data:
     Args:
         card: what it is.
         splits: `train`, and what the run's evaluations read.
+        stream: where the training images lie if they are not in memory; of `train` a sample is, which is also `bank`.
     """
 
     card: DatasetCard
     splits: Mapping[str, ImageSet]
+    stream: Stream | None = None
 
     @property
     def nbytes(self) -> int:
@@ -72,7 +75,8 @@ def load_data(run: RunConfig) -> Data:
     card, names = module.card(run.dataset), splits_of(run)
     shared = ["bank"] if card.bank_is_train and "bank" in names else []
     splits = {name: module.load(run.dataset, name) for name in names if name not in shared}
-    return Data(card, splits | {name: splits["train"] for name in shared})
+    stream = module.stream(run.dataset) if hasattr(module, "stream") else None
+    return Data(card, splits | {name: splits["train"] for name in shared}, stream)
 
 
 def splits_of(run: RunConfig) -> list[str]:
@@ -148,14 +152,16 @@ def pipeline(run: RunConfig, plan: Plan, card: DatasetCard) -> Pipeline:
         raise UserError(f"run.augment.recipes do not fit run.method.name = {run.method.name}: {error}") from error
 
 
-def images(run: RunConfig, data: Data, plan: Plan, device: torch.device) -> Resident:
+def images(run: RunConfig, data: Data, plan: Plan, device: torch.device) -> Resident | Streamed:
     """What a plan's views are made of, to be had in batches.
 
     Raises:
         UserError: if the plan needs masks, and there are none or too few that are usable.
     """
-    needs = pipeline(run, plan, data.card).needs
-    return Resident(data.splits["train"], device, needs=needs, how=plan.separation, seed=run.seed)
+    how = {"needs": pipeline(run, plan, data.card).needs, "how": plan.separation, "seed": run.seed}
+    if data.stream is None:
+        return Resident(data.splits["train"], device, **how)
+    return Streamed(data.stream, device, **how)
 
 
 def optimizer(run: RunConfig, objective: Objective) -> Optimizer:

@@ -54,6 +54,7 @@ class Listing:
     """What a user's folder holds, known without decoding anything.
 
     Args:
+        source: what it lists, for messages; decoded anew, it takes the place of what was decoded of it before.
         parts: images of `train`, and of `validation` and `test` where they are there, in this order.
         num_classes: labels run from 0 to this, or None without labels.
         masked: whether there are masks.
@@ -61,6 +62,7 @@ class Listing:
         samples: all images, part after part.
     """
 
+    source: str
     parts: Mapping[str, int]
     num_classes: int | None
     masked: bool
@@ -83,6 +85,7 @@ class Decoded:
         content: hash of the files behind the images; where it is equal, so are the pixels.
         left_out: images that could not be decoded, each with the reason.
         without_mask: images without a usable mask where others have one, each with the reason.
+        missing: places of those left out among all that were listed.
     """
 
     folder: Path
@@ -95,6 +98,7 @@ class Decoded:
     content: str
     left_out: tuple[str, ...]
     without_mask: tuple[str, ...]
+    missing: tuple[int, ...] = ()
 
     def part(self, name: str) -> ImageSet:
         """The images of a part, mapped from disk and not to be written to."""
@@ -114,42 +118,41 @@ class Decoded:
         return np.memmap(self.folder / file, np.uint8, mode="r", shape=shape).view(np.ndarray)
 
 
-def decoded(listing: Listing, *, source: str, cache: Path, size: int) -> Decoded:
+def decoded(listing: Listing, *, cache: Path, size: int) -> Decoded:
     """The images of a listing: from the cache, or decoded into it by a thread per core.
 
     Args:
         listing: what to decode.
-        source: absolute path that the images come from; its older caches of this size are removed.
-        cache: folder of caches.
+        cache: folder of caches; older ones of the same source and size are removed.
         size: side of the images in pixels.
 
     Raises:
         UserError: if the cache cannot be written, or a file cannot be read for a reason that may pass.
     """
-    place = fingerprint(source, size)
+    place = fingerprint(listing.source, size)
     folder = cache / "decoded" / f"{place}-{fingerprint(FORMAT, listing.state)}"
     try:
         if not folder.exists():
             folder.parent.mkdir(parents=True, exist_ok=True)
             with _locked(folder.with_name(f"{place}.lock")):
                 if not folder.exists():
-                    _build(listing, folder, place=place, source=source, size=size)
+                    _build(listing, folder, place=place, size=size)
         return _read(folder)
     except OSError as error:
         raise UserError(
-            f"the images of {source} cannot be decoded into {folder.parent}: {error}; mend it, or name another folder "
-            "in run.dataset.cache"
+            f"the images of {listing.source} cannot be decoded into {folder.parent}: {error}; mend it, or name another "
+            "folder in run.dataset.cache"
         ) from error
 
 
-def _build(listing: Listing, folder: Path, *, place: str, source: str, size: int) -> None:
+def _build(listing: Listing, folder: Path, *, place: str, size: int) -> None:
     for old in folder.parent.glob(f"{place}-*"):  # of another state, or torn: nobody will ask for it again
         shutil.rmtree(old)
     count = sum(listing.parts.values())
     need, free = count * size * size * (3 + listing.masked), shutil.disk_usage(folder.parent).free
     if need > free:
         raise OSError(f"it takes {need / 1e9:.2g} GB, and {free / 1e9:.2g} GB are free")
-    sys.stderr.write(f"decoding {count} images of {source} into {folder.parent}, once\n")
+    sys.stderr.write(f"decoding {count} images of {listing.source} into {folder.parent}, once\n")
     half_done = folder.with_name(f"{folder.name}.tmp")
     half_done.mkdir()
     try:
@@ -164,12 +167,14 @@ def _write(listing: Listing, folder: Path, size: int) -> None:
     labels: list[int] = []
     left_out: list[str] = []
     without_mask: list[str] = []
+    missing: list[int] = []
     digest = hashlib.sha256()
     moments = np.zeros((2, 3), np.int64)  # sums of the values and of their squares, exact in any order
     with open(folder / _IMAGES, "wb") as images, open(folder / _MASKS, "wb") as masks:
-        for part, sample, done in _squares(listing, size):
+        for place, (part, sample, done) in enumerate(_squares(listing, size)):
             if isinstance(done, str):
                 left_out.append(f"{sample.name} ({done})")
+                missing.append(place)
                 continue
             made, sums, digests = done
             images.write(made.image.tobytes())
@@ -198,6 +203,7 @@ def _write(listing: Listing, folder: Path, size: int) -> None:
         content=digest.hexdigest(),
         left_out=tuple(left_out),
         without_mask=tuple(without_mask),
+        missing=tuple(missing),
     )
     text = json.dumps({name: value for name, value in asdict(index).items() if name != "folder"}, indent=1)
     (folder / _INDEX).write_text(text, encoding="utf-8")
@@ -216,8 +222,6 @@ def _squares(listing: Listing, size: int) -> Iterator[tuple[str, Sample, tuple[S
 def _made(sample: Sample, size: int) -> tuple[Square, np.ndarray, str] | str:
     """The square, its sums and squares per channel, and the hashes of its files; or why there is none."""
     image, mask = _bytes(sample.image), _bytes(sample.mask)
-    if not image:
-        return "nothing there to be read"
     try:
         made = square(image, mask, size)
     except Unreadable as error:
@@ -238,7 +242,7 @@ def _bytes(content: Content) -> bytes | None:
 
 def _read(folder: Path) -> Decoded:
     raw = json.loads((folder / _INDEX).read_text(encoding="utf-8"))
-    tuples = {name: tuple(raw[name]) for name in ("mean", "std", "left_out", "without_mask")}
+    tuples = {name: tuple(value) for name, value in raw.items() if isinstance(value, list)}
     return Decoded(**(raw | tuples), folder=folder)
 
 

@@ -31,7 +31,7 @@ class Square:
     unmasked: str
 
 
-def square(content: bytes, mask: bytes | None, size: int) -> Square:
+def square(content: bytes | None, mask: bytes | None, size: int) -> Square:
     """Decode an image and its mask, turn them upright, and cut the middle out of them.
 
     The shorter side becomes `size` pixels (bicubic for the image, bilinear for the mask, both antialiased), and of the
@@ -39,13 +39,15 @@ def square(content: bytes, mask: bytes | None, size: int) -> Square:
     file with several frames the first is taken.
 
     Args:
-        content: of the image file.
+        content: of the image file, or None where there is none.
         mask: of a mask file: grey, 255 is foreground, as large as the upright image; or None.
         size: side of the result in pixels.
 
     Raises:
         Unreadable: if the image cannot be decoded; a mask that cannot counts as none.
     """
+    if not content:
+        raise Unreadable("nothing there to be read")
     upright = _opened(content)
     image = np.asarray(_cut(_rgb(upright), size, Image.Resampling.BICUBIC))
     try:

@@ -43,6 +43,7 @@ def listing(root: Path) -> Listing:
 
     everything = [*(name for of_part in names.values() for name in of_part), *masks.values()]
     return Listing(
+        source=str(root),
         parts={part: len(of_part) for part, of_part in names.items()},
         num_classes=num_classes,
         masked=bool(masks),

@@ -66,7 +66,7 @@ class OwnImages:
         Raises:
             UserError: if the images cannot be used as they are.
         """
-        opened = self._opened(config)
+        opened = self.opened(config)
         train = opened.parts["train"]
         own_validation = "validation" in opened.parts
         held_out = 0 if own_validation else len(held_out_rows(train, config.validation_share, config.seed)[1])
@@ -91,7 +91,7 @@ class OwnImages:
             ValueError: if there is no such split.
             UserError: if the images cannot be used as they are.
         """
-        opened = self._opened(config)
+        opened = self.opened(config)
         require_split(split, (VARIANT,) if "test" in opened.parts else ())
         if split.startswith("test/"):
             return opened.part("test")
@@ -103,7 +103,12 @@ class OwnImages:
         labels, masks = (None if array is None else array[rows] for array in (images.labels, images.masks))
         return ImageSet(images.images[rows], labels, masks)
 
-    def _opened(self, config: Settings) -> Decoded:
+    def opened(self, config: Settings) -> Decoded:
+        """The decoded images behind the splits.
+
+        Raises:
+            UserError: if the images cannot be used as they are.
+        """
         place, cache = expanded(config.root), expanded(config.cache)
         return _opened(self.listing, place, cache, config.size, config.max_bad_share)
 
@@ -186,7 +191,7 @@ def state_of(file: str | Path) -> list[int]:
 # A process sees the files in one state, however often it asks; a new state is seen by the next process.
 @lru_cache(maxsize=4)
 def _opened(lister: Lister, root: Path, cache: Path, size: int, max_bad_share: float) -> Decoded:
-    opened = decoded(lister(root), source=str(root), cache=cache, size=size)
+    opened = decoded(lister(root), cache=cache, size=size)
     left_out = opened.left_out
     total = sum(opened.parts.values()) + len(left_out)
     if len(left_out) > max_bad_share * total:

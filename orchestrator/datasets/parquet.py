@@ -4,28 +4,40 @@ Columns: `image` (bytes of a JPEG, PNG, ..., or a struct with such `bytes`), `la
 (as `image`: grey, 8 bits, 255 is foreground), the last two if there are any. `root` is one file, which is all `train`;
 or a folder with `train/`, `validation/` and `test/`; or a folder of shards, which belong together or begin with
 `train-`, `validation-` and `test-`.
+
+With `stream: {}`, training images are read and decoded while they are trained on, so they may be more than memory or
+the cache can hold. What evaluations need, and what lends backgrounds, is a sample of them in memory.
 """
 
-import re
-from collections.abc import Iterator
-from itertools import chain
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from functools import lru_cache
 from pathlib import Path
-from typing import Any
 
-import pyarrow as pa
-from pyarrow import parquet
+import numpy as np
+from jaxtyping import Int64
 
-from orchestrator.datasets import own_images
+from augment import draws
+from orchestrator.datasets import own_images, shards
 from orchestrator.datasets.decode_cache import Listing, Sample
+from orchestrator.datasets.own_images import OwnImages
+from orchestrator.datasets.places import expanded
+from orchestrator.datasets.row_groups import RowGroups, row_groups
 from orchestrator.errors import UserError
-
-BATCH = 256  # rows read at once, which bounds the memory
+from orchestrator.images import DatasetCard, ImageSet, fingerprint, held_out_rows
+from orchestrator.streamed import Stream, Streaming
 
 
 class Config(own_images.Settings):
-    """Which images, and how they are decoded and split; see `own_images.Settings`."""
+    """Which images, and how they are decoded and split; see `own_images.Settings`.
+
+    Args:
+        name: of the data set.
+        stream: how to train on images that are not held in memory, or None to hold them all.
+    """
 
     name: str = "parquet"
+    stream: Streaming | None = None
 
 
 def listing(root: Path) -> Listing:
@@ -34,107 +46,143 @@ def listing(root: Path) -> Listing:
     Raises:
         UserError: if it is laid out in another way, a file is damaged, or there are no images.
     """
-    shards = _shards(root)
-    labels = {part: list(chain.from_iterable(map(_labels, files))) for part, files in shards.items()}
-    for part, of_part in labels.items():
-        if not of_part:
-            raise UserError(f"{root}: {part} has no images: its Parquet files hold no rows")
-    num_classes, numbers = own_images.class_numbers(root, labels)
-    every = [file for files in shards.values() for file in files]
+    index = shards.index(root)
 
     def samples() -> Iterator[Sample]:
-        for part, files in shards.items():
-            number = iter(numbers[part])
+        for part, files in index.files.items():
+            number = iter(index.labels[part])
             for file in files:
-                for row, (image, mask) in enumerate(_rows(file)):
+                for row, (image, mask) in enumerate(shards.rows(file)):
                     yield Sample(f"{file.name} row {row}", image, mask, next(number))
 
-    return Listing(
-        parts={part: len(of_part) for part, of_part in labels.items()},
-        num_classes=num_classes,
-        masked=any("mask" in _opened(file).schema_arrow.names for file in every),
-        state=[[str(file.relative_to(root)), *own_images.state_of(file)] for file in every],
-        samples=samples,
+    parts = {part: len(labels) for part, labels in index.labels.items()}
+    return Listing(str(root), parts, index.num_classes, index.masked, index.state, samples)
+
+
+@dataclass(frozen=True)
+class Sampled:
+    """Lists what is held in memory of images that are streamed, as `listing` does with all of them.
+
+    Args:
+        size: images of `train`, and of `validation`, at most.
+        validation_share: of the training images, held out where there is no part `validation`.
+        seed: of both choices.
+    """
+
+    size: int
+    validation_share: float
+    seed: int
+
+    def __call__(self, root: Path) -> Listing:
+        """What `listing` says, of the sample."""
+        index, chosen = _indexed(root), self.chosen(root)
+
+        def samples() -> Iterator[Sample]:
+            for part, rows in chosen.items():
+                source = part if part in index.files else "train"
+                yield from _samples(row_groups(index.files[source], rows), np.asarray(index.labels[source]))
+
+        parts = {part: len(rows) for part, rows in chosen.items()}
+        state = [index.state, self.size, self.validation_share, self.seed]
+        return Listing(f"{root}, a sample,", parts, index.num_classes, index.masked, state, samples)
+
+    def trained(self, root: Path) -> Int64[np.ndarray, "N"]:
+        """The rows of the files of `train` that are trained on."""
+        index = _indexed(root)
+        count = len(index.labels["train"])
+        if "validation" in index.files:
+            return np.arange(count)
+        return held_out_rows(count, self.validation_share, self.seed)[0]
+
+    def chosen(self, root: Path) -> Mapping[str, Int64[np.ndarray, "_"]]:
+        """The rows of each part; where it has no files of its own, of the files of `train`."""
+        index, trained = _indexed(root), self.trained(root)
+        everything = {part: np.arange(len(labels)) for part, labels in index.labels.items()}
+        held_out = np.setdiff1d(everything["train"], trained, assume_unique=True)
+        parts = {"train": trained, "validation": held_out} | everything | {"train": trained}
+        return {part: rows if part == "test" else self._some(rows, part) for part, rows in parts.items()}
+
+    def _some(self, rows: Int64[np.ndarray, "N"], part: str) -> Int64[np.ndarray, "M"]:
+        order = draws.permutation(draws.integer(self.seed, "sample", part), 0, len(rows)).numpy()
+        return np.sort(rows[order[: self.size]])
+
+
+def card(config: Config) -> DatasetCard:
+    """What the configured images are; decodes those that are held in memory, if no earlier start has.
+
+    Raises:
+        UserError: if the images cannot be used as they are.
+    """
+    found = _images(config).card(config)
+    streamed = stream(config)
+    if streamed is None:
+        return found
+    content = _indexed(expanded(config.root)).content
+    return replace(found, train_size=len(streamed.groups), fingerprint=fingerprint(found.fingerprint, content))
+
+
+def load(config: Config, split: str) -> ImageSet:
+    """One split; of a streamed `train`, and of `validation` then, the sample that is held in memory.
+
+    Raises:
+        ValueError: if there is no such split.
+        UserError: if the images cannot be used as they are.
+    """
+    return _images(config).load(config, split)
+
+
+def stream(config: Config) -> Stream | None:
+    """Where the training images lie, if they are to be streamed.
+
+    Raises:
+        UserError: if the images cannot be used as they are.
+    """
+    if config.stream is None:
+        return None
+    root, sampled = expanded(config.root), _sampled(config, config.stream)
+    index, trained = _indexed(root), sampled.trained(root)
+    groups = row_groups(index.files["train"], trained)
+    _require_small(groups, config.stream.buffer)
+    held = np.searchsorted(trained, sampled.chosen(root)["train"])
+    missing = [place for place in _images(config).opened(config).missing if place < len(held)]
+    return Stream(
+        groups=groups,
+        labels=None if index.num_classes is None else np.asarray(index.labels["train"])[trained],
+        sample=np.delete(held, missing),
+        masked=index.masked,
+        size=config.size,
+        max_bad_share=config.max_bad_share,
+        settings=config.stream,
     )
 
 
-IMAGES = own_images.OwnImages(listing)
-card, load = IMAGES.card, IMAGES.load
+# A process sees the files in one state, however often it asks; a new state is seen by the next process.
+_indexed = lru_cache(maxsize=4)(shards.index)
 
 
-def _shards(root: Path) -> dict[str, list[Path]]:
-    """The files of each part."""
-    own_images.require_place(root)
-    if root.is_file():
-        return {"train": [root]}
-    folders = own_images.part_folders(root)
-    shards = {part: sorted(folder.rglob("*.parquet")) for part, folder in folders.items()}
-    for part, files in shards.items():
-        if not files:
-            raise UserError(f"{folders[part]} holds no Parquet files (*.parquet)")
-    if folders != {"train": root}:
-        return shards
-    parts = [
-        match[1] if (match := re.match(r"(train|validation|test)\b", file.name)) else None for file in shards["train"]
-    ]
-    named: dict[str, list[Path]] = {part: [] for part in own_images.PARTS if part in parts}
-    if "train" not in named:
-        return shards
-    for file, part in zip(shards["train"], parts, strict=True):
-        if part is None:
-            raise UserError(
-                f"{root} holds {file.name} beside train files: its name must begin with train, validation or test"
-            )
-        named[part].append(file)
-    return named
+def _images(config: Config) -> OwnImages:
+    return OwnImages(listing if config.stream is None else _sampled(config, config.stream))
 
 
-def _opened(file: Path) -> parquet.ParquetFile:
-    try:
-        return parquet.ParquetFile(file)
-    except (pa.ArrowException, OSError) as error:
-        raise UserError(f"{file} cannot be read as Parquet: {str(error).partition(chr(10))[0]}") from error
+def _sampled(config: Config, settings: Streaming) -> Sampled:
+    return Sampled(settings.sample, config.validation_share, config.seed)
 
 
-def _labels(file: Path) -> list[Any]:
-    """The label of each row; None where there is none."""
-    opened = _opened(file)
-    schema = opened.schema_arrow
-    for name in ("image", "mask"):
-        _require_bytes(schema, name, file)
-    if "label" not in schema.names:
-        return [None] * opened.metadata.num_rows
-    kind = schema.field("label").type
-    kind = kind.value_type if pa.types.is_dictionary(kind) else kind
-    if not (pa.types.is_integer(kind) or pa.types.is_string(kind) or pa.types.is_large_string(kind)):
-        raise UserError(f"{file}: the column label must hold whole numbers or text, not {kind}")
-    return opened.read(["label"]).column("label").to_pylist()
+def _samples(groups: RowGroups, labels: Int64[np.ndarray, "_"]) -> Iterator[Sample]:
+    """Some rows, of which no more than a row group is in memory."""
+    for number in range(len(groups.places)):
+        first, end = groups.bounds[number : number + 2].tolist()
+        if first < end:
+            group = groups.read(number, masked=True)
+            yield from (Sample(*group.content(row), int(labels[groups.rows[row]])) for row in range(first, end))
 
 
-def _require_bytes(schema: pa.Schema, name: str, file: Path) -> None:
-    if name not in schema.names:
-        if name == "image":
-            raise UserError(f"{file} has no column image; its columns are {', '.join(schema.names)}")
-        return
-    kind = schema.field(name).type
-    if pa.types.is_struct(kind) and kind.get_field_index("bytes") >= 0:
-        kind = kind.field("bytes").type
-    if not (pa.types.is_binary(kind) or pa.types.is_large_binary(kind)):
-        raise UserError(f"{file}: the column {name} must hold the bytes of image files, not {kind}")
-
-
-def _rows(file: Path) -> Iterator[tuple[bytes | None, bytes | None]]:
-    """Image and mask of each row, as bytes."""
-    opened = _opened(file)
-    columns = [name for name in ("image", "mask") if name in opened.schema_arrow.names]
-    try:
-        for batch in opened.iter_batches(BATCH, columns=columns):
-            images = _plain(batch.column("image"))
-            masks = _plain(batch.column("mask")) if "mask" in columns else [None] * len(images)
-            yield from zip(images, masks, strict=True)
-    except (pa.ArrowException, OSError) as error:
-        raise UserError(f"{file} is damaged: {str(error).partition(chr(10))[0]}") from error
-
-
-def _plain(column: pa.Array) -> list[bytes | None]:
-    return (column.field("bytes") if isinstance(column, pa.StructArray) else column).to_pylist()
+def _require_small(groups: RowGroups, buffer: int) -> None:
+    sizes = np.diff(groups.starts)
+    largest = int(sizes.argmax())
+    if sizes[largest] > buffer:
+        file, number, _ = groups.places[largest].tolist()
+        raise UserError(
+            f"{groups.files[file]}: row group {number} has {sizes[largest]} rows, and run.dataset.stream.buffer = "
+            f"{buffer} must hold it: write the file with smaller row groups (row_group_size in pyarrow), or raise it"
+        )

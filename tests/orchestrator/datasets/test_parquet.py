@@ -1,3 +1,4 @@
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -108,3 +109,63 @@ def test_wrong_files_are_told_in_one_sentence(root):
     assert "train-0.parquet cannot be read as Parquet: " in refusal()
     write(root / "train-0.parquet", whole[:4] + b"\xff" * 600 + whole[604:])
     assert "train-0.parquet is damaged: " in refusal()
+
+
+def test_streamed_set_holds_a_sample_of_each_split_but_all_of_test(root):
+    for part, counts in {"train": (10, 10), "validation": (9,), "test": (7,)}.items():
+        for number, count in enumerate(counts):
+            write_shard(
+                root / part / f"{number}.parquet",
+                count,
+                seed=len(part) * 100 + 10 * number,
+                label=[0, 1] * 3 + [1] * (count - 6),
+            )
+    config = settings(root, stream={"buffer": 4, "sample": 6})
+    card, whole = parquet.card(config), parquet.card(settings(root))
+    assert (card.train_size, card.bank_is_train, card.variants) == (20, True, whole.variants)
+    splits = {split: parquet.load(config, split) for split in card.splits}
+    assert {split: len(images) for split, images in splits.items()} == {
+        "train": 6, "bank": 6, "validation": 6, "test/original": 7
+    }  # fmt: skip
+    stream = parquet.stream(config)
+    everything = parquet.load(settings(root), "train")
+    np.testing.assert_array_equal(splits["train"].images, everything.images[stream.sample])
+    np.testing.assert_array_equal(stream.labels, everything.labels)
+    np.testing.assert_allclose(card.mean, splits["train"].images.mean((0, 1, 2)) / 255)
+    assert parquet.stream(settings(root)) is None
+
+
+def test_held_out_images_are_the_same_streamed_or_not(root):
+    write_shard(root / "a.parquet", 40)
+    config = settings(root, validation_share=0.25, stream={"sample": 40})
+    for split in ("train", "validation"):
+        plain = parquet.load(settings(root, validation_share=0.25), split)
+        np.testing.assert_array_equal(parquet.load(config, split).images, plain.images)
+    assert len(parquet.stream(config).groups) == 30
+
+
+def test_fingerprint_of_a_stream_follows_its_files_but_not_their_place(root):
+    def found(place: Path) -> str:
+        return parquet.card(settings(place, stream={"buffer": 4, "sample": 2})).fingerprint
+
+    write_shard(root / "a.parquet", 40, label=[0, 1] * 20)
+    copies = [Path(shutil.copytree(root, root.parent / name)) for name in ("same", "label", "image", "order")]
+    write_shard(copies[1] / "a.parquet", 40, label=[0, 1] * 19 + [1, 1])
+    write_shard(
+        copies[2] / "a.parquet",
+        40,
+        label=[0, 1] * 20,
+        image=[encoded(picture(row + (row == 9), 20, 15 + (row == 9))) for row in range(40)],
+    )
+    (copies[3] / "a.parquet").rename(copies[3] / "b.parquet")
+    same, label, image, renamed = map(found, copies)
+    assert found(root) == same == renamed
+    assert len({same, label, image}) == 3
+
+
+def test_row_group_beyond_the_buffer_is_refused(root):
+    write_shard(root / "a.parquet", 8)
+    with pytest.raises(
+        UserError, match=r"a\.parquet: row group 0 has 4 rows, and run\.dataset\.stream\.buffer = 3 must"
+    ):
+        parquet.card(settings(root, stream={"buffer": 3}))

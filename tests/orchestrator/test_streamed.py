@@ -1,0 +1,230 @@
+"""Training on images that are not in memory."""
+
+import gc
+import pickle
+import shutil
+import threading
+import time
+import weakref
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from augment import draws, separation
+from orchestrator import build, read_ahead
+from orchestrator.datasets import parquet
+from orchestrator.datasets.row_groups import RowGroups
+from orchestrator.errors import UserError
+from orchestrator.resident import Resident
+from orchestrator.spec.config import RunConfig, resolve
+from orchestrator.streamed import Stream, Streamed, windowed_order
+from orchestrator.training.loop import train
+from tests.orchestrator.datasets.own_files import encoded, picture, write_shard
+from tests.orchestrator.tiny_run import Surroundings, timeless, tiny_run
+
+CPU = torch.device("cpu")
+PLAIN = {"needs": (), "how": separation.Config(), "seed": 3}
+SIMCLR = {"name": "simclr", "projector_hidden": 16, "projector_outputs": 8}
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory) -> Path:
+    """Of 78 images, 70 of them trained on, in row groups of 4 and less."""
+    root = tmp_path_factory.mktemp("streamed") / "shards"
+    for number in range(3):
+        write_shard(root / f"{number}.parquet", 26, seed=26 * number, label=[*range(26)])
+    return root
+
+
+def settings(root: Path, **stream: int) -> parquet.Config:
+    """Streamed with these settings, or without any in memory."""
+    return parquet.Config(root=str(root), cache=str(root.parent / "cache"), size=16, stream=stream or None)
+
+
+def streamed(root: Path, **stream: int) -> Streamed:
+    source = parquet.stream(settings(root, **{"buffer": 16, "sample": 20, **stream}))
+    assert source is not None
+    return Streamed(pickle.loads(pickle.dumps(source)), CPU, **PLAIN)
+
+
+def resident(root: Path) -> Resident:
+    return Resident(parquet.load(settings(root), "train"), CPU, **PLAIN)
+
+
+@pytest.mark.parametrize("buffer", [1, 7, 40])
+def test_order_shuffles_row_groups_and_then_rows_in_windows(buffer):
+    sizes = [5, 0, 9, 1, 30, 6, 6, 3]
+    bounds = np.cumsum([0, *sizes])
+    order, other, later = (
+        windowed_order(bounds, buffer, seed=a, epoch=b).tolist() for a, b in ((1, 1), (2, 1), (1, 2))
+    )
+    assert sorted(order) == list(range(60))
+    assert order not in (other, later)
+    windows: dict[int, list[int]] = {}
+    before = 0
+    for group in draws.permutation(draws.integer(1, "row groups"), 1, len(sizes)).tolist():
+        windows.setdefault(before // buffer, []).extend(range(bounds[group], bounds[group + 1]))
+        before += sizes[group]
+    for rows in windows.values():
+        window, order = order[: len(rows)], order[len(rows) :]
+        assert sorted(window) == sorted(rows)
+        assert window != rows or len(rows) < 4
+
+
+def test_order_in_one_window_is_that_of_images_in_memory():
+    order = windowed_order(np.array([0, 20, 50, 60]), 60, seed=4, epoch=2)
+    assert torch.equal(order, draws.permutation(4, 2, 60))
+
+
+def test_window_mixes_its_row_groups():
+    order = windowed_order(np.arange(0, 1001, 10), 200, seed=0, epoch=1)
+    for window in order.split(200):
+        assert len(set((window // 10).tolist())) == 20
+        assert abs((window[:-1] // 10 == window[1:] // 10).float().mean() - 9 / 199) < 0.05
+
+
+@pytest.mark.parametrize("ranks", [1, 2])
+def test_batches_are_bitwise_those_in_memory(root, ranks):
+    expected = resident(root)
+    workers = [streamed(root) for _ in range(ranks)]
+    for epoch in (1, 2):
+        batches = workers[0].order(epoch)[:64].split(16)
+        for rank, worker in enumerate(workers):
+            worker.read_ahead([rows.chunk(ranks)[rank] for rows in batches])
+        for rows in batches:
+            parts = [worker.batch(rows.chunk(ranks)[rank]) for rank, worker in enumerate(workers)]
+            assert torch.equal(torch.cat([part.images for part in parts]), expected.batch(rows).images)
+            assert torch.equal(workers[0].labels[rows], expected.labels[rows])
+
+
+def test_rows_may_be_asked_for_unannounced(root):
+    images, rows = streamed(root), torch.tensor([69, 0, 33])
+    batches = images.order(1).split(16)
+    images.read_ahead(batches)
+    assert torch.equal(images.batch(rows).images, resident(root).batch(rows).images)
+    assert torch.equal(images.batch(batches[0]).images, resident(root).batch(batches[0]).images)
+
+
+def run_of(root: Path, **stream: int) -> RunConfig:
+    run = tiny_run(method=SIMCLR, addons={}, training={"checkpoint_steps": 1}, evaluation={"knn": {}, "collapse": {}})
+    return resolve({**run.dump(), "dataset": settings(root, **stream).model_dump()})
+
+
+def trained(run: RunConfig, **how: bytes) -> Surroundings:
+    surroundings = Surroundings(**how)
+    train(run, build.load_data(run), surroundings)
+    return surroundings
+
+
+def test_training_with_all_in_one_window_is_bitwise_that_in_memory(tmp_path):
+    # With a part of its own for validation: else mean and deviation in memory are those of the held out images too.
+    root = tmp_path / "shards"
+    for part, count in (("train", 20), ("validation", 8)):
+        for number in (0, 1):
+            write_shard(root / part / f"{number}.parquet", count, seed=(100 + number) * count, label=[*range(count)])
+    inside, outside = (trained(run_of(root, **stream)) for stream in ({}, {"buffer": 40, "sample": 40}))
+    assert timeless(inside.reports) == timeless(outside.reports)
+    assert inside.exported is not None
+    assert outside.exported is not None
+    for name, value in inside.exported[0].items():
+        assert torch.equal(value, outside.exported[0][name])
+
+
+def test_streamed_training_resumes_at_any_step_bitwise(root):
+    run = run_of(root, buffer=16, sample=20)
+    whole = trained(run)
+    assert sorted(whole.states) == list(range(1, 9))
+    for step in (2, 4, 7):
+        resumed = trained(run, saved=whole.states[step])
+        assert timeless(resumed.reports) == timeless(whole.reports)
+        assert resumed.exported is not None
+        assert whole.exported is not None
+        assert all(torch.equal(value, resumed.exported[0][name]) for name, value in whole.exported[0].items())
+
+
+def test_no_more_than_two_windows_are_in_memory(root, monkeypatch):
+    alive: list[weakref.ref] = []
+    most, read = [], RowGroups.read
+
+    def counted(self, number, **how):
+        group = read(self, number, **how)
+        alive.append(weakref.ref(group))
+        most.append(sum(len(one.images) for ref in alive if (one := ref())))
+        return group
+
+    monkeypatch.setattr(RowGroups, "read", counted)
+    images = streamed(root, buffer=12)
+    batches = images.order(1).split(4)
+    images.read_ahead(batches)
+    for rows in batches:
+        images.batch(rows)
+    assert 12 < max(most) <= 2 * (12 + 4)
+    assert len(most) == 21  # each row group is read once
+    gc.collect()
+    assert not any(ref() for ref in alive)
+
+
+def test_threads_end_with_the_training(root):
+    before = threading.active_count()
+    images = streamed(root)
+    batches = images.order(1).split(8)
+    images.read_ahead(batches)
+    images.batch(batches[0])
+    assert threading.active_count() > before
+    del images
+    deadline = time.monotonic() + 20
+    while threading.active_count() > before and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert threading.active_count() == before
+
+
+@pytest.fixture
+def damaged(tmp_path) -> Stream:
+    """Twelve images in row groups of 4, of which rows 5 and 6 cannot be read, nor any of the last group."""
+    contents = [encoded(picture(seed)) for seed in range(12)]
+    contents[5], contents[6], contents[8:] = contents[5][:40], b"", [b"text"] * 4
+    write_shard(tmp_path / "train" / "a.parquet", 12, image=contents, label=[*range(12)])
+    write_shard(tmp_path / "validation" / "a.parquet", 2, seed=50, label=[0, 1])
+    config = parquet.Config(
+        root=str(tmp_path), cache=str(tmp_path / "cache"), size=16, max_bad_share=0.6, stream={"buffer": 4}
+    )
+    source = parquet.stream(config)
+    assert source is not None
+    assert source.sample.tolist() == [0, 1, 2, 3, 4, 7]  # those of it that can be read
+    return source
+
+
+def test_unreadable_image_is_replaced_by_the_next_one_with_its_label(damaged, capsys):
+    for rows in ([5, 6, 7, 4], [0, 6, 5]):
+        images, whole = Streamed(damaged, CPU, **PLAIN), torch.arange(12)
+        made = images.batch(torch.tensor(rows)).images
+        readable = [7 if row in (5, 6) else row for row in rows]
+        assert torch.equal(made, images.batch(torch.tensor(readable)).images)
+        assert torch.equal(images.labels, torch.where((whole == 5) | (whole == 6), 7, whole))
+        told = capsys.readouterr().err
+        assert told.count("a.parquet row 5 (") == told.count("a.parquet row 6 (nothing there to be read)") == 1
+
+
+def test_too_many_unreadable_images_are_an_error(damaged):
+    few = replace(damaged, max_bad_share=0.1)
+    with pytest.raises(UserError, match=r"row 6 \(.*; 2 of 12 replaced must be at most .*max_bad_share = 0\.1"):
+        Streamed(few, CPU, **PLAIN).batch(torch.tensor([5]))
+    with pytest.raises(
+        UserError, match=r"none of the 4 images of a row group can be read: a\.parquet row 9 \(no image"
+    ):
+        Streamed(damaged, CPU, **PLAIN).batch(torch.tensor([9]))
+
+
+def test_errors_of_threads_reach_the_loop_with_file_and_row(root, monkeypatch, tmp_path):
+    copy = Path(shutil.copytree(root, tmp_path / "shards"))
+    images = streamed(copy)
+    monkeypatch.setattr(read_ahead, "square", lambda *_: 1 / 0)
+    with pytest.raises(ZeroDivisionError) as caught:
+        images.batch(torch.tensor([0]))
+    assert caught.value.__notes__ == ["while 0.parquet row 0 was decoded"]
+    (copy / "2.parquet").unlink()
+    with pytest.raises(UserError, match=r"2\.parquet: row group \d cannot be read .* where every worker sees them"):
+        images.batch(torch.tensor([69]))
