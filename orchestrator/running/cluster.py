@@ -3,6 +3,7 @@
 import logging
 import os
 import signal
+import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from pathlib import Path
@@ -70,17 +71,34 @@ def _start(sweep: SweepConfig, *, object_store_bytes: int, log: Path) -> None:
 def _join(address: str, log: Path) -> None:
     nodes.require_answer(address)
     try:
-        with _signal_handlers_kept():
+        with _signal_handlers_kept(), _native_errors_in(log):
+            nodes.require_token(address)
             ray.init(
                 address=address,
                 log_to_driver=False,
                 logging_level=logging.CRITICAL,
                 runtime_env={"py_modules": nodes.code(), "env_vars": _environment()},
             )
+    except UserError:
+        raise
     except Exception as error:  # of many kinds, by what is wrong: versions, tokens, a cluster that has just gone
         raise UserError(
             f"the Ray cluster at {address} cannot be joined: {nodes.advice(error)} (more in {log})"
         ) from error
+
+
+@contextmanager
+def _native_errors_in(log: Path) -> Iterator[None]:
+    """Sends what Ray's library writes, which knows nothing of Python's streams, into the log while the block runs."""
+    sys.stderr.flush()
+    terminal = os.dup(2)
+    try:
+        with log.open("a", encoding="utf-8") as file:
+            os.dup2(file.fileno(), 2)
+            yield
+    finally:
+        os.dup2(terminal, 2)
+        os.close(terminal)
 
 
 def _environment() -> Mapping[str, str]:

@@ -1,28 +1,37 @@
 """What a cluster must be like before a sweep begins on it, looked at once so that nothing hangs later."""
 
-import os
 import socket
 import sys
 import uuid
 from collections.abc import Mapping
 from importlib.metadata import version
-from pathlib import Path
 from typing import Any
 
 import ray
-from ray._private.state import state as cluster_state  # has no public name yet
-from ray.exceptions import RayError
+
+# What follows has no public name yet.
+from ray._private.authentication.authentication_token_setup import (
+    ensure_token_if_auth_enabled,
+    maybe_enable_token_auth_if_token_available,
+)
+from ray._private.state import state as cluster_state
+from ray._raylet import GcsClient  # pyright: ignore[reportAttributeAccessIssue]
+from ray.exceptions import AuthenticationError, RayError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from orchestrator import components
 from orchestrator.errors import UserError
-from orchestrator.folder import write_text
 from orchestrator.spec.sweep_config import SweepConfig
+from orchestrator.storage.place import at
 
 # Seconds for a cluster to answer at all, and for its nodes to start a worker and look around.
 _ANSWER, _LOOK = 5.0, 120.0
 # Where these differ, workers fail late or, worse, give other numbers.
 _LIBRARIES = ("ray", "torch", "numpy", "pydantic")
+_TOKEN = (
+    "the cluster wants another token than this machine has; put the head's ~/.ray/auth_token on every node and on this "
+    "machine, and export RAY_AUTH_MODE=token on each"
+)
 _UNITS = (("cpus_per_worker", "CPU"), ("gpus_per_worker", "GPU"))
 
 
@@ -52,14 +61,28 @@ def require_answer(address: str) -> None:
         ) from error
 
 
+def require_token(address: str) -> None:
+    """Refuse a cluster that wants a token which this machine does not have; `ray.init` would try for half a minute.
+
+    Where nobody has said whether tokens are used, one that is there is, as by `ray start --head`.
+
+    Raises:
+        UserError: it is another token, or none.
+    """
+    maybe_enable_token_auth_if_token_available(warn_if_disabled=False)
+    try:
+        ensure_token_if_auth_enabled(create_token_if_missing=False)  # else Ray's library would abort the process
+        if address != "auto":
+            GcsClient(address=address)
+    except AuthenticationError as error:
+        raise UserError(f"--address {address}: {_TOKEN}") from error
+
+
 def advice(error: Exception) -> str:
     """Why a cluster would not have us, in one sentence with what to do."""
     text = str(error)
-    if "oken" in text or "uthentication" in text or "UNAUTHENTICATED" in text:
-        return (
-            "it wants another token than this machine has; put the head's ~/.ray/auth_token on every node and on this "
-            "machine, and export RAY_AUTH_MODE=token on each"
-        )
+    if isinstance(error, AuthenticationError):
+        return _TOKEN
     if text.startswith("Version mismatch"):
         return f"{' '.join(text.split())}; install the same versions everywhere"
     if "address" in text and isinstance(error, ConnectionError):
@@ -98,22 +121,22 @@ def require_alike(storage: str) -> None:
         UserError: naming the node and what is different there.
     """
     mark = f".seen-by-all-nodes-{uuid.uuid4().hex}"
-    written = Path(storage) / mark
-    write_text(written, "this file is looked for on every node, and removed\n")
+    written = at(storage) / mark
+    written.write("this file is looked for on every node, and removed\n")
     try:
         here = _look(str(written))
         for address, there in _looks(str(written)).items():
-            for name in here["versions"]:
-                if there["versions"][name] != here["versions"][name]:
-                    raise UserError(
-                        f"node {address} has {name} {there['versions'][name]} where this machine has "
-                        f"{here['versions'][name]}; install the same version on every node"
-                    )
             if not there["sees"]:
                 raise UserError(
                     f"--storage: node {address} does not see {storage}; name a folder that all nodes share (NFS), or a "
                     "bucket (s3://...)"
                 )
+            for name, version_here in here["versions"].items():
+                if there["versions"][name] != version_here:
+                    raise UserError(
+                        f"node {address} has {name} {there['versions'][name]} where this machine has {version_here}; "
+                        "install the same version on every node"
+                    )
     finally:
         written.unlink(missing_ok=True)
 
@@ -153,7 +176,7 @@ def _looks(file: str) -> dict[str, dict[str, Any]]:
 def _look(file: str) -> dict[str, Any]:
     """The versions on this node, and whether it sees a file."""
     versions = {"Python": ".".join(map(str, sys.version_info[:2]))} | {name: version(name) for name in _LIBRARIES}
-    return {"versions": versions, "sees": os.path.exists(file)}
+    return {"versions": versions, "sees": at(file).exists()}
 
 
 def _source(name: str) -> str:
