@@ -2,13 +2,17 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: sweep test lint
+.PHONY: sweep test drill lint
 
 sweep: .venv/runs
 	$(BIN)/python -m orchestrator.sweep search_spaces/msr.yaml
 
 test: lint
 	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist loadgroup --no-loadscope-reorder -m "not slow and not gpu"
+
+# Minutes; wants PostgreSQL installed, and root for a disk that it can fill.
+drill: .venv/develops
+	OMP_NUM_THREADS=1 $(BIN)/python -m tests.drill
 
 lint: .venv/develops
 	$(BIN)/ruff format --check .

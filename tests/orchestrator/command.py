@@ -5,7 +5,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, NoReturn
@@ -13,6 +13,7 @@ from typing import Any, NoReturn
 import pytest
 
 from orchestrator.folder import Record, SweepFolder
+from orchestrator.storage.place import at
 from tests.orchestrator.studies import STUDY, with_changes, write_study
 
 ROOT = Path(__file__).parents[2]
@@ -28,7 +29,10 @@ class Command:
         folder: working folder; the study and everything that the sweep makes goes there.
         changes: to the study.
         search: instead of the study's.
-        of: the study; a name that it has must be `study`, as its file's is.
+        of: the study.
+        storage: where its sweep folder lies, if not beside the study as by default.
+        arguments: of every start.
+        patience: seconds for anything that is waited for.
     """
 
     def __init__(
@@ -38,11 +42,17 @@ class Command:
         *,
         search: dict[str, Any] | None = None,
         of: dict[str, Any] = STUDY,
+        storage: str | None = None,
+        arguments: Sequence[str] = (),
+        patience: float = PATIENCE,
     ) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self.working_folder = folder
-        write_study(folder, with_changes(dict(changes or {}), search=search, of=of))
-        self.sweep = SweepFolder(folder / "sweeps" / "study")
+        study = with_changes(dict(changes or {}), search=search, of=of)
+        write_study(folder, study)
+        self._patience = patience
+        self._arguments = (*arguments, *(() if storage is None else ("--storage", storage)))
+        self.sweep = SweepFolder(at(storage or folder / "sweeps") / study["sweep"].get("name", "study"))
         self._output, self._errors = folder / f"output-{id(self)}.txt", folder / f"errors-{id(self)}.txt"
         self.process: subprocess.Popen[bytes] | None = None
 
@@ -51,7 +61,7 @@ class Command:
         # Into files: the end of a pipe would be seen only when the last orphan of a killed driver has closed it.
         with self._output.open("w") as output, self._errors.open("w") as errors:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "orchestrator.sweep", "study.yaml", *arguments],
+                [sys.executable, "-m", "orchestrator.sweep", "study.yaml", *self._arguments, *arguments],
                 cwd=self.working_folder,
                 env={**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},
                 stdin=subprocess.DEVNULL,
@@ -64,7 +74,7 @@ class Command:
         """Waits for the command; exit code, output, errors."""
         assert self.process is not None
         try:
-            code = self.process.wait(PATIENCE)
+            code = self.process.wait(self._patience)
         except subprocess.TimeoutExpired:
             self._give_up("it did not end")
         return code, self._output.read_text(), self._errors.read_text()
@@ -73,36 +83,45 @@ class Command:
         """Its output so far."""
         return self._output.read_text()
 
+    def complaints(self) -> str:
+        """Its errors so far."""
+        return self._errors.read_text()
+
     def run(self, *arguments: str) -> tuple[int, str, str]:
         """The command from start to end."""
         self.start(*arguments)
         return self.finish()
 
-    def wait_until(self, holds: Callable[[], bool]) -> None:
-        """Waits for something to be so while the command runs."""
-        deadline = time.monotonic() + PATIENCE
+    def wait_until(self, holds: Callable[[], bool], glance: float = 0.005) -> None:
+        """Waits for something to be so while the command runs, with so many seconds between looks."""
+        deadline = time.monotonic() + self._patience
         while not holds():
             assert self.process is not None
             if self.process.poll() is not None:
                 self._give_up("it ended early")
             if time.monotonic() > deadline:
                 self._give_up("what was waited for never came to be")
-            time.sleep(0.005)
+            time.sleep(glance)
 
-    def kill_when(self, holds: Callable[[], bool]) -> None:
-        """`kill -9` of the driver at a moment of its life."""
-        self.wait_until(holds)
+    def kill_when(self, holds: Callable[[], bool], delay: float = 0.0) -> None:
+        """`kill -9` of the driver at a moment of its life, or some seconds later."""
+        self.wait_until(holds, glance=0.0005)
+        time.sleep(delay)
         assert self.process is not None
         os.kill(self.process.pid, signal.SIGKILL)
         self.process.wait()
 
-    def _give_up(self, why: str) -> NoReturn:
-        """Fails the test and leaves no process behind that would spoil the next ones."""
-        assert self.process is not None
+    def abandon(self) -> None:
+        """Leaves no process behind that would spoil what comes next."""
+        if self.process is None or self.process.poll() is not None:
+            return
         for pid in (self.process.pid, *descendants(self.process.pid)):
             with suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
         self.process.wait()
+
+    def _give_up(self, why: str) -> NoReturn:
+        self.abandon()
         pytest.fail(f"{why}\n--- output\n{self._output.read_text()}\n--- errors\n{self._errors.read_text()}")
 
     def reports(self) -> dict[int, list[Record]]:
@@ -133,6 +152,14 @@ def descendants(pid: int) -> set[int]:
     while more := {child for child, parent in parents.items() if parent in family} - family:
         family |= more
     return family - {pid}
+
+
+def is_agent(pid: int) -> bool:
+    """Ray's two agents per node: idle, without data or device, they end a minute later; that wait is Ray's constant."""
+    try:
+        return "Agent" in Path(f"/proc/{pid}/cmdline").read_text()
+    except OSError:
+        return False
 
 
 def living(pids: set[int]) -> set[int]:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from orchestrator.tracking.client import connect
-from tests.orchestrator.command import Command, descendants, living
+from tests.orchestrator.command import Command, descendants, is_agent, living
 
 # One test starts the command up to five times; its own patience ends each of them.
 pytestmark = [pytest.mark.xdist_group("ray"), pytest.mark.timeout(900)]
@@ -20,14 +20,6 @@ SEQUENTIAL = {
     "run.training.epochs": 4,
     "run.optimizer.warmup_epochs": 0,
 }
-
-
-def _is_agent(pid: int) -> bool:
-    """Ray's two agents per node: idle, without data or device, they end a minute later; that wait is Ray's constant."""
-    try:
-        return "Agent" in Path(f"/proc/{pid}/cmdline").read_text()
-    except OSError:
-        return False
 
 
 @pytest.fixture(scope="module")
@@ -50,7 +42,7 @@ def test_kills_at_start_in_training_and_at_a_trials_end_and_two_ctrl_c_change_no
 
     process = command.start()
     command.wait_until(lambda: first.last_epoch() >= 2)
-    family = {pid for pid in descendants(process.pid) if not _is_agent(pid)}
+    family = {pid for pid in descendants(process.pid) if not is_agent(pid)}
     command.kill_when(lambda: first.last_epoch() >= 2)  # in training
     deadline = time.monotonic() + 15
     while left := living(family):

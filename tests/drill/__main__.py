@@ -1,0 +1,144 @@
+"""`python -m tests.drill`: everything that can happen to a sweep on a cluster happens, and is checked to do no harm.
+
+It starts a Ray cluster of two nodes, PostgreSQL, MLflow's server and an S3 endpoint on loopback, and takes minutes.
+Exit code 0 if every fault was survived, else 1.
+"""
+
+import argparse
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from tests.drill import faults, sabotage, services
+from tests.drill.checks import Problems
+from tests.drill.scenario import Blow, Outcome, disturb, sweep, verdict
+from tests.drill.services import Services
+from tests.orchestrator.command import Command
+
+ALONE, TOGETHER = 1, 2  # workers of a trial
+TRIALS = {ALONE: 4, TOGETHER: 2}
+_DISK = "48m"  # enough for the sweep, and soon filled
+
+# What goes wrong in a scenario, beside what the checks find.
+_WRONG = (AssertionError, OSError, subprocess.SubprocessError, pytest.fail.Exception)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs the drill and returns the exit code."""
+    parser = argparse.ArgumentParser(prog="python -m tests.drill", description=__doc__)
+    parser.add_argument("--outage", type=float, default=60.0, help="seconds for which MLflow is away (default: 60)")
+    parser.add_argument("--sabotage", choices=sabotage.NAMES, help="spoil a sweep, to see the checks turn red")
+    options = parser.parse_args(arguments)
+    # A fault does its work best when some trials have ended, some are under way and some have not begun.
+    halfway = [
+        faults.DRIVER,
+        faults.NODE,
+        faults.ACTOR,
+        faults.mlflow(options.outage),
+        faults.CHECKPOINT,
+        faults.CLUSTER,
+        faults.DISK,
+    ]
+    several = [Blow(faults.WORKER, 0, 3), Blow(faults.DRIVER, 1, 3), Blow(faults.NODE, 1, 6)]
+    with services.home() as home, Services(home) as running:
+        drill = Drill(running)
+        for fault in halfway:
+            with _disk(home) if fault is faults.DISK else _bucket(running) as storage:
+                drill.run(fault.name, ALONE, [Blow(fault, 2, 3)], storage, damage=options.sabotage)
+        drill.run("several-workers", TOGETHER, several, running.s3.storage, damage=options.sabotage)
+    return 1 if drill.failed else 0
+
+
+class Drill:
+    """Runs one scenario after another and tells how each fault ended.
+
+    Args:
+        services: running.
+    """
+
+    def __init__(self, services: Services) -> None:
+        self.failed = False
+        self._services = services
+        self._references: dict[int, Command] = {}
+
+    def run(self, name: str, workers: int, blows: Sequence[Blow], storage: str | None, damage: str | None) -> None:
+        """Strikes a sweep of its own, and checks it."""
+        names = [blow.fault.name for blow in blows]
+        if storage is None:
+            _tell(names, "skipped", "mounting a small disk needs root")
+            return
+        reference = self._undisturbed(workers)
+        command = self._sweep(name, workers, storage)
+        try:
+            outcomes, problems = disturb(self._services, command, blows, damage=damage)
+            problems += verdict(command, reference, self._services, trials=TRIALS[workers])
+        except _WRONG as error:
+            outcomes, problems = [], [f"{type(error).__name__}: {error}"]
+            command.abandon()
+            self._services.restart()
+        self._tell(names, outcomes, problems)
+
+    def _undisturbed(self, workers: int) -> Command:
+        if workers not in self._references:
+            place = str(self._services.home / "undisturbed")
+            command = self._sweep(f"undisturbed-{workers}", workers, place)
+            code, _, errors = command.run()
+            assert code == 0, errors
+            self._references[workers] = command
+        return self._references[workers]
+
+    def _sweep(self, name: str, workers: int, storage: str) -> Command:
+        return sweep(
+            name,
+            self._services.home,
+            workers=workers,
+            trials=TRIALS[workers],
+            storage=storage,
+            arguments=self._services.arguments,
+        )
+
+    def _tell(self, names: Sequence[str], outcomes: Sequence[Outcome], problems: Problems) -> None:
+        if problems:
+            self.failed = True
+            _tell(names, "NOT survived", "; ".join(problems))
+            return
+        for outcome in outcomes:
+            what = "MLflow had everything" if not outcome.fault.stops_trials else "trials went on"
+            _tell(
+                [outcome.fault.name],
+                "survived",
+                f"work lost {outcome.lost:5.2f} s, {what} after {outcome.recovery:5.1f} s",
+            )
+
+
+def _tell(names: Sequence[str], how: str, more: str) -> None:
+    sys.stdout.write(f"{', '.join(names):<12} {how:<13} {more}\n")
+    sys.stdout.flush()
+
+
+@contextmanager
+def _bucket(running: Services) -> Iterator[str]:
+    yield running.s3.storage
+
+
+@contextmanager
+def _disk(home: Path) -> Iterator[str | None]:
+    """A disk that is soon full; None where we may not mount one."""
+    place = home / "disk"
+    place.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", f"size={_DISK}", "drill", str(place)]
+    if subprocess.run(mount, check=False, capture_output=True).returncode:
+        yield None
+        return
+    try:
+        yield str(place)
+    finally:
+        subprocess.run(["umount", "--lazy", str(place)], check=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,155 @@
+"""`python -m tests.drill.kills`: the driver is killed 20 times, four each at five moments, and each time goes on.
+
+Seeds and moments are printed; a seed that found something finds it again as far as a machine's timing repeats itself.
+Exit code 0 if every continuation was clean and all numbers are those of an undisturbed sweep, else 1.
+"""
+
+import argparse
+import random
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from orchestrator.folder import TrialFolder
+from tests.drill import checks, services, watch
+from tests.drill.checks import Problems
+from tests.orchestrator.command import Command, descendants
+
+TRIALS, EPOCHS, PER_MOMENT = 3, 4, 4
+STUDY = {
+    "sweep.trials": TRIALS,
+    "sweep.scheduler": {"name": "none"},
+    "run.training.epochs": EPOCHS,
+    "run.optimizer.warmup_epochs": 0,
+}
+_CREATE_TRIAL = '"op_code": 4'  # in Optuna's journal
+
+
+@dataclass(frozen=True)
+class Moment:
+    """When to kill.
+
+    Args:
+        words: what is waited for.
+        holds: whether it has come.
+        delay: seconds to wait after that.
+    """
+
+    words: str
+    holds: Callable[[], bool]
+    delay: float
+
+
+def start_up(command: Command, draw: random.Random, start: float) -> Moment:
+    """Anywhere between the first instruction and the first trial's first epoch."""
+    return Moment("start-up", lambda: True, draw.uniform(0, start))
+
+
+def suggestion(command: Command, draw: random.Random, start: float) -> Moment:
+    """The study has opened a trial; it may have its values, and its file, or not yet."""
+    number = draw.randrange(TRIALS)
+    journal = command.sweep.journal
+
+    def holds() -> bool:
+        return journal.exists() and journal.read_text(encoding="utf-8").count(_CREATE_TRIAL) > number
+
+    return Moment(f"suggestion of trial {number}", holds, draw.uniform(0, 0.02))
+
+
+def checkpoint_write(command: Command, draw: random.Random, start: float) -> Moment:
+    """A checkpoint is being written by a trial's process, which outlives the driver for a moment."""
+    trial, epoch = command.sweep.trial(draw.randrange(TRIALS)), draw.randrange(EPOCHS - 1)
+
+    def holds() -> bool:
+        return trial.last_epoch() >= epoch and (_there(trial, "checkpoint-*.tmp-*") or trial.last_epoch() > epoch)
+
+    return Moment(f"checkpoint after epoch {epoch + 1} of trial {trial.number}", holds, draw.uniform(0, 0.003))
+
+
+def trial_end(command: Command, draw: random.Random, start: float) -> Moment:
+    """A trial's end is on disk, and MLflow has not heard of it."""
+    trial = command.sweep.trial(draw.randrange(TRIALS))
+    return Moment(f"end of trial {trial.number}", trial.result_file.exists, draw.uniform(0, 0.03))
+
+
+def export(command: Command, draw: random.Random, start: float) -> Moment:
+    """A finished encoder is being written, by the trial's process too."""
+    trial = command.sweep.trial(draw.randrange(TRIALS))
+    return Moment(f"export of trial {trial.number}", lambda: _there(trial, "encoder.*"), draw.uniform(0, 0.005))
+
+
+MOMENTS = (start_up, suggestion, checkpoint_write, trial_end, export)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Kills, goes on, checks; returns the exit code."""
+    parser = argparse.ArgumentParser(prog="python -m tests.drill.kills", description=__doc__)
+    parser.add_argument("--seed", type=int, default=0, help="of all moments (default: 0)")
+    seed = parser.parse_args(arguments).seed
+    bad = 0
+    with services.home() as home:
+        reference, start = _undisturbed(home)
+        for choose in MOMENTS:
+            for turn in range(PER_MOMENT):
+                draw = random.Random(f"{seed} {choose.__name__} {turn}")
+                told, problems = _kill_and_go_on(home / f"{choose.__name__}-{turn}", choose, draw, reference, start)
+                bad += bool(problems)
+                sys.stdout.write(f"seed {seed}.{turn} {told}: {'; '.join(problems) or 'went on cleanly'}\n")
+                sys.stdout.flush()
+    kills = len(MOMENTS) * PER_MOMENT
+    sys.stdout.write(f"{kills - bad} of {kills} continuations were clean and equal to the undisturbed sweep\n")
+    return 1 if bad else 0
+
+
+def _undisturbed(home: Path) -> tuple[Command, float]:
+    """A sweep that is left alone, and the seconds until its first epoch was told."""
+    command, began = Command(home / "undisturbed", STUDY), time.monotonic()
+    command.start()
+    command.wait_until(lambda: command.sweep.trial(0).last_epoch() > 0)
+    start = time.monotonic() - began
+    code, _, errors = command.finish()
+    assert code == 0, errors
+    return command, start
+
+
+def _kill_and_go_on(
+    folder: Path, choose: Callable[..., Moment], draw: random.Random, reference: Command, start: float
+) -> tuple[str, Problems]:
+    command = Command(folder, STUDY)
+    moment = choose(command, draw, start)
+    process = command.start()
+    try:
+        command.wait_until(moment.holds, glance=0.0005)
+        family = descendants(process.pid)
+        command.kill_when(moment.holds, moment.delay)
+        before = watch.take(command)
+        told = f"{moment.words} + {1000 * moment.delay:.1f} ms ({_state(before)})"
+        problems = checks.ended(family)
+        code, _, errors = command.run()
+    except pytest.fail.Exception as error:
+        return moment.words, [str(error)]
+    finally:
+        command.abandon()
+    if code != 0:
+        problems.append(f"exit code {code}: {errors.strip()}")
+    uri = f"sqlite:///{folder / 'mlflow.db'}"
+    problems += checks.accounted(command, TRIALS) + checks.untouched(command, before)
+    return told, problems + checks.equal(command, reference) + checks.mirrored(command, uri)
+
+
+def _state(before: watch.Snapshot) -> str:
+    """Where the sweep was, in words."""
+    going = [f"trial {number} at epoch {epoch}" for number, epoch in before.epochs.items()]
+    return ", ".join([f"{len(before.ended)} ended", *going])
+
+
+def _there(trial: TrialFolder, pattern: str) -> bool:
+    return next(iter(trial.path.glob(pattern)), None) is not None
+
+
+if __name__ == "__main__":
+    sys.exit(main())
