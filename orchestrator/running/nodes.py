@@ -5,6 +5,7 @@ import sys
 import uuid
 from collections.abc import Mapping
 from importlib.metadata import version
+from importlib.util import find_spec
 from typing import Any
 
 import ray
@@ -180,5 +181,6 @@ def _look(file: str) -> dict[str, Any]:
 
 
 def _source(name: str) -> str:
-    module = sys.modules[name]
-    return module.__path__[0] if hasattr(module, "__path__") else str(module.__file__)
+    spec = find_spec(name)
+    assert spec is not None, f"{name} was imported from somewhere"
+    return spec.submodule_search_locations[0] if spec.submodule_search_locations else str(spec.origin)
