@@ -12,6 +12,7 @@ from augment.config import Config as BaseConfig
 from augment.config import Probability
 from augment.views import ViewSpec
 from methods.contract import Encoded, Encoder, Pair, Plan
+from methods.parts.gather import gather
 from methods.parts.heads import mlp
 from methods.parts.queue import Queue
 from methods.parts.twin import Twin
@@ -91,9 +92,9 @@ class Method(nn.Module):
         return info_nce(query.projection, key, self.queue.rows, temperature=self.temperature, matched=negatives)
 
     def after_step(self, progress: Float[Tensor, ""], keys: Mapping[str, Float[Tensor, "B P"]]) -> None:
-        """The twin follows, and the queue takes the step's keys."""
+        """The twin follows, and the queue takes the step's keys, those of all ranks."""
         self.twin.follow(torch.full_like(progress, 1 - self.momentum))
-        self.queue.enqueue(normalize(torch.cat(list(keys.values())), dim=1))
+        self.queue.enqueue(normalize(torch.cat([gather(key) for key in keys.values()]), dim=1))
 
     def parameter_groups(self) -> list[dict]:
         """All trained weights alike; the twin's are not trained."""

@@ -11,6 +11,7 @@ from torch.nn.functional import cross_entropy, normalize
 from augment.config import Config as BaseConfig
 from augment.views import ViewSpec
 from methods.contract import Encoded, Encoder, Pair, Plan
+from methods.parts.gather import gather, rank
 from methods.parts.heads import mlp
 
 
@@ -74,16 +75,16 @@ class Method(nn.Module):
 def nt_xent(
     query: Float[Tensor, "B P"], key: Float[Tensor, "B P"], *, temperature: float, matched: Sequence[Tensor] = ()
 ) -> Float[Tensor, ""]:
-    """One direction of NT-Xent: each query must pick its own key out of the 2B - 1 other projections.
+    """One direction of NT-Xent: each query must pick its own key out of the 2N - 1 other projections of all ranks.
 
     Args:
-        query: projections, of any length.
+        query: this rank's projections, of any length.
         key: projections; row i belongs to query i.
         temperature: that cosine similarities are divided by, > 0.
         matched: further negatives, each (B, P): row i is shown to query i only.
 
     Returns:
-        The mean over queries. The mean of both directions is the paper's loss.
+        The mean over this rank's queries. The mean of both directions, over the ranks too, is the paper's loss.
 
     Raises:
         ValueError: if the temperature is not positive.
@@ -93,8 +94,9 @@ def nt_xent(
     if not temperature > 0:
         raise ValueError(f"temperature > 0 must hold, got temperature={temperature}")
     query, key = normalize(query, dim=1), normalize(key, dim=1)
-    own = torch.eye(len(query), dtype=torch.bool, device=query.device)
-    logits = [query @ key.T, (query @ query.T).masked_fill(own, -torch.inf)]  # 2 x (B, B)
+    queries, keys = gather(query), gather(key)  # (N, P), of all ranks
+    places = rank() * len(query) + torch.arange(len(query), device=query.device)
+    own = places[:, None] == torch.arange(len(queries), device=query.device)
+    logits = [query @ keys.T, (query @ queries.T).masked_fill(own, -torch.inf)]  # 2 x (B, N)
     logits += [(query * normalize(negative, dim=1)).sum(1, keepdim=True) for negative in matched]  # each (B, 1)
-    places = torch.arange(len(query), device=query.device)
     return cross_entropy(torch.cat(logits, dim=1) / temperature, places)

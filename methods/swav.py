@@ -12,6 +12,7 @@ from augment.config import Config as BaseConfig
 from augment.config import Probability
 from augment.views import ViewSpec
 from methods.contract import Encoded, Encoder, Pair, Plan
+from methods.parts.gather import gather, part
 from methods.parts.heads import mlp
 from methods.parts.prototypes import Prototypes
 from methods.parts.queue import Queue
@@ -94,8 +95,8 @@ class Method(nn.Module):
         return Encoded(features, projection, projection)
 
     def key(self, encoded: Encoded, view: str) -> Float[Tensor, "B C"]:
-        """The view's codes: how its batch, and its queue where that counts, is shared out among the prototypes."""
-        batch = normalize(encoded.projection.detach(), dim=1)
+        """The view's codes: how the batch of all ranks, and a queue that counts, is shared out among the prototypes."""
+        batch = gather(normalize(encoded.projection.detach(), dim=1))
         rows, mass = batch, batch.new_ones(len(batch))
         if view in self.queues:
             queue = self._queue(view)
@@ -104,7 +105,7 @@ class Method(nn.Module):
         codes = sinkhorn(
             self.prototypes(rows), epsilon=self.config.epsilon, iterations=self.config.sinkhorn_iterations, mass=mass
         )
-        return codes[: len(batch)]
+        return part(codes[: len(batch)])
 
     def pair_loss(self, query: Encoded, key: Float[Tensor, "B C"], negatives: Sequence[Tensor]) -> Float[Tensor, ""]:
         """Cross-entropy between the query's prediction and the codes."""
@@ -118,7 +119,7 @@ class Method(nn.Module):
         self.prototypes.reset()
         self.progress.copy_(progress)
         for view in self.queues:
-            self._queue(view).enqueue(normalize(keys[view], dim=1))
+            self._queue(view).enqueue(gather(normalize(keys[view], dim=1)))
 
     def parameter_groups(self) -> list[dict]:
         """The prototypes apart, frozen at first."""

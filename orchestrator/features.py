@@ -8,6 +8,7 @@ from jaxtyping import Float, Int64, UInt8
 from torch import Tensor, nn
 from torch.nn import functional
 
+from methods.parts.gather import gather, rank, world_size
 from orchestrator.images import ImageSet
 
 # uint8 images (N, H, W, 3) to float32 features (N, D) on CPU; the same array gives the same features.
@@ -29,7 +30,8 @@ def encoder_features(encoder: nn.Module, mean: Sequence[float], std: Sequence[fl
     """An encoder's pooled features, in eval mode, without gradient, in float32 on the encoder's own device.
 
     Results are remembered by the identity of the array, so that several evaluations of one split encode it once: make a
-    new `Encode` whenever the weights have changed.
+    new `Encode` whenever the weights have changed. Where several ranks share a training, each encodes a share of the
+    chunks and gets all features, so all must ask for the same arrays.
 
     Args:
         encoder: maps normalised (B, 3, H, W) to (B, D); its mode is put back after each call.
@@ -44,15 +46,32 @@ def encoder_features(encoder: nn.Module, mean: Sequence[float], std: Sequence[fl
             training = encoder.training
             encoder.eval()
             with torch.no_grad():
-                chunks = [
+                features = [
                     encoder(normalised(chunk.to(device), mean, std).contiguous(memory_format=torch.channels_last))
-                    for chunk in torch.from_dlpack(images).split(CHUNK)
+                    for chunk in _shared_out(torch.from_dlpack(images).split(CHUNK))
                 ]
             encoder.train(training)
-            remembered[id(images)] = images, torch.cat(chunks).float().cpu()
+            remembered[id(images)] = images, _gathered(torch.cat(features).float(), len(images)).cpu()
         return remembered[id(images)][1]
 
     return encode
+
+
+def _shared_out(chunks: Sequence[Tensor]) -> Sequence[Tensor]:
+    """This rank's run of chunks, whole ones, so that features do not depend on how many ranks make them."""
+    count = -(-len(chunks) // world_size())
+    # Who has none left makes some that nobody reads, of which there must be the same shape.
+    return chunks[rank() * count :][:count] or chunks[:1]
+
+
+def _gathered(features: Tensor, num_images: int) -> Tensor:
+    """The features of all ranks' chunks, in the order of the images."""
+    if world_size() == 1:
+        return features
+    chunks = -(-num_images // CHUNK)
+    rows = -(-chunks // world_size()) * CHUNK
+    padded = functional.pad(features, (0, 0, 0, rows - len(features)))
+    return gather(padded)[:num_images]
 
 
 def pixel_features(mean: Sequence[float], std: Sequence[float]) -> Encode:

@@ -1,4 +1,8 @@
-"""The training loop in plain PyTorch: it runs in a test, a Tune actor or a Train worker and knows none of them."""
+"""The training loop in plain PyTorch: it runs in a test, a Tune actor or a Train worker and knows none of them.
+
+Where torch.distributed has its default process group, the ranks of it share one training, with the numbers of one:
+every batch is cut into equal parts, and what a loss, a norm or a queue needs of other ranks is gathered.
+"""
 
 from typing import Any
 
@@ -6,12 +10,13 @@ import torch
 from torch import Tensor
 
 from methods.contract import Losses
+from methods.parts.gather import average, part, world_size
 from orchestrator import build
 from orchestrator.build import Data
 from orchestrator.errors import UserError
 from orchestrator.features import encoder_features
 from orchestrator.spec.config import RunConfig, identity
-from orchestrator.training import export, hardware, optimizers
+from orchestrator.training import export, hardware, optimizers, ranks
 from orchestrator.training.context import Context, Diverged, Report, TrainingConfig
 from orchestrator.training.stopwatch import Stopwatch
 
@@ -27,16 +32,17 @@ def train(run: RunConfig, data: Data, context: Context) -> None:
     Args:
         run: the whole of what decides the numbers.
         data: its images.
-        context: takes reports, checkpoints and the encoder.
+        context: takes reports, checkpoints and the encoder, from rank 0 alone.
 
     Raises:
-        Diverged: if a loss or a metric is no longer finite.
+        Diverged: if a loss or a metric is no longer finite; on all ranks.
         UserError: if the checkpoint belongs to another run, or the settings leave nothing to train.
+        RuntimeError: if another rank is gone, or they no longer have the same weights.
     """
     device = hardware.device()
     with hardware.arithmetic(run.training.threads, device):
         training = Training(run, data, device)
-        saved = context.load_checkpoint()
+        saved = ranks.from_first(context.load_checkpoint)
         if saved is not None:
             training.load_state_dict(saved)
         for report in training.history:
@@ -69,6 +75,7 @@ class Training:
         self.history: list[Report] = []
         self.objective = build.objective(run).to(device, memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
         self.optimizer = build.optimizer(run, self.objective)
+        self._losses = ranks.share(self.objective)
         self._pipeline = build.pipeline(run, self.objective.plan, data.card)
         self._evaluations = build.evaluations(run)
         self._bf16 = hardware.uses_bf16(run.training.precision, device)
@@ -102,14 +109,17 @@ class Training:
             if due and self.step < epoch * self.epoch_steps:
                 self._save(context)
         report = self._report(epoch)
+        ranks.require_agreement(self.objective)
         self.history.append(report)
         self._part_sums = torch.zeros_like(self._part_sums)
         self._save(context)
         self.deliver(report, context)
 
     def train_step(self, rows: Tensor, epoch: int) -> Losses:
-        """One optimiser step on the images of some rows, (B,) int64, and its losses."""
+        """One optimiser step on the images of some rows, (B,) int64, and the losses of this rank's part of them."""
         self.step += 1
+        self._lap_images += len(rows)
+        rows = part(rows)
         with self._stopwatch.measure("loading"):
             batch = self.images.batch(rows)
         rows = rows.to(self.device, non_blocking=True)
@@ -118,7 +128,7 @@ class Training:
         with self._stopwatch.measure("training"):
             labels = None if self.images.labels is None else self.images.labels[rows]
             with torch.autocast(self.device.type, torch.bfloat16, enabled=self._bf16):
-                losses = self.objective(views, labels, self._progress[self.step])
+                losses = self._losses(views, labels, self._progress[self.step])
             self.optimizer.zero_grad()
             losses.total.backward()
             optimizers.set_rate(self.optimizer, self._peak, self._rate_factor())
@@ -126,15 +136,15 @@ class Training:
             self.optimizer.step()
             self.objective.after_step(self._progress[min(self.step + 1, self.steps)], losses.keys)
             self._accumulate(losses)
-        self._lap_images += len(rows)
         return losses
 
     def deliver(self, report: Report, context: Context) -> None:
         """Hand out a report; the encoder goes first, so that whoever hears of the end finds it there."""
         if report["finished"]:
             state = self.objective.encoder.state_dict()
-            context.export(state, export.describe(self.run, self.data.card, report))
-        context.report(report)
+            card = export.describe(self.run, self.data.card, report)
+            ranks.from_first(lambda: context.export(state, card))
+        ranks.from_first(lambda: context.report(report))
 
     def state_dict(self) -> dict[str, Any]:
         """All that a resumed training needs; draws have no state, so no generator is among it."""
@@ -196,6 +206,9 @@ class Training:
         return self._peak * self._rate_factor()
 
     def _require_finite_losses(self, epoch: int) -> None:
+        # The sums become the ranks' mean here, and so in every checkpoint, each of which comes after this: what further
+        # steps add on each rank leaves them a sum whose mean is right.
+        self._part_sums = average(self._part_sums)
         finite = torch.isfinite(self._part_sums).tolist()
         bad = [name for name, good in zip(self._part_names, finite, strict=True) if not good]
         if bad:
@@ -209,6 +222,11 @@ class Training:
                 f"run.training.batch_size = {self.run.training.batch_size}: batch_size <= {len(self.images)} (the "
                 "number of training images) must hold"
             )
+        if self.run.training.batch_size % world_size():
+            raise UserError(
+                f"run.training.batch_size = {self.run.training.batch_size}: it must be a multiple of {world_size()} "
+                "(sweep.workers), for every worker trains on an equal part of each batch"
+            )
         if self._warmup_steps >= self.steps:
             raise UserError(
                 f"run.optimizer.warmup_epochs = {self.run.optimizer.warmup_epochs}: warmup_epochs < "
@@ -217,7 +235,7 @@ class Training:
 
     def _save(self, context: Context) -> None:
         with self._stopwatch.measure("checkpoint"):
-            context.save_checkpoint(self.state_dict())
+            ranks.from_first(lambda: context.save_checkpoint(self.state_dict()))
 
     def _timings(self) -> dict[str, float]:
         """Of the time since the last report (or resume); the checkpoint in it is that of the epoch before."""
