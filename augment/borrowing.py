@@ -10,8 +10,9 @@ from augment.views import Bank, Batch, Params
 
 SLOTS = boxes.SLOTS + 1  # where a donor is cropped, and whether it is flipped
 
-# What `Batch.lenders` says of a background that is the image's own, and of one that is nobody's.
-OWN, NOBODY = -1, -2
+# What `Batch.lenders` says of a background that is the image's own, of one that is nobody's, and of one that is not
+# known, for want of a usable mask.
+OWN, NOBODY, UNKNOWN = -1, -2, -3
 
 
 class Geometry(base.Config):
@@ -54,11 +55,6 @@ def other_place(
     steps = 1 + (drawn.double() * (count - 1 - borrowed.long())).long()
     steps += (borrowed & (steps >= (lenders - own) % count)).long()  # over the lender
     return (own + steps) % count
-
-
-def lends(bank: Bank, rows: Int64[Tensor, "B"]) -> Bool[Tensor, "B"]:
-    """Whether the images have a usable mask, so that what the bank calls their background is one."""
-    return bank.donors[bank.places[rows]] == rows
 
 
 def visible(

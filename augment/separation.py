@@ -5,12 +5,13 @@ from typing import Annotated, Literal
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import UInt8
+from jaxtyping import Int64, UInt8
 from pydantic import AfterValidator
 from torch import Tensor
 
 from augment import config as base
 from augment import draws, holes
+from augment.borrowing import OWN, UNKNOWN
 from augment.views import Bank
 
 _CHUNK = 1 << 20  # pixels worked on at once: a fixed amount of memory, however many images there are
@@ -53,15 +54,18 @@ class Config(base.Config):
     holes: Literal["tile", "diffuse"] = "tile"
 
 
-def foregrounds(masks: UInt8[Tensor, "N 1 H W"], config: Config, seed: int) -> UInt8[Tensor, "N 1 H W"]:
+def foregrounds(
+    masks: UInt8[Tensor, "N 1 H W"], config: Config, seed: int, rows: Int64[Tensor, "N"]
+) -> UInt8[Tensor, "N 1 H W"]:
     """The masks as `config` wants them read, and all 0 where they are not to be believed.
 
     Args:
         masks: coverage, 0 to 255.
         config: hardness, noise and area.
         seed: of the noise.
+        rows: of the images in the data set, by which the noise is drawn; all that are shuffled must be there at once.
     """
-    masks = _spoilt(masks, config, seed)
+    masks = _spoilt(masks, config, seed, rows)
     if config.hardness == "hard":
         masks = (masks >= 128).to(torch.uint8) * 255
     share = masks.flatten(1).sum(1) / (255 * masks[0].numel())
@@ -69,7 +73,37 @@ def foregrounds(masks: UInt8[Tensor, "N 1 H W"], config: Config, seed: int) -> U
     return masks * believed[:, None, None, None]
 
 
-def bank(images: UInt8[Tensor, "N 3 H W"], masks: UInt8[Tensor, "N 1 H W"], config: Config) -> Bank:
+def lenders(masks: UInt8[Tensor, "N 1 H W"]) -> Int64[Tensor, "N"]:
+    """Whose backgrounds images have, as `Batch.lenders` says it: their own, or, without a usable mask, nobody knows.
+
+    Args:
+        masks: from `foregrounds`.
+    """
+    return torch.where(masks.flatten(1).amax(1) > 0, OWN, UNKNOWN)
+
+
+def completed(
+    images: UInt8[Tensor, "N 3 H W"], masks: UInt8[Tensor, "N 1 H W"], config: Config
+) -> UInt8[Tensor, "N 3 H W"]:
+    """What is behind the foreground of each image, and around it.
+
+    Args:
+        images: 0 to 255.
+        masks: from `foregrounds`.
+        config: how to fill holes.
+    """
+    fill = holes.tiled if config.holes == "tile" else holes.diffused
+    return torch.cat([fill(images[part], masks[part]) for part in _chunks(images)])
+
+
+def bank(
+    images: UInt8[Tensor, "N 3 H W"],
+    masks: UInt8[Tensor, "N 1 H W"],
+    config: Config,
+    *,
+    rows: Int64[Tensor, "N"],
+    count: int,
+) -> Bank:
     """Complete the background of every image, and list those that can lend.
 
     The backgrounds take as much memory as the images; images and masks are not copied.
@@ -78,27 +112,27 @@ def bank(images: UInt8[Tensor, "N 3 H W"], masks: UInt8[Tensor, "N 1 H W"], conf
         images: 0 to 255.
         masks: from `foregrounds`.
         config: how to fill holes.
+        rows: of the images in the data set, ascending.
+        count: rows of the data set.
 
     Raises:
         ValueError: if fewer than `MIN_DONORS` masks are usable.
     """
-    usable = masks.flatten(1).any(1)
-    donors = usable.nonzero()[:, 0]
+    donors = masks.flatten(1).any(1).nonzero()[:, 0]
     if len(donors) < MIN_DONORS:
         raise ValueError(
             f"at least {MIN_DONORS} images must have a mask with a foreground share in {list(config.area)}, got "
             f"{len(donors)} of {len(images)}: widen separation.area, or repair the masks"
         )
-    fill = holes.tiled if config.holes == "tile" else holes.diffused
-    backgrounds = torch.cat([fill(images[part], masks[part]) for part in _chunks(images)])
-    places = (usable.cumsum(0) - usable.long()) % len(donors)
-    return Bank(images, masks, backgrounds, donors, places)
+    places = torch.searchsorted(rows[donors], torch.arange(count, device=rows.device)) % len(donors)
+    return Bank(images, masks, completed(images, masks, config), donors, places)
 
 
-def _spoilt(masks: Tensor, config: Config, seed: int) -> Tensor:
+def _spoilt(masks: Tensor, config: Config, seed: int, rows: Tensor) -> Tensor:
     if config.noise == "none":
         return masks
-    drawn = draws.uniform(seed, f"mask noise/{config.noise}", (len(masks),)).to(masks.device)
+    # An epoch of its own, for training's begin with 1.
+    drawn = draws.uniforms(seed, 0, rows, [draws.stream(f"mask noise/{config.noise}")], 1)[0, :, 0]
     if config.noise == "shuffle":
         return _shuffled(masks, drawn < config.noise_amount)
     pixels = round(config.noise_amount * masks.shape[-2])

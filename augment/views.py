@@ -16,23 +16,25 @@ Params = Mapping[str, Tensor]
 
 @dataclass(frozen=True)
 class Bank:
-    """The images of a data set, resident on the device, from which a view may borrow a background or a foreground.
+    """Images of a data set, resident on the device, from which a view may borrow a background or a foreground.
 
-    Only images whose mask is usable lend: of the others nobody knows what is foreground. `augment.separation` makes it.
+    All of them, or a sample. Only images whose mask is usable lend: of the others nobody knows what is foreground.
+    `augment.separation` makes it.
 
     Args:
         images: 0 to 255, (N, 3, H, W).
         masks: their foreground coverage, 0 to 255, (N, 1, H, W); all 0 where it is not usable.
         backgrounds: the images with the hole of their foreground filled, 0 to 255, (N, 3, H, W).
-        donors: rows of the images that lend, ascending, (M,).
-        places: of each row among the donors, or for a row that does not lend, where it would be, in [0, M), (N,).
+        donors: those of the images that lend, ascending, (M,).
+        places: of each row of the data set among the donors, or for a row that does not lend, where it would be, in
+            [0, M), (R,).
     """
 
     images: UInt8[Tensor, "N 3 H W"]
     masks: UInt8[Tensor, "N 1 H W"]
     backgrounds: UInt8[Tensor, "N 3 H W"]
     donors: Int64[Tensor, "M"]
-    places: Int64[Tensor, "N"]
+    places: Int64[Tensor, "R"]
 
 
 @dataclass(frozen=True)
@@ -43,9 +45,9 @@ class Batch:
         images: float, in [0, 1], (B, 3, H, W).
         masks: foreground coverage in [0, 1], (B, 1, H, W), or None where the data set has no masks.
         backgrounds: what would be seen without the foreground, in [0, 1], (B, 3, H, W), or None where nobody needs it.
-        rows: row of each image in the data set (and in the bank), (B,), or None.
-        lenders: whose background it is, as a place among the bank's donors, -1 for the image's own, -2 for nobody's,
-            (B,), or None where each image has its own.
+        rows: row of each image in the data set, (B,), or None.
+        lenders: whose background it is, as a place among the bank's donors, -1 for the image's own, -2 for nobody's, -3
+            where what is behind its foreground is not known, (B,), or None where each image has its own.
         bank: where ops may borrow from, or None.
         neutral: the colour, in [0, 1], that a view's normalisation maps to 0.
     """

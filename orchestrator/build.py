@@ -161,7 +161,7 @@ def images(run: RunConfig, data: Data, plan: Plan, device: torch.device) -> Resi
     how = {"needs": pipeline(run, plan, data.card).needs, "how": plan.separation, "seed": run.seed}
     if data.stream is None:
         return Resident(data.splits["train"], device, **how)
-    return Streamed(data.stream, device, **how)
+    return Streamed(data.stream, data.splits["train"], device, **how)
 
 
 def optimizer(run: RunConfig, objective: Objective) -> Optimizer:

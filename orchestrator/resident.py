@@ -3,7 +3,7 @@
 from collections.abc import Collection, Sequence
 
 import torch
-from jaxtyping import Int64
+from jaxtyping import Float, Int64, UInt8
 from torch import Tensor
 
 from augment import draws, separation
@@ -43,16 +43,11 @@ class Resident:
         self._bank: Bank | None = None
         if not needs:
             return
-        if source.masks is None:
-            raise UserError(
-                "run.dataset must have masks, since other backgrounds are asked for: drop those, or add masks"
-            )
-        self._masks = separation.foregrounds(torch.from_dlpack(source.masks).to(device)[:, None], how, seed)
+        rows = torch.arange(len(source), device=device)
+        self._masks = foregrounds(source, how, seed, rows)
         if {"bank", "backgrounds"} & set(needs):
-            try:
-                self._bank = separation.bank(self._images.permute(0, 3, 1, 2), self._masks, how)
-            except ValueError as error:
-                raise UserError(f"run.dataset cannot lend backgrounds: {error}") from error
+            self._bank = lending(self._images, self._masks, how, rows=rows, count=len(source))
+            self._lenders = separation.lenders(self._masks)
 
     def __len__(self) -> int:
         return len(self._images)
@@ -73,13 +68,47 @@ class Resident:
     def batch(self, rows: Int64[Tensor, "B"]) -> Batch:
         """The images of some rows and what was needed, ready for a pipeline."""
         rows = rows.to(self._images.device, non_blocking=True)
-        images = _unit(self._images[rows].permute(0, 3, 1, 2))
-        masks = _unit(self._masks[rows]) if self._masks is not None and "masks" in self._needs else None
+        images = unit(self._images[rows].permute(0, 3, 1, 2))
+        masks = unit(self._masks[rows]) if self._masks is not None and "masks" in self._needs else None
         if self._bank is None:
             return Batch(images, masks)
-        backgrounds = _unit(self._bank.backgrounds[rows]) if "backgrounds" in self._needs else None
-        return Batch(images, masks, backgrounds, bank=self._bank)
+        if "backgrounds" not in self._needs:
+            return Batch(images, masks, bank=self._bank)
+        return Batch(images, masks, unit(self._bank.backgrounds[rows]), lenders=self._lenders[rows], bank=self._bank)
 
 
-def _unit(planes: Tensor) -> Tensor:
+def foregrounds(
+    source: ImageSet, how: separation.Config, seed: int, rows: Int64[Tensor, "N"]
+) -> UInt8[Tensor, "N 1 H W"]:
+    """The masks of a split as they are to be read, on the device of `rows`, which are its images' in the data set.
+
+    Raises:
+        UserError: if it has none.
+    """
+    if source.masks is None:
+        raise UserError("run.dataset must have masks, since other backgrounds are asked for: drop those, or add masks")
+    return separation.foregrounds(torch.from_dlpack(source.masks).to(rows.device)[:, None], how, seed, rows)
+
+
+def lending(
+    images: UInt8[Tensor, "N H W 3"],
+    masks: UInt8[Tensor, "N 1 H W"],
+    how: separation.Config,
+    *,
+    rows: Int64[Tensor, "N"],
+    count: int,
+) -> Bank:
+    """The bank that some images of a data set make, by their rows in it and the number of all its rows.
+
+    Raises:
+        UserError: if too few have a usable mask.
+    """
+    try:
+        return separation.bank(images.permute(0, 3, 1, 2), masks, how, rows=rows, count=count)
+    except ValueError as error:
+        raise UserError(f"run.dataset cannot lend backgrounds: {error}") from error
+
+
+def unit(planes: UInt8[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
+    """Bytes as numbers in [0, 1]."""
     return planes.float() / 255

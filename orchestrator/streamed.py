@@ -3,7 +3,7 @@
 import sys
 from collections import deque
 from collections.abc import Collection, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 import numpy as np
@@ -14,10 +14,12 @@ from torch import Tensor
 
 from augment import config as base
 from augment import draws, separation
-from augment.views import Batch
+from augment.views import Bank, Batch
 from orchestrator.datasets.row_groups import RowGroups
 from orchestrator.errors import UserError
+from orchestrator.images import ImageSet
 from orchestrator.read_ahead import Squares, StandIn, decoded
+from orchestrator.resident import foregrounds, lending, unit
 
 _NAMED = 3  # images that a warning names
 
@@ -46,7 +48,6 @@ class Stream:
         groups: of the images that are trained on.
         labels: class of each, (N,), or None.
         sample: rows of those that are held in memory as the split `train`, ascending, (M,).
-        masked: whether there are masks.
         size: side of the square images in pixels.
         max_bad_share: of the images, that may be unreadable.
         settings: how to read them.
@@ -55,7 +56,6 @@ class Stream:
     groups: RowGroups
     labels: Int64[np.ndarray, "N"] | None
     sample: Int64[np.ndarray, "M"]
-    masked: bool
     size: int
     max_bad_share: float
     settings: Streaming
@@ -90,6 +90,7 @@ class Streamed:
 
     Args:
         source: where they lie.
+        sample: those of them that are in memory, from which backgrounds are borrowed.
         device: where batches are wanted.
         needs: fields of a batch to fill beside its images.
         how: to take foreground and background apart.
@@ -97,12 +98,22 @@ class Streamed:
 
     Attributes:
         labels: class of each image, (N,), or None; where an image cannot be read, of the one that stands in for it.
+
+    Raises:
+        UserError: if masks are needed and there are none, or too few that are usable, or they were to be shuffled.
     """
 
     def __init__(
-        self, source: Stream, device: torch.device, *, needs: Collection[str], how: separation.Config, seed: int
+        self,
+        source: Stream,
+        sample: ImageSet,
+        device: torch.device,
+        *,
+        needs: Collection[str],
+        how: separation.Config,
+        seed: int,
     ) -> None:
-        self._source, self._device, self._needs, self._seed = source, device, needs, seed
+        self._source, self._device, self._needs, self._how, self._seed = source, device, needs, how, seed
         # A copy, since labels change where images cannot be read.
         self.labels = None if source.labels is None else torch.tensor(source.labels, device=device)
         settings = source.settings
@@ -117,15 +128,25 @@ class Streamed:
         self._announced: deque[Int64[np.ndarray, "_"]] = deque()
         self._ahead: Iterator[Squares] = iter(())
         self._unreadable: set[int] = set()
+        self._bank: Bank | None = None
+        if needs:
+            if how.noise == "shuffle":
+                raise UserError("separation.noise = shuffle needs all masks in memory, and run.dataset is streamed")
+            rows = torch.tensor(source.sample, device=device)
+            masks = foregrounds(sample, how, seed, rows)
+            if "bank" in needs:
+                images = torch.from_dlpack(sample.images).to(device)
+                self._bank = lending(images, masks, how, rows=rows, count=len(self))
 
     def __len__(self) -> int:
         return len(self._source.groups)
 
     @property
     def made_bytes(self) -> int:
-        """Memory that reading takes: two windows of files; the few batches of pixels are not counted."""
+        """Memory of what is read, two windows of files, and of what was made of the sample: masks and backgrounds."""
         groups = self._source.groups
-        return 2 * self._source.settings.buffer * int(groups.nbytes.sum()) // int(groups.starts[-1])
+        window = self._source.settings.buffer * int(groups.nbytes.sum()) // int(groups.starts[-1])
+        return 2 * window + (0 if self._bank is None else self._bank.masks.nbytes + self._bank.backgrounds.nbytes)
 
     def order(self, epoch: int) -> Int64[Tensor, "N"]:
         """The rows as an epoch visits them, on CPU."""
@@ -142,7 +163,15 @@ class Streamed:
         squares = self._squares(rows.cpu().numpy())
         self._replace(squares.stand_ins)
         images = torch.from_numpy(squares.images).to(self._device).permute(0, 3, 1, 2)
-        return Batch(images.float() / 255)
+        if squares.masks is None:
+            return Batch(unit(images))
+        rows, read = rows.to(self._device), torch.from_numpy(squares.masks).to(self._device)[:, None]
+        masks = separation.foregrounds(read, self._how, self._seed, rows)
+        batch = Batch(unit(images), unit(masks) if "masks" in self._needs else None, bank=self._bank)
+        if "backgrounds" not in self._needs:
+            return batch
+        behind = separation.completed(images, masks, self._how)
+        return replace(batch, backgrounds=unit(behind), lenders=separation.lenders(masks))
 
     def _squares(self, rows: Int64[np.ndarray, "B"]) -> Squares:
         if self._announced and np.array_equal(rows, self._announced[0]):

@@ -93,7 +93,8 @@ def apply(batch: Batch, params: Params, size: int | None = None) -> Batch:
         plates, lenders = _plain(batch, params), torch.full_like(params["colour"], NOBODY)
     backgrounds = None if batch.backgrounds is None else chosen(applied, plates, batch.backgrounds)
     images = chosen(applied, torch.lerp(plates, batch.images, batch.masks), batch.images)
-    return replace(batch, images=images, backgrounds=backgrounds, lenders=torch.where(applied, lenders, OWN))
+    own = torch.full_like(lenders, OWN) if batch.lenders is None else batch.lenders
+    return replace(batch, images=images, backgrounds=backgrounds, lenders=torch.where(applied, lenders, own))
 
 
 def _borrowed(batch: Batch, params: Params) -> tuple[Float[Tensor, "B 3 H W"], Int64[Tensor, "B"]]:

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from augment import borrowing
 from augment import config as base
-from augment.borrowing import OWN, Geometry, arranged, arrangement, chosen, fetched, lends, other_place, visible
+from augment.borrowing import UNKNOWN, Geometry, arranged, arrangement, chosen, fetched, other_place, visible
 from augment.separation import AREA, Area
 from augment.views import Batch, Params, Target
 
@@ -92,9 +92,9 @@ def apply(batch: Batch, params: Params, size: int | None = None) -> Batch:
     if "fill" in params:
         drawn, masks, behind = params["fill"], batch.masks, batch.images
     else:
-        # An image without usable mask has no background of its own to show.
-        known = lends(bank, rows) if batch.lenders is None else lends(bank, rows) | (batch.lenders != OWN)
-        drawn, masks, behind = params["paste"] & known, other.masks, batch.backgrounds
+        drawn, masks, behind = params["paste"], other.masks, batch.backgrounds
+        if batch.lenders is not None:
+            drawn = drawn & (batch.lenders != UNKNOWN)
     if masks is None or behind is None:
         raise ValueError("foreground needs masks and backgrounds, and the batch lacks one: take them from the bank")
     matched = drawn & visible(masks, *params["area"].unbind(1))

@@ -149,7 +149,6 @@ def stream(config: Config) -> Stream | None:
         groups=groups,
         labels=None if index.num_classes is None else np.asarray(index.labels["train"])[trained],
         sample=np.delete(held, missing),
-        masked=index.masked,
         size=config.size,
         max_bad_share=config.max_bad_share,
         settings=config.stream,

@@ -5,6 +5,7 @@ from pydantic import ValidationError
 from scipy import ndimage
 
 from augment import holes, separation
+from augment.borrowing import OWN, UNKNOWN
 from tests.augment.banks import blobs, noise
 
 SIDE, COUNT = 16, 40
@@ -12,7 +13,7 @@ ANY = (1e-6, 1.0)
 
 
 def spoilt(masks, **settings):
-    return separation.foregrounds(masks, separation.Config(area=ANY, **settings), 3)
+    return separation.foregrounds(masks, separation.Config(area=ANY, **settings), 3, torch.arange(len(masks)))
 
 
 def test_masks_are_soft_unless_wished_hard():
@@ -58,7 +59,7 @@ def test_noise_of_amount_0_is_none_and_is_drawn_by_the_seed(noise):
     masks = blobs(COUNT)
     assert torch.equal(spoilt(masks, noise=noise, noise_amount=0.0), masks)
     config = separation.Config(area=ANY, noise=noise, noise_amount=0.2)
-    one, again, other = (separation.foregrounds(masks, config, seed) for seed in (3, 3, 4))
+    one, again, other = (separation.foregrounds(masks, config, seed, torch.arange(COUNT)) for seed in (3, 3, 4))
     assert torch.equal(one, again)
     assert torch.equal(one, other) == (noise in ("dilate", "erode"))  # these draw nothing
 
@@ -66,7 +67,7 @@ def test_noise_of_amount_0_is_none_and_is_drawn_by_the_seed(noise):
 def test_masks_out_of_area_are_not_believed():
     masks = torch.zeros(4, 1, 10, 10, dtype=torch.uint8)
     masks[1].view(-1)[:10], masks[2].view(-1)[:50], masks[3].view(-1)[:51] = 255, 255, 255
-    kept = separation.foregrounds(masks, separation.Config(area=(0.1, 0.5)), 0)
+    kept = separation.foregrounds(masks, separation.Config(area=(0.1, 0.5)), 0, torch.arange(4))
     assert kept.flatten(1).any(1).tolist() == [False, True, True, False]
     assert torch.equal(kept[1:3], masks[1:3])
 
@@ -75,8 +76,8 @@ def test_area_is_measured_after_the_noise():
     masks = torch.zeros(1, 1, 10, 10, dtype=torch.uint8)
     masks[..., 4, 4] = 255
     config = separation.Config(area=(0.05, 0.9), noise="dilate", noise_amount=0.1)
-    assert separation.foregrounds(masks, config, 0).any()
-    assert not separation.foregrounds(masks, separation.Config(area=(0.05, 0.9)), 0).any()
+    assert separation.foregrounds(masks, config, 0, torch.arange(1)).any()
+    assert not separation.foregrounds(masks, separation.Config(area=(0.05, 0.9)), 0, torch.arange(1)).any()
 
 
 @pytest.mark.parametrize(("name", "fill"), [("tile", holes.tiled), ("diffuse", holes.diffused)])
@@ -84,7 +85,7 @@ def test_bank_lists_who_can_lend(monkeypatch, name, fill):
     monkeypatch.setattr(separation, "_CHUNK", 3 * SIDE * SIDE * 7)  # so that there is more than one chunk
     images, masks = noise(COUNT), blobs(COUNT)
     masks[[0, 5, 39]] = 0
-    bank = separation.bank(images, masks, separation.Config(holes=name))
+    bank = separation.bank(images, masks, separation.Config(holes=name), rows=torch.arange(COUNT), count=COUNT)
     lenders = [row for row in range(COUNT) if row not in (0, 5, 39)]
     assert bank.donors.tolist() == lenders
     assert bank.places[lenders].tolist() == list(range(37))
@@ -93,11 +94,32 @@ def test_bank_lists_who_can_lend(monkeypatch, name, fill):
     assert bank.images.data_ptr() == images.data_ptr()
 
 
+def test_bank_may_be_a_sample_of_the_data_set():
+    masks = blobs(4)
+    masks[2] = 0
+    bank = separation.bank(noise(4), masks, separation.Config(), rows=torch.tensor([2, 3, 5, 8]), count=10)
+    assert bank.donors.tolist() == [0, 1, 3]  # of rows 2, 3 and 8
+    assert bank.places.tolist() == [0, 0, 0, 1, 2, 2, 2, 2, 2, 0]
+
+
+def test_noise_is_drawn_by_the_row():
+    masks, rows = blobs(COUNT), torch.tensor([31, 4, 12])
+    config = separation.Config(area=ANY, noise="shift", noise_amount=0.2)
+    whole = separation.foregrounds(masks, config, 3, torch.arange(COUNT))
+    assert torch.equal(separation.foregrounds(masks[rows], config, 3, rows), whole[rows])
+
+
+def test_lenders_are_the_images_themselves_where_their_masks_are_usable():
+    masks = blobs(3)
+    masks[1] = 0
+    assert separation.lenders(masks).tolist() == [OWN, UNKNOWN, OWN]
+
+
 def test_bank_of_too_few_is_refused():
     masks = blobs(COUNT)
     masks[2:] = 0
     with pytest.raises(ValueError, match=r"at least 3 images must have a mask .* in \[0.01, 0.9\], got 2 of 40: widen"):
-        separation.bank(noise(COUNT), masks, separation.Config())
+        separation.bank(noise(COUNT), masks, separation.Config(), rows=torch.arange(COUNT), count=COUNT)
 
 
 @pytest.mark.parametrize("area", [(0.0, 0.5), (0.5, 1.1), (0.6, 0.5)])

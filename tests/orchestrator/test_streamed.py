@@ -14,18 +14,21 @@ import pytest
 import torch
 
 from augment import draws, separation
+from augment.borrowing import OWN, UNKNOWN
 from orchestrator import build, read_ahead
 from orchestrator.datasets import parquet
 from orchestrator.datasets.row_groups import RowGroups
 from orchestrator.errors import UserError
+from orchestrator.images import ImageSet
 from orchestrator.resident import Resident
 from orchestrator.spec.config import RunConfig, resolve
 from orchestrator.streamed import Stream, Streamed, windowed_order
 from orchestrator.training.loop import train
-from tests.orchestrator.datasets.own_files import encoded, picture, write_shard
+from tests.orchestrator.datasets.own_files import disc, encoded, picture, write_shard
 from tests.orchestrator.tiny_run import Surroundings, timeless, tiny_run
 
 CPU = torch.device("cpu")
+NOTHING = ImageSet(np.empty((0, 16, 16, 3), np.uint8))
 PLAIN = {"needs": (), "how": separation.Config(), "seed": 3}
 SIMCLR = {"name": "simclr", "projector_hidden": 16, "projector_outputs": 8}
 
@@ -47,7 +50,7 @@ def settings(root: Path, **stream: int) -> parquet.Config:
 def streamed(root: Path, **stream: int) -> Streamed:
     source = parquet.stream(settings(root, **{"buffer": 16, "sample": 20, **stream}))
     assert source is not None
-    return Streamed(pickle.loads(pickle.dumps(source)), CPU, **PLAIN)
+    return Streamed(pickle.loads(pickle.dumps(source)), NOTHING, CPU, **PLAIN)
 
 
 def resident(root: Path) -> Resident:
@@ -108,8 +111,49 @@ def test_rows_may_be_asked_for_unannounced(root):
     assert torch.equal(images.batch(batches[0]).images, resident(root).batch(batches[0]).images)
 
 
-def run_of(root: Path, **stream: int) -> RunConfig:
-    run = tiny_run(method=SIMCLR, addons={}, training={"checkpoint_steps": 1}, evaluation={"knn": {}, "collapse": {}})
+def masked(root: Path) -> Path:
+    """As many images with a part of their own for validation; every third has no mask."""
+    # Without that part, mean and deviation in memory would be those of the held out images too.
+    for part, count in (("train", 20), ("validation", 8)):
+        for number in (0, 1):
+            masks = [encoded(disc()) if row % 3 else None for row in range(count)]
+            file = root / part / f"{number}.parquet"
+            write_shard(file, count, seed=(100 + number) * count, mask=masks, label=[*range(count)])
+    return root
+
+
+def test_masks_and_backgrounds_are_bitwise_those_in_memory(tmp_path):
+    needs = {"needs": ("masks", "bank", "backgrounds"), "how": separation.Config(noise="shift"), "seed": 3}
+    root, rows = masked(tmp_path / "shards"), torch.tensor([7, 0, 33, 20])
+    whole = Resident(parquet.load(settings(root), "train"), CPU, **needs).batch(rows)
+    for size in (40, 12):
+        config = settings(root, buffer=8, sample=size)
+        source = parquet.stream(config)
+        assert source is not None
+        batch = Streamed(source, parquet.load(config, "train"), CPU, **needs).batch(rows)
+        for name in ("images", "masks", "backgrounds", "lenders"):
+            assert torch.equal(getattr(batch, name), getattr(whole, name)), name
+        assert batch.lenders is not None
+        assert batch.lenders.tolist() == [OWN, UNKNOWN, OWN, UNKNOWN]
+        lending = source.sample[batch.bank.donors]
+        assert all(row % 20 % 3 for row in lending)
+        assert batch.bank.places[lending].tolist() == list(range(len(lending)))
+        for name in ("images", "masks", "backgrounds"):
+            assert torch.equal(getattr(batch.bank, name)[batch.bank.donors], getattr(whole.bank, name)[lending])
+    assert len(lending) < 12
+
+
+def test_masks_that_cannot_be_had_are_refused(root):
+    source, sample = (read(settings(root, sample=2)) for read in (parquet.stream, lambda it: parquet.load(it, "train")))
+    with pytest.raises(UserError, match=r"run\.dataset must have masks"):
+        Streamed(source, sample, CPU, **{**PLAIN, "needs": ("masks",)})
+    with pytest.raises(UserError, match="shuffle needs all masks in memory"):
+        Streamed(source, sample, CPU, needs=("masks",), how=separation.Config(noise="shuffle"), seed=3)
+
+
+def run_of(root: Path, stream: dict, **sections: object) -> RunConfig:
+    evaluation = {"knn": {}, "collapse": {}}
+    run = tiny_run(method=SIMCLR, training={"checkpoint_steps": 1}, evaluation=evaluation, **sections)
     return resolve({**run.dump(), "dataset": settings(root, **stream).model_dump()})
 
 
@@ -120,12 +164,10 @@ def trained(run: RunConfig, **how: bytes) -> Surroundings:
 
 
 def test_training_with_all_in_one_window_is_bitwise_that_in_memory(tmp_path):
-    # With a part of its own for validation: else mean and deviation in memory are those of the held out images too.
-    root = tmp_path / "shards"
-    for part, count in (("train", 20), ("validation", 8)):
-        for number in (0, 1):
-            write_shard(root / part / f"{number}.parquet", count, seed=(100 + number) * count, label=[*range(count)])
-    inside, outside = (trained(run_of(root, **stream)) for stream in ({}, {"buffer": 40, "sample": 40}))
+    root, swap = masked(tmp_path / "shards"), {"kind": "swap", "p_query": 0.5, "p_key": 0.5, "p_negative": 0.5}
+    inside, outside = (
+        trained(run_of(root, stream, addons={"background": swap})) for stream in ({}, {"buffer": 40, "sample": 40})
+    )
     assert timeless(inside.reports) == timeless(outside.reports)
     assert inside.exported is not None
     assert outside.exported is not None
@@ -134,7 +176,7 @@ def test_training_with_all_in_one_window_is_bitwise_that_in_memory(tmp_path):
 
 
 def test_streamed_training_resumes_at_any_step_bitwise(root):
-    run = run_of(root, buffer=16, sample=20)
+    run = run_of(root, {"buffer": 16, "sample": 20}, addons={})
     whole = trained(run)
     assert sorted(whole.states) == list(range(1, 9))
     for step in (2, 4, 7):
@@ -199,7 +241,7 @@ def damaged(tmp_path) -> Stream:
 
 def test_unreadable_image_is_replaced_by_the_next_one_with_its_label(damaged, capsys):
     for rows in ([5, 6, 7, 4], [0, 6, 5]):
-        images, whole = Streamed(damaged, CPU, **PLAIN), torch.arange(12)
+        images, whole = Streamed(damaged, NOTHING, CPU, **PLAIN), torch.arange(12)
         made = images.batch(torch.tensor(rows)).images
         readable = [7 if row in (5, 6) else row for row in rows]
         assert torch.equal(made, images.batch(torch.tensor(readable)).images)
@@ -211,11 +253,11 @@ def test_unreadable_image_is_replaced_by_the_next_one_with_its_label(damaged, ca
 def test_too_many_unreadable_images_are_an_error(damaged):
     few = replace(damaged, max_bad_share=0.1)
     with pytest.raises(UserError, match=r"row 6 \(.*; 2 of 12 replaced must be at most .*max_bad_share = 0\.1"):
-        Streamed(few, CPU, **PLAIN).batch(torch.tensor([5]))
+        Streamed(few, NOTHING, CPU, **PLAIN).batch(torch.tensor([5]))
     with pytest.raises(
         UserError, match=r"none of the 4 images of a row group can be read: a\.parquet row 9 \(no image"
     ):
-        Streamed(damaged, CPU, **PLAIN).batch(torch.tensor([9]))
+        Streamed(damaged, NOTHING, CPU, **PLAIN).batch(torch.tensor([9]))
 
 
 def test_errors_of_threads_reach_the_loop_with_file_and_row(root, monkeypatch, tmp_path):

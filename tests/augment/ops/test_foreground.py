@@ -77,7 +77,7 @@ def test_query_without_a_known_background_gets_an_ordinary_negative():
     donors = torch.arange(1, COUNT)
     bank = replace(bank, donors=donors, places=(ROWS - 1).clamp(min=0))  # image 0 cannot lend
     params = sampled(matched=1.0)
-    source = batch_of(bank, ROWS)
+    source = replace(batch_of(bank, ROWS), lenders=torch.where(ROWS == 0, borrowing.UNKNOWN, borrowing.OWN))
     others = others_of(bank, source, params)
     unmatched = foreground.apply(source, params).images
     assert torch.equal(unmatched[0], bank.images[others[0]] / 255)
