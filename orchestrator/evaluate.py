@@ -7,7 +7,6 @@ import argparse
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from rich.console import Console
@@ -21,6 +20,8 @@ from orchestrator.held_out import GAP, Score
 from orchestrator.images import DatasetCard
 from orchestrator.running.wording import count
 from orchestrator.spec.config import resolve
+from orchestrator.storage.place import Place, at
+from orchestrator.storage.s3 import UnavailableError
 from orchestrator.tracking.tracker import find_run, send_scores, tracking_uri
 from orchestrator.training import export
 
@@ -45,11 +46,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     try:
         uri = tracking_uri(options.tracking_uri)
-        trial = locate(options.run, Path(options.storage), uri)
+        trial = locate(options.run, at(options.storage), uri)
         evaluated = evaluate(trial)
         Console(highlight=False, soft_wrap=True).print(heading(trial), table(evaluated), remarks(evaluated), sep="\n")
         problem = send_scores(sweep_of(trial), trial.number, uri)
-    except UserError as error:
+    except (UserError, UnavailableError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     if problem:
@@ -57,7 +58,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
-def locate(name: str, storage: Path, uri: str) -> TrialFolder:
+def locate(name: str, storage: Place, uri: str) -> TrialFolder:
     """The trial that a user means.
 
     Args:
@@ -68,7 +69,7 @@ def locate(name: str, storage: Path, uri: str) -> TrialFolder:
     Raises:
         UserError: if there is no such trial here, or the sweep has no finished one.
     """
-    given = Path(name).absolute()
+    given = at(name)
     if given.name.isdecimal() and (given / "config.yaml").exists():
         return TrialFolder(given)
     for folder in (SweepFolder(given), SweepFolder(storage / name)):
@@ -81,7 +82,11 @@ def locate(name: str, storage: Path, uri: str) -> TrialFolder:
             "name one of them, or say where they are with --storage and --tracking-uri"
         )
     # By its identity, since the folder may have been moved, or put aside by --fresh.
-    there = [SweepFolder(id.parent) for home in (found.folder.path.parent, storage) for id in sorted(home.glob("*/id"))]
+    there = [
+        SweepFolder(id.parent)
+        for home in (found.folder.path.parent, storage)
+        for id in sorted(home.glob("*/id"), key=str)
+    ]
     folder = next((one for one in there if one.exists() and one.identity() == found.sweep), None)
     if folder is None:
         raise UserError(f"run {name} belongs to sweep {found.folder.path}, which is not here; point --storage at it")
@@ -105,7 +110,7 @@ def evaluate(trial: TrialFolder) -> Evaluated:
         raise UserError(f"{trial.path}: run.dataset.name = {run.dataset.name} as set up here has no test images")
     sweep, before = sweep_of(trial), held_out.fingerprint(exported.encoder)
     scores.note_use(sweep, trial, before)
-    store = held_out.FeatureStore(trial.path / "features", exported.encoder, run=run, card=card)
+    store = held_out.FeatureStore(trial.path.scratch() / "features", exported.encoder, run=run, card=card)
     try:
         with store.arithmetic():
             found = held_out.score(store, card.variants)
@@ -197,7 +202,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--tracking-uri", help="MLflow's store or server (default: MLFLOW_TRACKING_URI, then mlflow.db)"
     )
-    parser.add_argument("--storage", default="sweeps", help="folder that holds the sweeps (default: sweeps)")
+    parser.add_argument("--storage", default="sweeps", help="where the sweeps lie (default: sweeps)")
     return parser
 
 

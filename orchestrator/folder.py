@@ -1,4 +1,6 @@
-"""The sweep folder, which is the truth about a sweep: everything is on disk when it happens, nothing is kept elsewhere.
+"""The sweep folder, which is the truth about a sweep: everything is in it when it happens, nothing is kept elsewhere.
+
+It lies on a disk or in an object store, see `orchestrator.storage`.
 
 <storage>/<name>/  sweep.yaml  id  lock  study.journal  commits.txt  data.txt  baselines.json
                    summary.txt  confirm.json  test_uses.jsonl  ray.log
@@ -9,9 +11,7 @@ A repeat of a trial with another seed is a trial like any other, with a number o
 """
 
 import errno
-import fcntl
 import json
-import os
 import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -22,100 +22,82 @@ from typing import Any
 from orchestrator.errors import UserError
 from orchestrator.numbering import origin_and_place
 from orchestrator.spec import yaml_file
+from orchestrator.storage.held import HeldError
+from orchestrator.storage.place import Place, at
+from orchestrator.storage.s3 import UnavailableError
 
 # What one report or one result holds: numbers, and for results also words.
 Record = dict[str, Any]
-
-# Of an OSError: the disk, or the user's share of it, is full.
-DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
 
 # The exported encoder's files, wherever it lies.
 ENCODER_WEIGHTS, ENCODER_CARD = "encoder.safetensors", "encoder.json"
 
 
-def write_text(path: Path, text: str) -> None:
-    """Replaces a file whole: after a crash or a power cut it holds the old text or the new one, never a part."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    half_done = path.with_name(path.name + ".tmp")
-    with half_done.open("w", encoding="utf-8") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    half_done.replace(path)
-    sync_directory(path.parent)
+def storage_trouble(error: OSError) -> str | None:
+    """Why the storage takes or gives nothing more, and what to do; None where the error is of any other kind."""
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return f"the disk is full ({error}); free some of it, and the same command goes on"
+    return f"{error}; then the same command goes on" if isinstance(error, UnavailableError) else None
 
 
-def append_record(path: Path, record: Mapping[str, Any]) -> None:
-    """Adds a line of JSON to a file and returns when it is on disk; a line torn by a crash is cut off first."""
-    line = json.dumps(dict(record)) + "\n"
-    if not path.exists():
-        write_text(path, line)
-        return
-    with path.open("r+b") as file:
-        content = file.read()
-        file.truncate(content.rfind(b"\n") + 1)
-        file.seek(0, os.SEEK_END)
-        file.write(line.encode())
-        file.flush()
-        os.fsync(file.fileno())
+def append_record(file: Place, record: Mapping[str, Any]) -> None:
+    """Adds a line of JSON to a file and returns when it is safe; a line torn by a crash is cut off first."""
+    file.append(json.dumps(dict(record)) + "\n")
 
 
-def read_records(path: Path) -> list[Record]:
+def read_records(file: Place) -> list[Record]:
     """The lines of such a file, none where it does not exist; one without its end was torn and does not count."""
-    if not path.exists():
+    try:
+        *whole, _torn = file.read_text(encoding="utf-8").split("\n")
+    except FileNotFoundError:
         return []
-    *whole, _torn = path.read_text(encoding="utf-8").split("\n")
     return [json.loads(line) for line in whole]
 
 
-def sync_directory(path: Path) -> None:
-    """Returns when what was made, renamed or deleted in a directory is on disk."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
 class TrialFolder:
-    """One trial on disk. A trial exists once its `config.yaml` does, and is over once its `result.json` is there.
+    """One trial's files. A trial exists once its `config.yaml` does, and is over once its `result.json` is there.
 
     Args:
         path: `<sweep>/trials/<number>`; made when the first file is written.
     """
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self.number = int(path.name)
+    def __init__(self, path: Place | Path) -> None:
+        self.path = at(path)
+        self.number = int(self.path.name)
+
+    @classmethod
+    def at(cls, text: str) -> "TrialFolder":
+        """The trial whose path has this text, on any node that shares the storage."""
+        return cls(at(text))
 
     @property
-    def encoder_weights(self) -> Path:
+    def encoder_weights(self) -> Place:
         """Where the exported encoder's weights lie once the trial has finished."""
         return self.path / ENCODER_WEIGHTS
 
     @property
-    def encoder_card(self) -> Path:
+    def encoder_card(self) -> Place:
         """Where the exported encoder's card lies once the trial has finished."""
         return self.path / ENCODER_CARD
 
     @property
-    def views(self) -> Path:
+    def views(self) -> Place:
         """Where a picture of some training images and their views lies, for people."""
         return self.path / "views.png"
 
     @property
-    def config_file(self) -> Path:
+    def config_file(self) -> Place:
         """The resolved trial: a complete study file with an empty search, which `orchestrator.sweep` reruns alone."""
         return self.path / "config.yaml"
 
     @property
-    def result_file(self) -> Path:
+    def result_file(self) -> Place:
         """How the trial ended; when it was written is when the trial ended."""
         return self.path / "result.json"
 
     def write_config(self, config: Mapping[str, Any]) -> None:
         """Writes the resolved trial, a dict of plain YAML values."""
-        write_text(self.config_file, yaml_file.write(dict(config)))
+        self.config_file.write(yaml_file.write(dict(config)))
 
     def exists(self) -> bool:
         """Whether the trial was ever handed out."""
@@ -130,7 +112,7 @@ class TrialFolder:
         return yaml_file.reread(self.config_file.read_text(encoding="utf-8"))
 
     def append_report(self, metrics: Mapping[str, int | float]) -> None:
-        """Adds a line to `reports.jsonl` and returns when it is on disk; a line torn by a crash is cut off first."""
+        """Adds a line to `reports.jsonl` and returns when it is safe; a line torn by a crash is cut off first."""
         append_record(self.path / "reports.jsonl", metrics)
 
     def reports(self) -> list[Record]:
@@ -148,30 +130,31 @@ class TrialFolder:
         Args:
             result: `state` finished, stopped (early) or failed, `reason` a sentence or None, `epoch` the last one.
         """
-        write_text(self.result_file, json.dumps(dict(result), indent=2) + "\n")
+        self.result_file.write(json.dumps(dict(result), indent=2) + "\n")
 
     def result(self) -> Record | None:
         """How the trial ended, or None while it has not."""
-        if not self.result_file.exists():
+        try:
+            return json.loads(self.result_file.read_text(encoding="utf-8"))
+        except FileNotFoundError:
             return None
-        return json.loads(self.result_file.read_text(encoding="utf-8"))
 
     def drop_checkpoints(self) -> None:
-        """Frees the disk of what only an unfinished trial needs."""
+        """Frees the storage of what only an unfinished trial needs."""
         for path in self.path.glob("checkpoint-*"):
             path.unlink(missing_ok=True)
 
 
 class SweepFolder:
-    """One sweep on disk.
+    """One sweep's files.
 
     Args:
         path: `<storage>/<sweep name>`; made when the first file is written.
     """
 
-    def __init__(self, path: Path) -> None:
-        self.path = path.absolute()
-        self.name = path.name
+    def __init__(self, path: Place | Path) -> None:
+        self.path = at(path)
+        self.name = self.path.name
         self.file = self.path / "sweep.yaml"
         self.journal = self.path / "study.journal"
         self.data = self.path / "data.txt"
@@ -184,10 +167,10 @@ class SweepFolder:
 
     def identity(self) -> str:
         """A name of this very sweep, unlike that of any other by the same name: MLflow finds its runs by it."""
-        file_path = self.path / "id"
-        if not file_path.exists():
-            write_text(file_path, uuid.uuid4().hex + "\n")
-        return file_path.read_text(encoding="utf-8").strip()
+        file = self.path / "id"
+        if not file.exists():
+            file.write(uuid.uuid4().hex + "\n")
+        return file.read_text(encoding="utf-8").strip()
 
     def trial(self, number: int) -> TrialFolder:
         """The folder of one trial, which need not exist yet."""
@@ -207,40 +190,25 @@ class SweepFolder:
 
     @contextmanager
     def lock(self) -> Iterator[None]:
-        """Holds the sweep for this process; the kernel lets go when the process dies, however it dies.
+        """Holds the sweep for this process; it is free again however the process ends.
 
         Raises:
             UserError: another process runs this sweep.
         """
-        self.path.mkdir(parents=True, exist_ok=True)
-        with (self.path / "lock").open("a+", encoding="utf-8") as file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                file.seek(0)
-                raise UserError(
-                    f"{self.path}: this sweep is being run by process {file.read().strip()}; "
-                    "wait for it, stop it, or give yours another sweep.name"
-                ) from None
-            file.truncate(0)
-            file.write(f"{os.getpid()}\n")
-            file.flush()
-            yield
+        try:
+            with self.path.hold():
+                yield
+        except HeldError as error:
+            raise UserError(
+                f"{self.path}: this sweep is being run by {error}; "
+                "wait for it, stop it, or give yours another sweep.name"
+            ) from None
 
     def is_locked(self) -> bool:
         """Whether a process runs this sweep now."""
-        file_path = self.path / "lock"
-        if not file_path.exists():
-            return False
-        with file_path.open("rb") as file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-            except BlockingIOError:
-                return True
-        return False
+        return self.path.is_held()
 
-    def archive(self) -> Path:
+    def archive(self) -> Place:
         """Moves the whole sweep aside, deleting nothing, and returns where it lies now."""
         aside = self.path.with_name(f"{self.name}.until-{datetime.now():%Y-%m-%dT%H-%M-%S}")
-        self.path.rename(aside)
-        return aside
+        return self.path.rename(aside)

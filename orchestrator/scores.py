@@ -4,10 +4,10 @@ import json
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
-from orchestrator.folder import SweepFolder, TrialFolder, append_record, read_records, write_text
+from orchestrator.folder import SweepFolder, TrialFolder, append_record, read_records
+from orchestrator.storage.place import Place
 
 
 @dataclass(frozen=True)
@@ -19,7 +19,7 @@ class Scores:
         content: of the file: `metrics` by name, protocols, fingerprints, uses.
     """
 
-    file: Path
+    file: Place
     content: Mapping[str, Any]
 
     @property
@@ -42,7 +42,7 @@ def uses(sweep: SweepFolder) -> list[dict[str, Any]]:
 def write_scores(trial: TrialFolder, content: Mapping[str, Any]) -> Scores:
     """Puts the scores beside the trial."""
     file = trial.path / "test.json"
-    write_text(file, json.dumps(dict(content), indent=2) + "\n")
+    file.write(json.dumps(dict(content), indent=2) + "\n")
     return Scores(file, content)
 
 
@@ -52,5 +52,5 @@ def read_scores(trial: TrialFolder) -> Scores | None:
     return Scores(file, json.loads(file.read_text(encoding="utf-8"))) if file.exists() else None
 
 
-def _book(sweep: SweepFolder) -> Path:
+def _book(sweep: SweepFolder) -> Place:
     return sweep.path / "test_uses.jsonl"

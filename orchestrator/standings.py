@@ -63,7 +63,7 @@ class Standings:
             if result["state"] == "finished":
                 value = result["value"]
                 values = tuple(value) if isinstance(value, list) else (value,)
-                finished.append((trial.result_file.stat().st_mtime_ns, trial.number, Standing(trial, values)))
+                finished.append((trial.result_file.modified(), trial.number, Standing(trial, values)))
         for _, _, standing in sorted(finished, key=lambda one: one[:2]):
             known = {one.trial.number: one for one in [*(self.led[-1] if self.led else []), standing]}
             scores = {number: one.values for number, one in known.items()}

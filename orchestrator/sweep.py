@@ -8,7 +8,6 @@ import argparse
 import os
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -27,10 +26,13 @@ def _run(options: argparse.Namespace, given: Sequence[str]) -> int:
     from orchestrator.errors import UserError
     from orchestrator.spec.checks import check_storage
     from orchestrator.spec.study_file import load_study
+    from orchestrator.storage.place import at, on_disk
 
     try:
-        study = load_study(options.file, options.set, trials=options.trials)
-        check_storage(options.storage, study.sweep.name)
+        with on_disk(options.file) as file:
+            study = load_study(file, options.set, trials=options.trials)
+        storage = at(options.storage)
+        check_storage(storage, study.sweep.name)
         if options.dry_run:
             from orchestrator.dry_run import dry_run
 
@@ -41,7 +43,7 @@ def _run(options: argparse.Namespace, given: Sequence[str]) -> int:
         return drive(
             study,
             Options(
-                storage=options.storage,
+                storage=storage,
                 tracking_uri=options.tracking_uri,
                 address=options.address,
                 fresh=options.fresh,
@@ -58,7 +60,7 @@ def _run(options: argparse.Namespace, given: Sequence[str]) -> int:
 
 def _places(options: argparse.Namespace) -> tuple[str, ...]:
     """Arguments that say where things lie, as far as the user has given them."""
-    storage = () if options.storage == _parser().get_default("storage") else ("--storage", str(options.storage))
+    storage = () if options.storage == _parser().get_default("storage") else ("--storage", options.storage)
     return (*storage, *(("--tracking-uri", options.tracking_uri) if options.tracking_uri else ()))
 
 
@@ -68,13 +70,13 @@ def _parser() -> argparse.ArgumentParser:
         description="Search as a file says; the same command again continues.",
         allow_abbrev=False,  # else `--fre` would stay in the command that continues
     )
-    parser.add_argument("file", type=Path, help="a YAML file with the sections sweep, run and search")
+    parser.add_argument("file", help="a YAML file with the sections sweep, run and search")
     parser.add_argument("--set", action="append", default=[], metavar="PATH=VALUE", help="change a field of the file")
     parser.add_argument("--trials", type=int, help="how many trials there shall be in the end")
     parser.add_argument("--dry-run", action="store_true", help="say what would be done, and stop")
     parser.add_argument("--fresh", action="store_true", help="begin anew; an old sweep of this name is kept aside")
     parser.add_argument(
-        "--storage", type=Path, default=Path("sweeps"), help="where sweep folders lie (default: sweeps)"
+        "--storage", default="sweeps", help="where sweep folders lie: a folder, or s3://BUCKET/PREFIX (default: sweeps)"
     )
     parser.add_argument("--tracking-uri", help="of MLflow (default: MLFLOW_TRACKING_URI, else sqlite:///mlflow.db)")
     parser.add_argument(

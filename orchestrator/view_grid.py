@@ -1,6 +1,6 @@
 """A picture of what a trial trains on: some images, and every view of them as the first epoch shows it."""
 
-from pathlib import Path
+import io
 
 import numpy as np
 import torch
@@ -12,6 +12,7 @@ from orchestrator import build
 from orchestrator.build import Data
 from orchestrator.components import find
 from orchestrator.spec.config import RunConfig
+from orchestrator.storage.place import Place
 
 NUM_ROWS = 8
 _SIDE = 96  # of a tile, in pixels: small images are enlarged, pixel by pixel
@@ -20,11 +21,11 @@ _HEADER = 16
 _EPOCH = 1
 
 
-def write(path: Path, run: RunConfig, data: Data) -> None:
+def write(file: Place, run: RunConfig, data: Data) -> None:
     """Draws the grid of a run into a PNG file, whole or not at all."""
-    half_done = path.with_name(f"{path.name}.tmp")
-    draw(run, data).save(half_done, format="png")
-    half_done.replace(path)
+    picture = io.BytesIO()
+    draw(run, data).save(picture, format="png")
+    file.write(picture.getbuffer(), parents=False)
 
 
 def draw(run: RunConfig, data: Data) -> Image.Image:

@@ -1,9 +1,9 @@
-"""Why a sweep hands out nothing more, and how a full disk closes it."""
+"""Why a sweep hands out nothing more, and how a storage that fails closes it."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from orchestrator.folder import DISK_FULL
+from orchestrator.folder import storage_trouble
 
 
 class Closing:
@@ -11,29 +11,30 @@ class Closing:
 
     Attributes:
         closing: why nothing more is handed out, or None.
-        disk_full: whether nothing more is written either.
+        out_of_storage: whether nothing more is written either.
     """
 
     def __init__(self) -> None:
         self.closing: str | None = None
-        self.disk_full = False
+        self.out_of_storage = False
 
     def close(self, reason: str) -> None:
-        """Hands out nothing more; of several reasons the first is told, unless the disk is full."""
+        """Hands out nothing more; of several reasons the first is told, unless the storage fails."""
         self.closing = self.closing or reason
 
-    def close_full(self, error: str) -> None:
-        """Closes a sweep whose disk is full: no trial fails of it, each goes on from what is on disk."""
-        self.disk_full = True
+    def close_without_storage(self, reason: str) -> None:
+        """Closes a sweep whose disk is full or out of reach: no trial fails of it, each goes on from what is there."""
+        self.out_of_storage = True
         # Told before any other reason, since this one asks for something to be done.
-        self.closing = f"the disk is full ({error}); free some of it, and the same command goes on"
+        self.closing = reason
 
     @contextmanager
-    def closed_when_full(self) -> Iterator[None]:
-        """Closes the sweep where the block meets a full disk."""
+    def closed_without_storage(self) -> Iterator[None]:
+        """Closes the sweep where the block meets a storage that takes or gives nothing more."""
         try:
             yield
         except OSError as error:
-            if error.errno not in DISK_FULL:
+            reason = storage_trouble(error)
+            if reason is None:
                 raise
-            self.close_full(str(error))
+            self.close_without_storage(reason)

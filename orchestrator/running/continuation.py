@@ -9,7 +9,7 @@ from typing import Any
 
 from orchestrator import provenance
 from orchestrator.errors import UserError
-from orchestrator.folder import SweepFolder, write_text
+from orchestrator.folder import SweepFolder
 from orchestrator.spec import yaml_file
 from orchestrator.spec.mistakes import show
 from orchestrator.spec.paths import flatten
@@ -50,7 +50,7 @@ def enter(folder: SweepFolder, study: Study) -> list[str]:
     """
     if folder.exists():
         _check_same(folder, study)
-    write_text(folder.file, yaml_file.write(study.dump()))
+    folder.file.write(yaml_file.write(study.dump()))
     return _log_commit(folder)
 
 
@@ -68,7 +68,7 @@ def changed_data(folder: SweepFolder, fingerprint: str) -> str | None:
         A sentence that says so and what to do.
     """
     if not folder.data.exists():
-        write_text(folder.data, f"{fingerprint}\n")
+        folder.data.write(f"{fingerprint}\n")
     begun = folder.data.read_text(encoding="utf-8").strip()
     if begun == fingerprint:
         return None
@@ -114,7 +114,7 @@ def _log_commit(folder: SweepFolder) -> list[str]:
     logged = file.read_text(encoding="utf-8") if file.exists() else ""
     last = logged.split()[-1] if logged else commit
     if not logged or last != commit:
-        write_text(file, f"{logged}{datetime.now().astimezone():%Y-%m-%dT%H:%M:%S%z} {commit}\n")
+        file.write(f"{logged}{datetime.now().astimezone():%Y-%m-%dT%H:%M:%S%z} {commit}\n")
     if last == commit:
         return []
     return [

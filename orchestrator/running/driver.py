@@ -9,17 +9,17 @@ from concurrent.futures import Future, wait
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
-from pathlib import Path
 from typing import TypeVar
 
 from orchestrator.build import Data, load_data
 from orchestrator.errors import UserError
-from orchestrator.folder import DISK_FULL, SweepFolder, write_text
+from orchestrator.folder import SweepFolder, storage_trouble
 from orchestrator.running import continuation
 from orchestrator.running.cluster import cluster
 from orchestrator.running.confirmation import confirmation
 from orchestrator.running.execution import Interruption, execute
 from orchestrator.running.ledger import Ledger
+from orchestrator.running.nodes import require_answer
 from orchestrator.running.study import StoredStudy
 from orchestrator.running.summary import Scores, summary
 from orchestrator.running.table import Display, display
@@ -27,6 +27,7 @@ from orchestrator.running.trial import run_trial
 from orchestrator.spec.config import RunConfig
 from orchestrator.spec.study_file import Study
 from orchestrator.spec.sweep_config import SweepConfig
+from orchestrator.storage.place import Place
 from orchestrator.tracking.tracker import Tracker, tracking_uri
 from orchestrator.training import hardware
 from orchestrator.training.baselines import baselines
@@ -43,7 +44,7 @@ class Options:
     """What the command line says beside the study.
 
     Args:
-        storage: folder of sweep folders.
+        storage: where sweep folders lie.
         tracking_uri: of MLflow, or None for the default.
         address: of a Ray cluster that is there, or None for a Ray of our own on this machine.
         fresh: put an old sweep of this name aside and begin anew.
@@ -52,7 +53,7 @@ class Options:
         places: those of them that say where sweeps and MLflow are, which other commands need too.
     """
 
-    storage: Path
+    storage: Place
     tracking_uri: str | None
     address: str | None
     fresh: bool
@@ -73,10 +74,10 @@ def drive(study: Study, options: Options) -> int:
         with _locked(_folder(study, options), fresh=options.fresh) as folder:
             return _drive(study, options, folder, uri)
     except OSError as error:
-        if error.errno not in DISK_FULL:
+        trouble = storage_trouble(error)
+        if trouble is None:
             raise
-        full = f"{options.storage}: the disk is full ({error}); free some of it, and the same command goes on"
-        sys.stderr.write(f"error: {full}\n")
+        sys.stderr.write(f"error: --storage {options.storage}: {trouble}\n")
         return 1
 
 
@@ -94,14 +95,14 @@ def _drive(study: Study, options: Options, folder: SweepFolder, uri: str) -> int
         measured = _search(study, ledger, shown, interruption, options.address)
     text = summary(ledger, measured, command=options.command, places=options.places, tracking_uri=uri)
     sys.stdout.write(f"\n{text}")
-    with ledger.closed_when_full():
-        write_text(folder.summary, text)
+    with ledger.closed_without_storage():
+        folder.summary.write(text)
         if ledger.repeats is not None:
             found = confirmation(ledger, ledger.repeats)
-            write_text(folder.confirmation, json.dumps(found, indent=2) + "\n")
+            folder.confirmation.write(json.dumps(found, indent=2) + "\n")
     for problem in tracker().close(_TRACKING_PATIENCE):
         sys.stderr.write(f"warning: {problem}\n")
-    if ledger.disk_full:
+    if ledger.out_of_storage:
         sys.stderr.write(f"error: {ledger.closing}\n")
     return _exit_code(ledger, interruption)
 
@@ -133,6 +134,8 @@ def _search(
     if ledger.is_complete and file.exists():
         return json.loads(file.read_text(encoding="utf-8"))
     interruption.install()
+    if address is not None and not ledger.is_complete:
+        require_answer(address)  # before minutes may be spent on the data
     shown.note("decoding the data")
     data = load_data(study.run)
     changed = continuation.changed_data(ledger.folder, data.card.fingerprint)
@@ -147,7 +150,7 @@ def _search(
         with cluster(
             study.sweep,
             data_bytes=data.nbytes,
-            log=ledger.folder.path / "ray.log",
+            log=ledger.folder.path.scratch() / "ray.log",
             address=address,
             storage=str(ledger.folder.path),
         ):
@@ -168,14 +171,14 @@ def _run_trials(study: Study, ledger: Ledger, data: Data, shown: Display, interr
         shown.note("")
 
 
-def _measured(run: RunConfig, data: Data, file: Path) -> Scores | str:
+def _measured(run: RunConfig, data: Data, file: Place) -> Scores | str:
     """The baselines, from the folder where an earlier start measured them: they depend on nothing but the run.
 
     Whatever goes wrong with them is told, and costs the sweep nothing else.
     """
     try:
         if not file.exists():
-            write_text(file, json.dumps(baselines(run, data), indent=2) + "\n")
+            file.write(json.dumps(baselines(run, data), indent=2) + "\n")
         return json.loads(file.read_text(encoding="utf-8"))
     except Exception as error:
         return f"{type(error).__name__}: {error}".partition("\n")[0]
@@ -203,7 +206,7 @@ def _yield_to_trials() -> None:
 
 
 def _exit_code(ledger: Ledger, interruption: Interruption) -> int:
-    if ledger.disk_full:
+    if ledger.out_of_storage:
         return 1  # even of a complete sweep, whose summary may be what had no place
     if interruption.signal is not None and not ledger.is_complete:
         return 128 + interruption.signal

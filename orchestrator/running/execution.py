@@ -13,7 +13,7 @@ from typing import Any
 from ray import tune
 from ray.tune.experiment import Trial
 
-from orchestrator.folder import write_text
+from orchestrator.folder import TrialFolder
 from orchestrator.running.ledger import Ledger
 from orchestrator.running.scheduler import LedgerScheduler
 from orchestrator.running.searcher import LedgerSearcher
@@ -90,8 +90,8 @@ class _Events(tune.Callback):
         """The last error of a trial in one line; the whole of it goes into `error.txt` beside its reports."""
         assert trial.error_file is not None
         text = Path(trial.error_file).read_text(encoding="utf-8")
-        with self._ledger.closed_when_full():
-            write_text(Path(trial.config["folder"]) / "error.txt", text)
+        with self._ledger.closed_without_storage():
+            (TrialFolder.at(trial.config["folder"]).path / "error.txt").write(text)
         return last_error(text)
 
 

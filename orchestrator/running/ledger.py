@@ -82,7 +82,7 @@ class Ledger(Closing):
 
     def next(self) -> int | None:
         """The next trial to run: those that were cut off, then new ones, then repeats; None if there is none now."""
-        with self.closed_when_full():
+        with self.closed_without_storage():
             while self.closing is None:
                 self._open_repeats()
                 if self._unfinished:
@@ -104,9 +104,9 @@ class Ledger(Closing):
     def report(self, number: int, metrics: Mapping[str, int | float]) -> bool:
         """Takes one epoch of a trial and says whether to stop it; an epoch that is known already changes nothing."""
         trial = self.trials[number]
-        if self.disk_full or int(metrics["epoch"]) <= trial.epoch:
+        if self.out_of_storage or int(metrics["epoch"]) <= trial.epoch:
             return False
-        with self.closed_when_full():
+        with self.closed_without_storage():
             self.folder.trial(number).append_report(metrics)
             trial.reports.append(dict(metrics))
             trial.moments.append(time.monotonic())
@@ -225,11 +225,11 @@ class Ledger(Closing):
         return True
 
     def _end(self, trial: Trial, end: End, reason: str | None) -> None:
-        if self.disk_full:
+        if self.out_of_storage:
             return
         folder = self.folder.trial(trial.number)
         values = [value if math.isfinite(value) else None for value in trial.values_of(self.sweep.goals)]
-        with self.closed_when_full():
+        with self.closed_without_storage():
             folder.write_result(
                 {
                     "state": end,

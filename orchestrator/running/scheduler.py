@@ -6,7 +6,7 @@ from ray.tune.experiment import Trial
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 
 from orchestrator.running.ledger import Ledger
-from orchestrator.running.trial import full_disk, given_up, unpack
+from orchestrator.running.trial import given_up, storage_failure, unpack
 
 
 class LedgerScheduler(FIFOScheduler):
@@ -28,9 +28,9 @@ class LedgerScheduler(FIFOScheduler):
     def on_trial_result(self, tune_controller: Any, trial: Trial, result: dict[str, Any]) -> str:
         """Stores one report and says whether the trial goes on."""
         number = trial.config["number"]
-        full = full_disk(result)
-        if full is not None:
-            self._ledger.close_full(full)
+        failure = storage_failure(result)
+        if failure is not None:
+            self._ledger.close_without_storage(failure)
             return TrialScheduler.STOP
         reason = given_up(result)
         if reason is not None:

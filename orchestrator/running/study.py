@@ -4,7 +4,6 @@ Suggestion n depends on the sweep's seed, on n and on what the study holds, neve
 was cut off and continued suggests what an uninterrupted one would have.
 """
 
-import logging
 import math
 import warnings
 from collections.abc import Callable, Mapping, Sequence
@@ -16,15 +15,15 @@ import optuna
 from optuna.distributions import BaseDistribution
 from optuna.exceptions import ExperimentalWarning
 from optuna.samplers import BaseSampler
-from optuna.storages.journal import JournalFileBackend
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
 from augment.draws import integer
+from orchestrator.running.journal import Journal
 from orchestrator.spec.search_space import Space
 from orchestrator.spec.sweep_config import SamplerConfig, SweepConfig
+from orchestrator.storage.place import Place, at
 
-logger = logging.getLogger(__name__)
 optuna.logging.set_verbosity(optuna.logging.WARNING)
 
 # The newest rung that let a trial go on, kept with the trial.
@@ -34,20 +33,19 @@ End = Literal["finished", "stopped", "failed"]
 
 
 class StoredStudy:
-    """An Optuna study in a journal file; the caller holds the sweep's lock, so nobody else writes.
+    """An Optuna study in a journal; the caller holds the sweep's lock, so nobody else writes.
 
     Args:
-        journal: the file, made if it does not exist.
+        journal: its file, made if it does not exist.
         sweep: sampler, scheduler, modes and seed.
         space: the dimensions.
         epochs: budget of a trial, of which the scheduler's grace is a part.
     """
 
-    def __init__(self, journal: Path, sweep: SweepConfig, *, space: Space, epochs: int) -> None:
-        _repair(journal)
+    def __init__(self, journal: Place | Path, sweep: SweepConfig, *, space: Space, epochs: int) -> None:
         self._space = space
         self._live: dict[int, optuna.Trial] = {}
-        self._storage = optuna.storages.JournalStorage(JournalFileBackend(str(journal)))
+        self._storage = optuna.storages.JournalStorage(Journal(at(journal)))
         self._study = optuna.create_study(
             study_name=sweep.name,
             storage=self._storage,
@@ -184,18 +182,3 @@ def _sampler(config: SamplerConfig, seed: int) -> BaseSampler:
         return optuna.samplers.TPESampler(
             seed=seed, n_startup_trials=config.startup, multivariate=True, group=True, constant_liar=True
         )
-
-
-def _repair(journal: Path) -> None:
-    """Undoes what a killed process leaves: a last line without its end, and Optuna's own lock of one append."""
-    lock = journal.with_name(journal.name + ".lock")
-    if lock.is_symlink():
-        lock.unlink()
-    if not journal.exists():
-        return
-    with journal.open("r+b") as file:
-        content = file.read()
-        whole = content.rfind(b"\n") + 1
-        if whole < len(content):
-            logger.warning("%s: its last line was torn by a crash and is cut off", journal)
-            file.truncate(whole)

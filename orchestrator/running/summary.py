@@ -1,17 +1,16 @@
 """The closing text of a sweep: who won, by how much, beside what, where it lies, and what to type next."""
 
 import math
-import os
 import shlex
 import sys
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 
 from orchestrator.running import confirmation
 from orchestrator.running.ledger import Ledger
 from orchestrator.running.progress import Trial
 from orchestrator.running.wording import columns, count, leading, numbered, settings, with_error
 from orchestrator.spec.sweep_config import Goal
+from orchestrator.storage.place import at
 
 Row = Mapping[str, int | float]
 Scores = Mapping[str, Row]
@@ -82,7 +81,7 @@ def _best(ledger: Ledger, leader: Trial, trials: Sequence[Trial]) -> list[str]:
     lines = [f"Best: trial {leader.number}, {goal.metric} {with_error(report, goal.metric)} on validation data"]
     if leader.values:
         lines.append(f"  settings  {settings(leader.values)}")
-    lines.append(f"  encoder   {_near(ledger.folder.trial(leader.number).encoder_weights)}")
+    lines.append(f"  encoder   {ledger.folder.trial(leader.number).encoder_weights.near()}")
     ties = [trial for trial in _rivals([leader], trials) if not _clearly_beats(leader, trial, [goal])]
     # Without standard errors nobody knows what a tie is.
     if ties and f"{goal.metric}_se" in report:
@@ -143,10 +142,10 @@ def _commands(
     ledger: Ledger, leaders: Sequence[Trial], command: Sequence[str], *, places: Sequence[str], tracking_uri: str
 ) -> str:
     """Where the sweep lies, and lines to paste into a shell of this working folder."""
-    python = _near(Path(sys.executable))
+    python = at(sys.executable).near()
     sweep = [python, "-m", "orchestrator.sweep"]
     lines = [
-        f"folder      {_near(ledger.folder.path)} (this text is in {_near(ledger.folder.summary)})",
+        f"folder      {ledger.folder.path.near()} (this text is in {ledger.folder.summary.near()})",
         f"compare     {_open_mlflow(tracking_uri)}",
     ]
     if not ledger.is_complete:
@@ -155,16 +154,16 @@ def _commands(
         lines.append(f"more        {shlex.join([*sweep, *_with_trials(command, 2 * ledger.sweep.trials)])}")
     folders = [ledger.folder.trial(leader.number) for leader in leaders]
     evaluate, rerun = [python, "-m", "orchestrator.evaluate"], "rerun best" if len(leaders) == 1 else "rerun one"
-    lines += [f"evaluate    {shlex.join([*evaluate, _near(folder.path), *places])}" for folder in folders]
-    lines += [f"{rerun:12}{shlex.join([*sweep, _near(folder.config_file), *places])}" for folder in folders[:1]]
+    lines += [f"evaluate    {shlex.join([*evaluate, folder.path.near(), *places])}" for folder in folders]
+    lines += [f"{rerun:12}{shlex.join([*sweep, folder.config_file.near(), *places])}" for folder in folders[:1]]
     return "\n".join(lines)
 
 
 def _open_mlflow(uri: str) -> str:
     if uri.startswith(("http://", "https://", "databricks")):
         return f"open {uri}"
-    store = f"sqlite:///{_near(Path(uri.removeprefix('sqlite:///')))}" if uri.startswith("sqlite:///") else uri
-    return shlex.join([_near(Path(sys.executable).with_name("mlflow")), "ui", "--backend-store-uri", store])
+    store = f"sqlite:///{at(uri.removeprefix('sqlite:///')).near()}" if uri.startswith("sqlite:///") else uri
+    return shlex.join([at(sys.executable).with_name("mlflow").near(), "ui", "--backend-store-uri", store])
 
 
 def _with_trials(command: Sequence[str], trials: int) -> list[str]:
@@ -174,9 +173,3 @@ def _with_trials(command: Sequence[str], trials: int) -> list[str]:
         at = kept.index("--trials")
         del kept[at : at + 2]
     return [*kept, "--trials", str(trials)]
-
-
-def _near(path: Path) -> str:
-    """A path as a user in this folder would type it."""
-    relative = os.path.relpath(path)
-    return str(path) if relative.startswith("..") else relative

@@ -1,7 +1,6 @@
 """One trial in a worker, whoever runs that: a `Context` for the loop whose files go to the trial's folder."""
 
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -9,8 +8,9 @@ import torch
 from methods.parts.gather import rank, world_size
 from orchestrator import build, view_grid
 from orchestrator.build import Data
-from orchestrator.folder import DISK_FULL, TrialFolder
+from orchestrator.folder import TrialFolder, storage_trouble
 from orchestrator.spec.config import resolve
+from orchestrator.storage.place import Place
 from orchestrator.training import checkpoint, export, loop
 
 # What a worker tells the driver: a report, or why there will be none.
@@ -19,7 +19,7 @@ Tell = Callable[[dict[str, Any]], None]
 # Tune flattens what it is given and adds keys of its own; ours are found again by the first part of their name.
 _OURS = "report/"
 _GIVEN_UP = "given up"
-_DISK_FULL = "disk full"
+_STORAGE_FAILURE = "storage failure"
 _LESS_MEMORY = "a smaller run.training.batch_size, run.training.precision = bf16, or fewer trials at a time would help"
 
 
@@ -31,9 +31,9 @@ class TrialContext:
         tell: hands something to the driver.
     """
 
-    def __init__(self, folder: Path, tell: Tell) -> None:
+    def __init__(self, folder: TrialFolder, tell: Tell) -> None:
         self._folder, self._tell = folder, tell
-        self._inode = folder.stat().st_ino
+        self._version = folder.config_file.version()
 
     def report(self, metrics: dict[str, float]) -> None:
         """Hands one epoch to the driver."""
@@ -45,21 +45,21 @@ class TrialContext:
 
     def load_checkpoint(self) -> dict | None:
         """The newest readable state of the trial, whichever process wrote it."""
-        return checkpoint.read_latest(self._folder)
+        return checkpoint.read_latest(self._folder.path)
 
     def export(self, encoder_state: dict, card: dict) -> None:
         """Writes the finished encoder and its card into the trial's folder."""
         export.write(self._own_folder(), encoder_state, card)
 
-    def _own_folder(self) -> Path:
+    def _own_folder(self) -> Place:
         """The folder, unless `--fresh` has put it aside: its new namesake is no place for an orphan of the old sweep.
 
         Raises:
             RuntimeError: it is another one by now.
         """
-        if self._folder.stat().st_ino != self._inode:
-            raise RuntimeError(f"{self._folder} is another sweep's by now")
-        return self._folder
+        if self._folder.config_file.version() != self._version:
+            raise RuntimeError(f"{self._folder.path} is another sweep's by now")
+        return self._folder.path
 
 
 def run_trial(config: dict[str, Any], tell: Tell, data: Data, dataset: dict[str, Any]) -> None:
@@ -72,14 +72,14 @@ def run_trial(config: dict[str, Any], tell: Tell, data: Data, dataset: dict[str,
         dataset: the settings that `data` was made with; a trial that tries other ones decodes its own, and so does one
             whose evaluations read more splits.
     """
-    folder = TrialFolder(Path(config["folder"]))
+    folder = TrialFolder.at(config["folder"])
     run = resolve(folder.config()["run"])
     if run.dump()["dataset"] != dataset or not data.splits.keys() >= set(build.splits_of(run)):
         data = build.load_data(run)
     try:
         if rank() == 0 and not folder.views.exists():
             view_grid.write(folder.views, run, data)
-        loop.train(run, data, TrialContext(folder.path, tell))
+        loop.train(run, data, TrialContext(folder, tell))
     except loop.Diverged as error:  # by all workers alike
         give_up(tell, str(error))
     except (MemoryError, torch.OutOfMemoryError) as error:
@@ -87,9 +87,10 @@ def run_trial(config: dict[str, Any], tell: Tell, data: Data, dataset: dict[str,
             raise  # the others wait for this worker
         give_up(tell, out_of_memory(error))
     except OSError as error:
-        if error.errno not in DISK_FULL:
+        trouble = storage_trouble(error)
+        if trouble is None:
             raise
-        tell({_DISK_FULL: str(error)})
+        tell({_STORAGE_FAILURE: trouble})
 
 
 def give_up(tell: Tell, reason: str) -> None:
@@ -112,6 +113,6 @@ def given_up(result: dict[str, Any]) -> str | None:
     return result.get(_GIVEN_UP)
 
 
-def full_disk(result: dict[str, Any]) -> str | None:
+def storage_failure(result: dict[str, Any]) -> str | None:
     """What the trial could not write for want of space, or None."""
-    return result.get(_DISK_FULL)
+    return result.get(_STORAGE_FAILURE)

@@ -1,9 +1,7 @@
 """What no single section of a file can see: laws between sections, and between a file and the machine."""
 
 import json
-import tempfile
 from functools import lru_cache
-from pathlib import Path
 
 import torch
 
@@ -16,6 +14,7 @@ from orchestrator.images import DatasetCard
 from orchestrator.spec.config import RunConfig
 from orchestrator.spec.mistakes import Mistake
 from orchestrator.spec.sweep_config import Goal, SweepConfig
+from orchestrator.storage.place import Place
 
 LOSS = "loss"  # what every epoch of every run reports
 # Stands for data that nobody has looked at, where a pipeline is made to see whether it can be.
@@ -111,28 +110,20 @@ def check_data(run: RunConfig) -> None:
         module.verify(run.dataset)
 
 
-def check_storage(folder: Path, name: str) -> None:
+def check_storage(storage: Place, name: str) -> None:
     """Refuse a place where nothing can be written; leaves nothing there.
 
     Args:
-        folder: of sweep folders.
+        storage: of sweep folders.
         name: of the sweep.
 
     Raises:
         UserError: naming what stands in the way.
     """
-    place = folder.absolute() / name
-    while not place.exists():
-        place = place.parent
-    if not place.is_dir():
-        raise UserError(f"--storage {folder}: {place} is a file; name another folder")
     try:
-        # Tried, not asked: permissions say nothing of read-only mounts and quotas, and root has them all.
-        tempfile.TemporaryFile(dir=place).close()
+        (storage / name).check()
     except OSError as error:
-        raise UserError(
-            f"--storage {folder}: {place} must be writable ({error.strerror}); name another folder"
-        ) from error
+        raise UserError(f"--storage {storage}: {error}") from error
 
 
 def _batch_mistakes(run: RunConfig, card: DatasetCard) -> list[Mistake]:

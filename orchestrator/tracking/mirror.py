@@ -7,11 +7,11 @@ gets its closing status after everything else.
 
 import json
 from collections.abc import Mapping
-from pathlib import Path
 
 from orchestrator import scores, standings
 from orchestrator.folder import SweepFolder, TrialFolder
 from orchestrator.standings import Standings
+from orchestrator.storage.place import Place
 from orchestrator.tracking.client import MlflowClient, MlflowException, Run, artifacts_beside, connect
 from orchestrator.tracking.mirrored_run import MirroredRun, Points
 from orchestrator.tracking.terms import (
@@ -202,7 +202,7 @@ class Mirror:
             epoch=int(metrics.get(progress, 0)),
         )
 
-    def _start(self, key: str, name: str, file: Path, tags: Mapping[str, str]) -> MirroredRun:
+    def _start(self, key: str, name: str, file: Place, tags: Mapping[str, str]) -> MirroredRun:
         tags = {"sweep": self._identity, "trial": key, "state": "running"} | self._provenance | dict(tags)
         run = self._client.create_run(self._experiment, start_time=milliseconds(file), tags=tags, run_name=name)
         return MirroredRun(self._client, run.info.run_id, commit=self._commit, tags=tags)

@@ -2,8 +2,8 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
+from orchestrator.storage.place import Place
 from orchestrator.tracking.client import Metric, MlflowClient, Param, RunTag
 from orchestrator.tracking.terms import STATUS, TAG_LENGTH, milliseconds
 
@@ -77,7 +77,7 @@ class MirroredRun:
             self._client.log_batch(self.id, metrics)
             self.epoch = some[-1].step
 
-    def send_results(self, file: Path, metrics: Mapping[str, int | float], step: int) -> None:
+    def send_results(self, file: Place, metrics: Mapping[str, int | float], step: int) -> None:
         """Sends a file, if it is not what was last sent from here, and those of its numbers that are not the newest.
 
         What MLflow has of the file is not asked for: its size does not tell one content from another.
@@ -92,16 +92,17 @@ class MirroredRun:
             self._client.log_batch(self.id, points)
             self._metrics.update(lacking)
 
-    def send_file(self, file: Path) -> None:
+    def send_file(self, file: Place) -> None:
         """Sends a file, whatever is there."""
-        self._client.log_artifact(self.id, str(file))
+        with file.on_disk() as path:
+            self._client.log_artifact(self.id, str(path))
 
-    def send_files(self, files: Sequence[Path]) -> None:
+    def send_files(self, files: Sequence[Place]) -> None:
         """Sends those files that exist and are not there in their size."""
         if self._files is None:
             self._files = {item.path: item.file_size for item in self._client.list_artifacts(self.id)}
         for file in files:
-            if file.exists() and self._files.get(file.name) != (size := file.stat().st_size):
+            if file.exists() and self._files.get(file.name) != (size := file.size()):
                 self.send_file(file)
                 self._files[file.name] = size
 
@@ -112,7 +113,7 @@ class MirroredRun:
             self._client.log_batch(self.id, tags=[RunTag(key, value) for key, value in changed.items()])
             self.tags.update(changed)
 
-    def send_state(self, state: str, *, reason: str | None, file: Path) -> None:
+    def send_state(self, state: str, *, reason: str | None, file: Place) -> None:
         """Opens or closes the run.
 
         Args:

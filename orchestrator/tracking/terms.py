@@ -1,7 +1,6 @@
 """How a sweep is put into MLflow's terms: statuses, params and tags."""
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import yaml
@@ -11,6 +10,7 @@ from orchestrator.components import find
 from orchestrator.folder import Record
 from orchestrator.numbering import origin_and_place
 from orchestrator.spec.config import resolve
+from orchestrator.storage.place import Place
 
 # MLflow knows four endings; the tag `state` is more exact.
 STATUS = {
@@ -87,6 +87,6 @@ def note(text: str) -> str:
     return f"```\n{text[: TAG_LENGTH - 10]}\n```"
 
 
-def milliseconds(file: Path) -> int:
+def milliseconds(file: Place) -> int:
     """When a file was last written, as MLflow counts time."""
-    return file.stat().st_mtime_ns // 1_000_000
+    return file.modified() // 1_000_000

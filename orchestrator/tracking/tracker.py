@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 
 from orchestrator.errors import UserError
 from orchestrator.folder import SweepFolder
+from orchestrator.storage.place import at
 
 if TYPE_CHECKING:
     from orchestrator.tracking.mirror import Mirror
@@ -73,7 +74,7 @@ def find_run(run_id: str, uri: str) -> Found | None:
     if tags is None or "sweep" not in tags:
         return None
     number = None if tags["trial"] == "parent" else int(tags["trial"])
-    return Found(SweepFolder(Path(tags["folder"])), tags["sweep"], number)
+    return Found(SweepFolder(at(tags["folder"])), tags["sweep"], number)
 
 
 def send_scores(folder: SweepFolder, number: int, uri: str) -> str | None:

@@ -1,4 +1,4 @@
-"""Checkpoints that survive a kill at any instruction: written beside, flushed, renamed; the last two are kept."""
+"""Checkpoints that survive a kill at any instruction: each is there whole or not at all; the last two are kept."""
 
 import io
 import logging
@@ -6,11 +6,13 @@ import os
 import pickle
 import re
 import zipfile
+from collections.abc import Iterable
 from pathlib import Path
 
 import torch
 
-from orchestrator.folder import sync_directory
+from orchestrator.storage.place import Place, at
+from orchestrator.storage.s3 import UnavailableError
 
 # The one in use and the one to fall back on if the disk lied about the newest.
 KEPT = 2
@@ -21,66 +23,62 @@ _NAME = re.compile(r"checkpoint-(\d+)\.pt")
 logger = logging.getLogger(__name__)
 
 
-def write(folder: Path, state: dict) -> Path:
+def write(folder: Place | Path, state: dict) -> Place:
     """Store a state as the folder's newest checkpoint.
 
     Args:
-        folder: must exist; a worker that outlives its driver shall not bring back a folder that was put aside.
+        folder: a disk's must exist; a worker that outlives its driver shall not bring back one that was put aside.
         state: tensors, numbers, strings, lists and dicts; `step` (int) names the file.
 
     Returns:
-        The file's path. A crash before the return leaves the older checkpoints as they were.
+        The file. A crash before the return leaves the older checkpoints as they were.
 
     Raises:
         OSError: if the disk is full or refuses.
     """
-    path = folder / f"checkpoint-{state['step']:08d}.pt"
-    partial = path.with_suffix(f".tmp-{os.getpid()}")
+    folder = at(folder)
+    file = folder / f"checkpoint-{state['step']:08d}.pt"
     content = io.BytesIO()
     torch.save(state, content)  # not into the file: torch hides the system's error behind one of its own
-    try:
-        with partial.open("wb") as file:
-            file.write(content.getbuffer())
-            file.flush()
-            os.fsync(file.fileno())
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
-    sync_directory(folder)
-    for old in _stored(folder)[KEPT:]:
+    file.write(content.getbuffer(), parents=False)
+    there = list(folder.glob("checkpoint-*"))
+    for old in _newest_first(there)[KEPT:]:
         old.unlink(missing_ok=True)
-    for leftover in folder.glob("checkpoint-*.tmp-*"):
-        if not _lives(int(leftover.suffix.removeprefix(".tmp-"))):  # its writer was killed
+    for leftover in there:
+        writer = leftover.name.rpartition(".tmp-")[2]
+        if writer.isdecimal() and not _lives(int(writer)):  # it was killed
             leftover.unlink(missing_ok=True)
-    return path
+    return file
 
 
-def read_latest(folder: Path) -> dict | None:
+def read_latest(folder: Place | Path) -> dict | None:
     """The newest state that can be read, or None where there is none.
 
     A torn or corrupt file is passed over with a warning: to go on from the one before it only costs some steps again.
     """
-    for path in _stored(folder):
+    for file in _newest_first(at(folder).glob("checkpoint-*.pt")):
         try:
-            return _read(path)
+            return _read(file)
+        except UnavailableError:  # all of them are out of reach, and none is damaged
+            raise
         except _UNREADABLE as error:
-            logger.warning("checkpoint %s cannot be read (%s); trying the one before", path, type(error).__name__)
+            logger.warning("checkpoint %s cannot be read (%s); trying the one before", file, type(error).__name__)
     return None
 
 
-def _read(path: Path) -> dict:
+def _read(file: Place) -> dict:
+    content = io.BytesIO(file.read_bytes())
     # torch writes a CRC for every tensor but does not check it: a flipped bit would go into the weights unseen.
-    with zipfile.ZipFile(path) as archive:
+    with zipfile.ZipFile(content) as archive:
         damaged = archive.testzip()
     if damaged is not None:
         raise zipfile.BadZipFile(f"wrong checksum of {damaged}")
-    return torch.load(path, map_location="cpu", weights_only=True)
+    content.seek(0)
+    return torch.load(content, map_location="cpu", weights_only=True)
 
 
-def _stored(folder: Path) -> list[Path]:
-    """The folder's checkpoints, newest first."""
-    named = [path for path in folder.glob("checkpoint-*.pt") if _NAME.fullmatch(path.name)]
-    return sorted(named, reverse=True)
+def _newest_first(files: Iterable[Place]) -> list[Place]:
+    return sorted((file for file in files if _NAME.fullmatch(file.name)), key=lambda file: file.name, reverse=True)
 
 
 def _lives(process: int) -> bool:

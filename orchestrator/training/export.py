@@ -1,7 +1,6 @@
 """The encoder as a user gets it: weights in safetensors, and a card in JSON that says what they are."""
 
 import json
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,14 +8,15 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save
+from safetensors.torch import load, save
 from torch import Tensor, nn
 
 from orchestrator.components import find
 from orchestrator.errors import UserError
-from orchestrator.folder import ENCODER_CARD, ENCODER_WEIGHTS, write_text
+from orchestrator.folder import ENCODER_CARD, ENCODER_WEIGHTS
 from orchestrator.images import DatasetCard
 from orchestrator.spec.config import RunConfig, identity
+from orchestrator.storage.place import Place, at
 from orchestrator.training import hardware
 from orchestrator.training.context import Report
 
@@ -77,39 +77,37 @@ def loading(run: RunConfig) -> list[str]:
     ]
 
 
-def write(folder: Path, encoder_state: Mapping[str, Tensor], card: Mapping[str, Any]) -> None:
+def write(folder: Place | Path, encoder_state: Mapping[str, Tensor], card: Mapping[str, Any]) -> None:
     """Put both files into a folder; the card comes last, so that where a card is there are whole weights.
 
     Raises:
         OSError: if the disk is full or refuses.
     """
-    partial = folder / f"{ENCODER_WEIGHTS}.tmp-{os.getpid()}"
+    folder = at(folder)
     # safetensors stores rows one after the other and knows no channels_last.
-    content = save({name: value.detach().cpu().contiguous() for name, value in encoder_state.items()})
-    try:
-        partial.write_bytes(content)
-        partial.replace(folder / ENCODER_WEIGHTS)
-    finally:
-        partial.unlink(missing_ok=True)
-    write_text(folder / ENCODER_CARD, json.dumps(dict(card), indent=2) + "\n")
+    weights = save({name: value.detach().cpu().contiguous() for name, value in encoder_state.items()})
+    (folder / ENCODER_WEIGHTS).write(weights, parents=False)
+    (folder / ENCODER_CARD).write(json.dumps(dict(card), indent=2) + "\n", parents=False)
 
 
-def read(folder: Path) -> Exported:
+def read(folder: Place | Path) -> Exported:
     """The encoder of a folder, ready for use.
 
     Raises:
         UserError: if a file is missing, damaged, or of another format.
     """
-    for name in (ENCODER_WEIGHTS, ENCODER_CARD):
-        if not (folder / name).exists():
-            raise UserError(f"{folder / name} does not exist: only a finished trial has an encoder")
+    folder = at(folder)
+    weights, described = folder / ENCODER_WEIGHTS, folder / ENCODER_CARD
+    for file in (weights, described):
+        if not file.exists():
+            raise UserError(f"{file} does not exist: only a finished trial has an encoder")
     try:
-        card = json.loads((folder / ENCODER_CARD).read_text(encoding="utf-8"))
+        card = json.loads(described.read_text(encoding="utf-8"))
         if card["format"] != FORMAT:
-            raise UserError(f"{folder / ENCODER_CARD}: format = {card['format']}: {FORMAT} must hold; export it anew")
+            raise UserError(f"{described}: format = {card['format']}: {FORMAT} must hold; export it anew")
         module = find("methods.encoders", card["encoder"]["name"])
         encoder = module.build(module.Config.model_validate_json(json.dumps(card["encoder"])))
-        encoder.load_state_dict(load_file(folder / ENCODER_WEIGHTS))
+        encoder.load_state_dict(load(weights.read_bytes()))
     except (SafetensorError, ValueError, KeyError, RuntimeError) as error:
         raise UserError(f"{folder}: the exported encoder is damaged ({type(error).__name__}): {error}") from error
     return Exported(encoder.eval().requires_grad_(False), card)

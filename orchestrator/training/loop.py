@@ -100,7 +100,7 @@ class Training:
         batches = whole_batches.split(self.run.training.batch_size)[self.step % self.epoch_steps :]
         checkpoint_steps = self.run.training.checkpoint_steps
         self.objective.train()
-        self.images.read_ahead(batches)
+        self.images.read_ahead([part(rows) for rows in batches])
         for rows in batches:
             self.train_step(rows, epoch)
             due = checkpoint_steps is not None and self.step % checkpoint_steps == 0

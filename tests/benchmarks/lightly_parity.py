@@ -27,8 +27,8 @@ from augment import draws
 from methods.contract import Encoder
 from orchestrator import build
 from orchestrator.features import encoder_features
-from orchestrator.folder import write_text
 from orchestrator.spec.config import RunConfig, identity, resolve
+from orchestrator.storage.place import at
 from orchestrator.training import hardware, loop, optimizers
 from tests.benchmarks.paired import interval
 from tests.benchmarks.paper_studies import SHARED
@@ -103,7 +103,7 @@ def scores(name: str, seed: int, epochs: int, folder: Path) -> tuple[float, floa
     )
     file = folder / f"{identity(run)[:16]}.json"
     if not file.exists():
-        write_text(file, json.dumps({"run": run.dump(), "scores": trained_side_by_side(run)}, indent=1))
+        at(file).write(json.dumps({"run": run.dump(), "scores": trained_side_by_side(run)}, indent=1))
     return tuple(json.loads(file.read_text(encoding="utf-8"))["scores"])
 
 

@@ -26,9 +26,9 @@ from torch import Tensor
 from orchestrator import build
 from orchestrator.build import Data
 from orchestrator.features import Encode, encoder_features
-from orchestrator.folder import write_text
 from orchestrator.images import ImageSet
 from orchestrator.spec.config import RunConfig, identity, resolve
+from orchestrator.storage.place import at
 from orchestrator.training import hardware, loop
 from tests.benchmarks.paired import difference
 
@@ -158,7 +158,7 @@ def scores_of(settings: dict[str, Any], folder: Path) -> dict[str, float]:
         data = build.load_data(run)
         scores = Scores(run, data)
         loop.train(run, data, scores)
-        write_text(file, json.dumps({"run": run.dump(), "scores": scores.last}, indent=1))
+        at(file).write(json.dumps({"run": run.dump(), "scores": scores.last}, indent=1))
     return json.loads(file.read_text(encoding="utf-8"))["scores"]
 
 

@@ -20,6 +20,7 @@ from orchestrator.evaluations import linear
 from orchestrator.evaluations.linear import L2
 from orchestrator.folder import SweepFolder, TrialFolder
 from orchestrator.spec.config import resolve
+from orchestrator.storage.place import at
 from orchestrator.tracking.tracker import Tracker, send_scores
 from orchestrator.training import export, hardware
 from tests.orchestrator.invented_sweep import begin, end, invent, report
@@ -160,8 +161,8 @@ def test_command_finds_a_trial_by_every_name_and_logs_to_its_run(
     assert tracker.close(60.0) == []
     ids = run_ids(uri, "named")
     names = ["named", str(folder.path), str(best.path), ids["1"], ids["parent"]]
-    assert [evaluate.locate(name, Path("sweeps"), uri).path for name in names] == [best.path] * 5
-    assert evaluate.locate(ids["0"], Path("sweeps"), uri).number == 0
+    assert [evaluate.locate(name, at("sweeps"), uri).path for name in names] == [best.path] * 5
+    assert evaluate.locate(ids["0"], at("sweeps"), uri).number == 0
 
     assert evaluate.main(["named"]) == 0
     said = capsys.readouterr().out
@@ -185,7 +186,7 @@ def test_archived_sweep_is_found_by_its_runs_and_keeps_them(tmp_path: Path, monk
     ids = run_ids(uri, "again")
     aside = SweepFolder(folder.archive())
     invent(folder.path, trials=1).identity()
-    assert evaluate.locate(ids["0"], Path("sweeps"), uri).path == aside.trial(0).path
+    assert evaluate.locate(ids["0"], at("sweeps"), uri).path == aside.trial(0).path
     scores.write_scores(aside.trial(0), {"metrics": {"test_knn/1/original": 50.0}})
     assert send_scores(aside, 0, uri) is None
     assert run_ids(uri, "again") == ids

@@ -23,6 +23,7 @@ from orchestrator.images import ImageSet
 from orchestrator.resident import Resident
 from orchestrator.spec.config import RunConfig, resolve
 from orchestrator.streamed import Stream, Streamed, windowed_order
+from orchestrator.training import loop
 from orchestrator.training.loop import train
 from tests.orchestrator.datasets.own_files import disc, encoded, picture, write_shard
 from tests.orchestrator.tiny_run import Surroundings, timeless, tiny_run
@@ -185,6 +186,19 @@ def test_streamed_training_resumes_at_any_step_bitwise(root):
         assert resumed.exported is not None
         assert whole.exported is not None
         assert all(torch.equal(value, resumed.exported[0][name]) for name, value in whole.exported[0].items())
+
+
+def test_rank_reads_ahead_what_it_trains_on(root, monkeypatch):
+    read, numbers = RowGroups.read, []
+    monkeypatch.setattr(loop, "part", lambda rows: rows.chunk(2)[1])
+    monkeypatch.setattr(
+        RowGroups, "read", lambda self, number, **how: numbers.append(number) or read(self, number, **how)
+    )
+    run = run_of(root, {"buffer": 16, "sample": 20}, addons={})
+    training = loop.Training(run, build.load_data(run), CPU)
+    numbers.clear()
+    training.run_epoch(Surroundings())
+    assert len(numbers) == len(set(numbers)) > 10  # a batch that was not announced would have read its own again
 
 
 def test_no_more_than_two_windows_are_in_memory(root, monkeypatch):

@@ -7,6 +7,7 @@ from PIL import Image
 
 from orchestrator import build, view_grid
 from orchestrator.spec.config import resolve
+from orchestrator.storage.place import at
 from tests.orchestrator.invented_sweep import RUN
 
 TILE, GAP, TOP = 96, 6, 22
@@ -37,7 +38,7 @@ def test_view_grid_shows_sources_and_denormalised_views() -> None:
 def test_view_grid_is_the_same_each_time_and_whole_on_disk(tmp_path: Path) -> None:
     run = resolve(RUN)
     data = build.load_data(run)
-    view_grid.write(tmp_path / "views.png", run, data)
+    view_grid.write(at(tmp_path / "views.png"), run, data)
     with Image.open(tmp_path / "views.png") as stored:
         np.testing.assert_array_equal(np.asarray(stored), np.asarray(view_grid.draw(run, data)))
     assert [file.name for file in tmp_path.iterdir()] == ["views.png"]

@@ -22,6 +22,8 @@ from orchestrator.spec.config import resolve
 from orchestrator.spec.search_space import Dimension, Range, Space
 from orchestrator.spec.study_file import Study
 from orchestrator.spec.sweep_config import SchedulerConfig, SweepConfig
+from orchestrator.storage.local import LocalPlace
+from orchestrator.storage.place import at
 from tests.orchestrator.datasets.own_files import picture, write, write_folder
 from tests.orchestrator.tiny_run import RUN, tiny_run
 
@@ -66,7 +68,7 @@ class OwnImagesSweep:
         ledger = open_ledger(self.folder, trials)
         study = Study(Path("study.yaml"), ledger.sweep, self._run, {}, SPACE)
         shown = Silence()
-        return driver._search(study, ledger, shown, Interruption(ledger, None, shown.note))
+        return driver._search(study, ledger, shown, Interruption(ledger, None, shown.note), None)
 
     def ended(self) -> int:
         return sum(trial.result() is not None for trial in self.folder.trials())
@@ -127,7 +129,7 @@ def fail_all(ledger: Ledger) -> None:
 
 def fill_disk_after_all(ledger: Ledger) -> None:
     run_all(ledger)
-    ledger.close_full("no space")
+    ledger.close_without_storage("no space")
 
 
 def end_none(ledger: Ledger) -> None:
@@ -162,24 +164,25 @@ def test_exit_code_says_how_a_sweep_ended(
 def test_disk_that_is_full_at_the_start_or_the_end_is_exit_code_one(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], full: str
 ) -> None:
-    def write_text(path: Path, text: str) -> None:
-        if path.name == full:
+    whole = LocalPlace.write
+
+    def write(file: LocalPlace, content: str) -> None:
+        if file.name == full:
             raise OSError(errno.ENOSPC, "No space left on device")
-        path.write_text(text, encoding="utf-8")
+        whole(file, content)
 
     def search(study: Study, ledger: Ledger, *others: object) -> str:
         run_all(ledger)
         return "not measured"
 
-    for module in (driver, driver.continuation):
-        monkeypatch.setattr(module, "write_text", write_text)
+    monkeypatch.setattr(LocalPlace, "write", write)
     silent = SimpleNamespace(changed=lambda number: None, close=lambda seconds: [])
     monkeypatch.setattr(driver, "Tracker", lambda folder, uri: silent)
     monkeypatch.setattr(Study, "trial", lambda study, number, values: {"run": {"training": {"epochs": 2}}})
     monkeypatch.setattr(driver, "_search", search)
     sweep = SweepConfig(name="s", trials=1, metric="val_knn/1", scheduler=SchedulerConfig(name="none"))
     study = Study(tmp_path / "s.yaml", sweep, tiny_run(evaluation={"knn": {}}), {}, Space(()))
-    options = driver.Options(tmp_path, None, None, fresh=False, quiet=True, command=("s.yaml",), places=())
+    options = driver.Options(at(tmp_path), None, None, fresh=False, quiet=True, command=("s.yaml",), places=())
     assert driver.drive(study, options) == 1
     assert "the disk is full ([Errno 28]" in capsys.readouterr().err
 

@@ -43,7 +43,7 @@ def _toy(config: dict[str, Any], tell: Tell, data: np.ndarray) -> None:
     """Scores bonus + epoch when good; its state is one number in a file, as a checkpoint would be."""
     folder = TrialFolder(Path(config["folder"]))
     values = folder.config()["values"]
-    context = TrialContext(folder.path, tell)
+    context = TrialContext(folder, tell)
     state = folder.path / "state"
     done = int(state.read_text()) if state.exists() else 0
     for epoch in range(1, EPOCHS + 1):

@@ -13,6 +13,7 @@ from orchestrator.running.ledger import Ledger
 from orchestrator.running.study import StoredStudy
 from orchestrator.spec.search_space import Dimension, Range, Space
 from orchestrator.spec.sweep_config import SchedulerConfig, SweepConfig
+from orchestrator.storage.place import at
 from tests.orchestrator.tiny_run import tiny_run
 
 SPACE = Space((Dimension("x", Range("uniform", 0, 1)),))
@@ -64,17 +65,17 @@ def test_worker_on_a_full_disk_says_so_and_other_errors_stay_errors(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     told: list[dict[str, Any]] = []
-    monkeypatch.setattr(trial.tune, "report", told.append)
     monkeypatch.setattr(trial.view_grid, "write", lambda *args: None)
     monkeypatch.setattr(trial.loop, "train", _no_space)
     run = tiny_run().dump()
     folder = TrialFolder(tmp_path / "0000")
     folder.write_config({"run": run})
-    trial.run_trial({"folder": str(folder.path)}, load_data(tiny_run()), run["dataset"])
-    assert [trial.full_disk(result) for result in told] == ["[Errno 28] No space left on device"]
+    trial.run_trial({"folder": str(folder.path)}, told.append, load_data(tiny_run()), run["dataset"])
+    (failure,) = [trial.storage_failure(result) for result in told]
+    assert str(failure).startswith("the disk is full ([Errno 28] No space left on device); free some of it")
     monkeypatch.setattr(trial.loop, "train", lambda *args: (folder.path / "nowhere" / "file").open("w"))
     with pytest.raises(FileNotFoundError):
-        trial.run_trial({"folder": str(folder.path)}, load_data(tiny_run()), run["dataset"])
+        trial.run_trial({"folder": str(folder.path)}, told.append, load_data(tiny_run()), run["dataset"])
 
 
 @pytest.mark.parametrize(
@@ -87,7 +88,7 @@ def test_whatever_goes_wrong_with_the_baselines_is_a_sentence(
         raise error
 
     monkeypatch.setattr(driver, "baselines", fail)
-    told = driver._measured(tiny_run(), load_data(tiny_run()), tmp_path / "baselines.json")
+    told = driver._measured(tiny_run(), load_data(tiny_run()), at(tmp_path / "baselines.json"))
     assert isinstance(told, str)
     assert told.startswith(type(error).__name__)
     assert "\n" not in told
@@ -108,7 +109,7 @@ def test_a_trial_found_to_be_over_leaves_no_checkpoint(tmp_path: Path) -> None:
 def test_an_orphan_of_a_sweep_put_aside_writes_nothing_into_its_namesake(tmp_path: Path) -> None:
     old = SweepFolder(tmp_path / "s")
     old.trial(0).write_config({})
-    orphan = trial.TrialContext(old.trial(0).path, print)
+    orphan = trial.TrialContext(old.trial(0), print)
     old.archive()
     with pytest.raises(FileNotFoundError):
         orphan.save_checkpoint({"step": 1})
@@ -121,6 +122,6 @@ def test_an_orphan_of_a_sweep_put_aside_writes_nothing_into_its_namesake(tmp_pat
 def test_full_disk_is_told_before_what_else_closed_the_sweep(tmp_path: Path) -> None:
     ledger = _open(tmp_path / "s")
     ledger.close("it was stopped by SIGINT")
-    ledger.close_full("no space")
+    ledger.close_without_storage("the disk is full")
     ledger.close("its time limit is over")
-    assert ledger.closing == "the disk is full (no space); free some of it, and the same command goes on"
+    assert ledger.closing == "the disk is full"

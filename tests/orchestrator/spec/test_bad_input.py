@@ -7,6 +7,7 @@ import pytest
 from orchestrator.errors import UserError
 from orchestrator.spec.checks import check_storage
 from orchestrator.spec.study_file import load_study
+from orchestrator.storage.place import at
 from tests.orchestrator.studies import with_changes, write_study
 
 
@@ -248,12 +249,12 @@ def test_trial_of_a_study_is_a_complete_file_that_runs_alone(tmp_path):
 
 
 def test_storage_must_be_a_folder_that_can_be_written(tmp_path):
-    check_storage(tmp_path / "new" / "deeper", "study")
+    check_storage(at(tmp_path / "new" / "deeper"), "study")
     assert list(tmp_path.iterdir()) == []
     (tmp_path / "file").touch()
     for storage, name in ((tmp_path / "file" / "sweeps", "study"), (tmp_path, "file")):
         with pytest.raises(UserError, match=rf"--storage {storage}: .*/file is a file; name another folder"):
-            check_storage(storage, name)
+            check_storage(at(storage), name)
     # Even root may not write into the kernel's own file system.
     with pytest.raises(UserError, match=r"--storage /proc/sweeps: /proc must be writable \("):
-        check_storage(Path("/proc/sweeps"), "study")
+        check_storage(at("/proc/sweeps"), "study")

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 from mlflow import MlflowClient
 
+from orchestrator.storage.place import at
 from orchestrator.tracking import mirrored_run
 from orchestrator.tracking.client import artifacts_beside, connect
 from orchestrator.tracking.mirrored_run import MirroredRun, Points
@@ -43,9 +44,9 @@ def test_points_that_have_gathered_go_in_few_calls_each_step_whole(uri: str, mon
 
 @pytest.mark.parametrize("call", ["log_artifact", "log_batch"])
 def test_results_are_whole_after_a_kill_anywhere(tmp_path: Path, uri: str, monkeypatch, call: str) -> None:
-    client, file = connect(uri), tmp_path / "confirm.json"
+    client, file = connect(uri), at(tmp_path / "confirm.json")
     id = new_run(client, uri, f"killed in {call}")
-    file.write_text("{}", encoding="utf-8")
+    file.write("{}")
     with monkeypatch.context() as patch:
         patch.setattr(client, call, die)
         with pytest.raises(KilledError):
@@ -58,11 +59,11 @@ def test_results_are_whole_after_a_kill_anywhere(tmp_path: Path, uri: str, monke
 def test_results_with_the_same_numbers_are_sent_when_their_file_says_something_else(
     tmp_path: Path, uri: str, monkeypatch
 ) -> None:
-    client, file = connect(uri), tmp_path / "test.json"
+    client, file = connect(uri), at(tmp_path / "test.json")
     id = new_run(client, uri, "same numbers")
 
     def sent(by: MirroredRun, content: str) -> str:
-        file.write_text(content, encoding="utf-8")
+        file.write(content)
         by.send_results(file, {"accuracy": 0.5}, 0)
         return Path(client.download_artifacts(id, "test.json")).read_text(encoding="utf-8")
 

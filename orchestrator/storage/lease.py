@@ -1,0 +1,130 @@
+"""Who has a prefix of an object store: no lock is there to be taken, so whoever wants it says so and looks around.
+
+Each claim is an object of its own, put first; then all claims are listed. A store that shows every object at once, as
+S3 does since 2020, shows the other claim to the later of two at least: whoever sees a living one withdraws. Claims are
+put again while their process lives, and their ages compared by the store's own clock.
+"""
+
+import json
+import os
+import platform
+import random
+import signal
+import sys
+import threading
+import time
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from orchestrator.storage.held import HeldError
+from orchestrator.storage.s3 import UnavailableError
+
+if TYPE_CHECKING:
+    from orchestrator.storage.objects import ObjectPlace
+
+SECONDS = 60  # after which a claim that was not renewed has run out
+_RENEWAL = 10  # seconds
+_TRIES = 3  # of two that meet both withdraw, and come back at different moments
+
+
+@contextmanager
+def held(claims: "ObjectPlace") -> Iterator[None]:
+    """Has a place for this process alone; where that is lost all the same, ends the process as SIGTERM does.
+
+    Args:
+        claims: the prefix of all claims on it.
+
+    Raises:
+        HeldError: another process has it.
+    """
+    own = claims / uuid.uuid4().hex
+    _claim(own)
+    over = threading.Event()
+    renewal = threading.Thread(target=_renew, args=(own, over), name="lease", daemon=True)
+    renewal.start()
+    try:
+        yield
+    finally:
+        over.set()
+        renewal.join()
+        own.unlink(missing_ok=True)
+
+
+def is_held(claims: "ObjectPlace") -> bool:
+    """Whether there is a living claim."""
+    return any(_holder(claim, time.time_ns()) for claim in claims.glob("*"))
+
+
+def _claim(own: "ObjectPlace") -> None:
+    for attempt in range(1, _TRIES + 1):
+        own.write(json.dumps(_this_process()))
+        holder = None
+        for other in [claim for claim in own.parent.glob("*") if claim != own]:
+            there = _holder(other, own.modified())
+            if there is None:
+                other.unlink(missing_ok=True)
+            holder = holder or there
+        if holder is None:
+            return
+        own.unlink(missing_ok=True)
+        if attempt == _TRIES:
+            raise HeldError(holder)
+        time.sleep(random.uniform(0.1, 1.0))
+
+
+def _holder(claim: "ObjectPlace", now: int) -> str | None:
+    """Who stands behind a claim, or None if nobody does any more.
+
+    Args:
+        claim: of another process.
+        now: in nanoseconds since 1970.
+    """
+    try:
+        process, age = json.loads(claim.read_bytes()), (now - claim.modified()) / 1e9
+    except FileNotFoundError:
+        return None
+    if process["machine"] is not None and process["machine"] == _machine():
+        return f"process {process['pid']} on {process['host']}" if _start(process["pid"]) == process["start"] else None
+    if age > SECONDS:
+        return None
+    return (
+        f"process {process['pid']} on {process['host']} (last heard of {max(0.0, age):.0f} s ago; "
+        f"if it is dead, its lease of {SECONDS} s runs out in {SECONDS - age:.0f} s)"
+    )
+
+
+def _renew(own: "ObjectPlace", over: threading.Event) -> None:
+    while not over.wait(_RENEWAL):
+        # In an outage nobody can take it either, and after a long one somebody may have.
+        with suppress(UnavailableError):
+            if not own.exists():
+                break
+            own.write(json.dumps(_this_process()))
+    else:
+        return
+    sys.stderr.write(
+        f"error: {own.parent}: another process has taken this over, while this one could not be heard of\n"
+    )
+    os.kill(os.getpid(), signal.SIGTERM)
+
+
+def _this_process() -> dict[str, Any]:
+    return {"pid": os.getpid(), "start": _start(os.getpid()), "host": platform.node(), "machine": _machine()}
+
+
+def _machine() -> str | None:
+    """What processes share that can see one another: one start of one kernel, and one numbering; None if not known."""
+    boot = Path("/proc/sys/kernel/random/boot_id")
+    return f"{boot.read_text(encoding='utf-8').strip()} {os.readlink('/proc/self/ns/pid')}" if boot.exists() else None
+
+
+def _start(pid: int) -> str | None:
+    """When a process of this machine was started, in its kernel's ticks; None if there is none."""
+    try:
+        status = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8")
+    except OSError:
+        return None
+    return status.rpartition(")")[2].split()[19]

@@ -1,0 +1,87 @@
+"""The way to an S3-compatible store, and what its refusals mean."""
+
+import os
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import lru_cache
+from typing import TYPE_CHECKING
+from urllib.parse import parse_qsl, urlsplit
+
+if TYPE_CHECKING:
+    from pyarrow import fs
+
+SETTINGS = ("endpoint_override", "scheme", "region")  # that an address may have
+_CONNECT = 3.0  # seconds
+# Seconds of silence, and tries of a request with growing pauses between them: an outage of seconds costs seconds, but
+# whoever has only mistyped an address learns it at once.
+_PATIENT, _IMPATIENT = (20.0, 6), (4.0, 1)
+_FORBIDDEN = ("ACCESS_DENIED", "ACCESS_KEY", "SIGNATURE", "TOKEN", "UNRECOGNIZED_CLIENT", "HTTP status 403")
+
+
+class UnavailableError(OSError):
+    """The store does not take or give anything; the text says why, and what to do. No trial is to blame."""
+
+
+@lru_cache(maxsize=16)
+def store(bucket: str, query: str, *, patient: bool) -> "fs.FileSystem":
+    """A connection, by the settings of an address and by AWS's own variables.
+
+    Args:
+        bucket: whose region is looked up where nobody says it.
+        query: the settings, as an address has them.
+        patient: try a request again for some seconds.
+
+    Raises:
+        OSError: the region cannot be looked up.
+    """
+    from pyarrow import fs
+
+    silence, tries = _PATIENT if patient else _IMPATIENT
+    settings = dict(parse_qsl(query))
+    endpoint = settings.get("endpoint_override") or os.environ.get("AWS_ENDPOINT_URL_S3")
+    endpoint = endpoint or os.environ.get("AWS_ENDPOINT_URL") or ""
+    address = urlsplit(endpoint if "://" in endpoint else f"//{endpoint}")
+    region = settings.get("region") or os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION")
+    return fs.S3FileSystem(
+        endpoint_override=address.netloc or None,
+        scheme=settings.get("scheme") or address.scheme or "https",
+        region=region or ("us-east-1" if endpoint else fs.resolve_s3_region(bucket)),
+        connect_timeout=_CONNECT,
+        request_timeout=silence,
+        retry_strategy=fs.AwsStandardS3RetryStrategy(max_attempts=tries),
+        allow_delayed_open=True,  # then a small object is one request
+        background_writes=False,
+    )
+
+
+@contextmanager
+def explained(place: str, bucket: str) -> Iterator[None]:
+    """Turns what pyarrow raises into one line that says what to do; that there is no object, it says well itself.
+
+    Args:
+        place: which the line begins with.
+        bucket: of it.
+
+    Raises:
+        UnavailableError: for any other reason.
+    """
+    try:
+        yield
+    except FileNotFoundError:
+        raise
+    except OSError as error:
+        raise UnavailableError(f"{place}: {_reason(str(error), bucket)}") from error
+
+
+def _reason(error: str, bucket: str) -> str:
+    if "NO_SUCH_BUCKET" in error:
+        return f"there is no bucket {bucket}; make it, or name another one"
+    told = error.rpartition("AWS Error ")[2].replace("\n", " ")[:200]
+    if any(word in error for word in _FORBIDDEN):
+        does = "writing" if re.search(r"during (Put|Create|Upload|Complete|Copy|Delete)", error) else "reading"
+        return (
+            f"{does} is not permitted ({told.partition(' ')[0]}); look at AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and "
+            "what the bucket allows them"
+        )
+    return f"the store cannot be reached or does not answer ({told}); look at its address, and whether it is up"
