@@ -1,6 +1,9 @@
 """The page to read first: what a method, an add-on and a loss are.
 
 A method declares a `Plan`: the views it wants and the pairs it compares. Add-ons rewrite it, and `Objective` walks it.
+
+Several ranks may share a training. Hooks then see their own rank's part of the batch, and what a loss or a state needs
+of all parts they take from `methods.parts.gather`. Losses are means over a part; batch-norm's statistics are of all.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -97,7 +100,7 @@ class Losses:
         parts: detached 0-d tensors to log, by name.
         keys: what a queue may store of the pairs' key views (and further negatives where the plan says so), detached,
             for `after_step`: the keys that the method made, or where they are codes, which age with what they were
-            scored against, the projections behind them.
+            scored against, the projections behind them. They are this rank's; a queue takes those of all ranks.
     """
 
     total: Float[Tensor, ""]

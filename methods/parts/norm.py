@@ -4,12 +4,12 @@ from functools import cache
 from typing import Any
 
 import torch
-from torch import Tensor, distributed, nn
+from torch import Tensor, nn
 from torch.nn import functional
 from torch.nn.modules.batchnorm import _BatchNorm  # of all dimensions, and of libraries that add an activation
 from torch.overrides import TorchFunctionMode
 
-from methods.parts.gather import gather, world_size
+from methods.parts.gather import average, gather, world_size
 
 
 def convert(module: nn.Module) -> None:
@@ -68,7 +68,7 @@ def batch_norm(
     assert training
     normalised, mean, variance = _Normalise.apply(maps, weight, bias, eps)  # pyright: ignore[reportGeneralTypeIssues]
     if running_mean is not None and running_var is not None:
-        count = _count(maps)
+        count = world_size() * _count(maps)
         running_mean.lerp_(mean, momentum)
         running_var.lerp_(variance * (count / (count - 1)), momentum)
     return normalised
@@ -102,12 +102,10 @@ class _Normalise(torch.autograd.Function):
             gradients[0], maps, scale, mean, variance, None, None, False, ctx.eps, [True, True, True]
         )
         # They are the batch's, though, and what they do to any rank's loss comes back to this rank's part.
-        sums = torch.stack((of_bias, of_weight))
-        distributed.all_reduce(sums)
-        deviation = (variance + ctx.eps).rsqrt()
-        shared = scale * deviation / _count(maps)
-        slope = -shared * deviation * sums[1]
-        offset = -shared * sums[0] - slope * mean
+        of_mean, of_deviation = average(torch.stack((of_bias, of_weight))) / _count(maps)
+        inverse = (variance + ctx.eps).rsqrt()
+        slope = -scale * inverse.square() * of_deviation
+        offset = -scale * inverse * of_mean - slope * mean
         of_maps.addcmul_(maps, _channels(slope, maps)).add_(_channels(offset, maps))
         return of_maps, None if weight is None else of_weight, None if weight is None else of_bias, None
 
@@ -120,8 +118,8 @@ def _statistics(maps: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _count(maps: Tensor) -> int:
-    """Of the values in a channel, over all ranks."""
-    return world_size() * maps.numel() // maps.shape[1]
+    """Of the values in a channel, on this rank."""
+    return maps.numel() // maps.shape[1]
 
 
 def _channels(values: Tensor, maps: Tensor) -> Tensor:
