@@ -194,7 +194,7 @@ def test_rank_reads_ahead_what_it_trains_on(root, monkeypatch):
     monkeypatch.setattr(
         RowGroups, "read", lambda self, number, **how: numbers.append(number) or read(self, number, **how)
     )
-    run = run_of(root, {"buffer": 16, "sample": 20}, addons={})
+    run = run_of(root, {"buffer": 70, "sample": 20}, addons={})
     training = loop.Training(run, build.load_data(run), CPU)
     numbers.clear()
     training.run_epoch(Surroundings())
