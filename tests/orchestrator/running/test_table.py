@@ -190,6 +190,16 @@ def test_summary_sets_the_best_beside_the_baselines_and_names_ties(ledger: Ledge
     assert f"{Path('trials') / '0000' / 'config.yaml'}" in text
 
 
+def test_summary_tells_the_nearest_of_many_ties_and_counts_the_rest(ledger: Ledger) -> None:
+    row = {"epoch": 4, "finished": 1, "knn_se": 1.5}
+    for n in range(10, 40):
+        ledger.trials[n] = Trial(n, {"n": n}, 4, "finished", reports=[{**row, "knn": 43.9 - n / 100}])
+    text = summary(ledger, "none", command=[], tracking_uri="http://host:5000")
+    ties = next(line for line in text.split("\n") if line.startswith("  ties"))
+    assert ties.endswith("trial 18 (n=18), trial 19 (n=19), and 20 more")
+    assert "trial 10 (n=10), trial 11 (n=11)" in ties
+
+
 def test_a_tie_is_two_standard_errors_of_the_difference() -> None:
     assert within_two_errors(50.0, 3.0, 40.0, 4.0)  # apart by 10 = 2 * 5
     assert not within_two_errors(50.1, 3.0, 40.0, 4.0)

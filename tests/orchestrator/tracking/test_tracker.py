@@ -6,6 +6,7 @@ import pytest
 from mlflow import MlflowClient
 
 from orchestrator.errors import UserError
+from orchestrator.tracking import tracker as tracking
 from orchestrator.tracking.client import connect
 from orchestrator.tracking.mirror import Mirror
 from orchestrator.tracking.tracker import Tracker, tracking_uri
@@ -99,6 +100,22 @@ def test_running_trials_are_interrupted_by_close_and_continue_in_their_run(tmp_p
     assert after.info.run_id == before.info.run_id
     assert after.info.status == "FINISHED"
     assert [run.info.status for run in parents(uri, folder)] == ["FINISHED"]
+
+
+def test_what_comes_in_a_pause_is_sent_when_the_sweep_ends_it(tmp_path: Path, uri: str, monkeypatch) -> None:
+    monkeypatch.setattr(tracking, "_SHARE", 1e-9)  # of a processor: after its first round it pauses for years
+    connect(uri)  # before it is asked for runs, which would make the database beside the tracker
+    folder = invent(tmp_path / "paused", trials=1)
+    trial = begin(folder, 0)
+    report(trial, 1)
+    tracker = Tracker(folder, uri)
+    wait_until(lambda: parents(uri, folder) and "trials" in parents(uri, folder)[0].data.tags)
+    report(trial, 2, 3, 4, 5, 6)
+    end(trial, "finished")
+    tracker.changed(0)
+    assert tracker.close(60.0) == []
+    assert_equal(uri, folder)
+    assert [run.info.status for run in runs(uri, folder.name)] == ["FINISHED"] * 2
 
 
 def test_fresh_sweep_of_the_same_name_is_another_parent(tmp_path: Path, uri: str) -> None:
