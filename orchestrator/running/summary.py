@@ -15,6 +15,8 @@ from orchestrator.storage.place import at
 Row = Mapping[str, int | float]
 Scores = Mapping[str, Row]
 
+_MOST_TOLD = 10  # trials in a list that may be as long as the sweep
+
 
 def summary(
     ledger: Ledger, baselines: Scores | str, *, command: Sequence[str], places: Sequence[str] = (), tracking_uri: str
@@ -41,9 +43,9 @@ def summary(
         blocks.append(_beside(found, rows, baselines))
     if ledger.repeats is not None:
         blocks.append(confirmation.text(confirmation.confirmation(ledger, ledger.repeats), ledger.sweep))
-    failed = [f"  trial {trial.number}: {trial.reason}" for trial in ledger.trials.values() if trial.state == "failed"]
+    failed = [f"trial {trial.number}: {trial.reason}" for trial in ledger.trials.values() if trial.state == "failed"]
     if failed:
-        blocks.append("\n".join(["Failed", *failed]))
+        blocks.append("\n  ".join(["Failed", *_shortened(failed)]))
     blocks.append(_commands(ledger, leaders, command, places=places, tracking_uri=tracking_uri))
     return "\n\n".join(blocks) + "\n"
 
@@ -85,9 +87,16 @@ def _best(ledger: Ledger, leader: Trial, trials: Sequence[Trial]) -> list[str]:
     ties = [trial for trial in _rivals([leader], trials) if not _clearly_beats(leader, trial, [goal])]
     # Without standard errors nobody knows what a tie is.
     if ties and f"{goal.metric}_se" in report:
-        told = ", ".join(f"trial {trial.number} ({settings(trial.values)})" for trial in ties)
+        ties.sort(key=lambda trial: goal.cost(trial.value(goal.metric)))
+        told = ", ".join(_shortened([f"trial {trial.number} ({settings(trial.values)})" for trial in ties]))
         lines.append(f"  ties      within two standard errors of it: {told}")
     return lines
+
+
+def _shortened(told: Sequence[str]) -> list[str]:
+    """The first of many, and how many more there are."""
+    more = len(told) - _MOST_TOLD
+    return [*told[:_MOST_TOLD], f"and {more} more"] if more > 1 else list(told)
 
 
 def _front(ledger: Ledger, front: Sequence[Trial], trials: Sequence[Trial]) -> list[str]:

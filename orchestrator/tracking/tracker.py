@@ -22,6 +22,7 @@ logger = logging.getLogger(__name__)
 # What MLflow can keep numbers in; a plain folder is refused by MLflow itself since 3.13.
 SCHEMES = ("sqlite", "http", "https", "postgresql", "mysql", "mssql", "databricks")
 _FIRST_WAIT, _LONGEST_WAIT = 1.0, 30.0  # seconds between two tries while MLflow does not answer
+_SHARE = 0.25  # of one processor, which the sweep needs more: what is reported meanwhile goes in one call
 
 
 def tracking_uri(option: str | None) -> str:
@@ -154,6 +155,7 @@ class Tracker:
                     from orchestrator.tracking.mirror import Mirror
 
                     mirror = Mirror(self._folder, self._uri)
+                began, spent = time.monotonic(), time.thread_time()
                 self._send(mirror, numbers, over=over)
             except Exception as error:  # whatever MLflow raises, the sweep goes on, and `close` tells it
                 mirror = None  # the next one asks MLflow what it has: an unanswered request may have been carried out
@@ -165,6 +167,7 @@ class Tracker:
                 self._problem, wait = None, _FIRST_WAIT
                 if over:
                     return
+                self._pause((time.thread_time() - spent) / _SHARE - (time.monotonic() - began))
 
     def _next(self) -> tuple[set[int], bool]:
         """Waits for something to send; what trials have changed, and whether this is the last time."""
@@ -191,15 +194,18 @@ class Tracker:
 
     def _gives_up(self, wait: float) -> bool:
         """Waits before the next try, less long once closing; True when there is no time for another one."""
-        with self._condition:
-            if self._deadline is None:
-                self._condition.wait_for(lambda: self._deadline is not None, wait)
-                return False
-            left = self._deadline - time.monotonic()
-        if left <= _FIRST_WAIT:
+        if self._deadline is None:
+            self._pause(wait)
+            return False
+        if self._deadline - time.monotonic() <= _FIRST_WAIT:
             return True
         time.sleep(_FIRST_WAIT)
         return False
+
+    def _pause(self, seconds: float) -> None:
+        """Waits, but not beyond the moment when the sweep wants to end."""
+        with self._condition:
+            self._condition.wait_for(lambda: self._deadline is not None, max(0.0, seconds))
 
 
 def _first_line(error: Exception) -> str:
