@@ -18,6 +18,7 @@ from orchestrator import build
 from orchestrator.build import Data
 from orchestrator.features import encoder_features
 from orchestrator.spec.study_file import Study
+from orchestrator.storage.place import in_bytes
 from orchestrator.training import checkpoint, hardware
 from orchestrator.training.loop import Training
 
@@ -106,15 +107,16 @@ def _cost_lines(study: Study, cost: Cost, device: torch.device) -> Iterator[str]
     one = cost.seconds / sweep.workers
     seconds = one * sum(math.ceil(count / together) for count in (sweep.trials, sweep.most_repeats))
     memory = together * sweep.workers * (cost.work_bytes + cost.process_bytes) + cost.data_bytes
-    disk = together * (checkpoint.KEPT + 1) * cost.checkpoint_bytes + trials * cost.encoder_bytes
+    encoders = min(trials, sweep.keep)
+    disk = together * (checkpoint.KEPT + 1) * cost.checkpoint_bytes + encoders * cost.encoder_bytes
     yield f"\ncost, estimated from {_STEPS} steps on this machine ({device.type}):"
     alone, whole = _minutes(one), _minutes(seconds)
     yield f"  time    about {alone} a trial, {whole} in all with {together} at a time, if none is stopped early;"
     yield "          the start of Ray and the fitting of probes come on top"
-    process, work, images = _size(cost.process_bytes), _size(cost.work_bytes), _size(cost.data_bytes)
-    yield f"  memory  about {_size(memory)} and what Ray takes: {process} for each process, {work} for the weights and"
-    yield f"          batch of each, {images} of images shared by all"
-    yield f"  disk    up to {_size(disk)}: checkpoints while trials run, and {trials} encoders"
+    process, work, images = (in_bytes(part) for part in (cost.process_bytes, cost.work_bytes, cost.data_bytes))
+    yield f"  memory  about {in_bytes(memory)} and what Ray takes: {process} for each process, {work} for the weights"
+    yield f"          and batch of each, {images} of images shared by all"
+    yield f"  disk    up to {in_bytes(disk)}: checkpoints while trials run, and {encoders} encoders"
 
 
 def measured(training: Training, data: Data, *, process_bytes: int) -> Cost:
@@ -200,7 +202,3 @@ def _minutes(seconds: float) -> str:
         if seconds < 5400
         else f"{seconds / 3600:.1f} h"
     )
-
-
-def _size(count: int) -> str:
-    return f"{count / 1e6:.3g} MB" if count < 1e9 else f"{count / 1e9:.3g} GB"

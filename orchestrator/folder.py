@@ -29,8 +29,8 @@ from orchestrator.storage.s3 import UnavailableError
 # What one report or one result holds: numbers, and for results also words.
 Record = dict[str, Any]
 
-# The exported encoder's files, wherever it lies.
-ENCODER_WEIGHTS, ENCODER_CARD = "encoder.safetensors", "encoder.json"
+# The exported encoder's files, wherever it lies, and the file that makes it anew.
+ENCODER_WEIGHTS, ENCODER_CARD, CONFIG = "encoder.safetensors", "encoder.json", "config.yaml"
 
 
 def storage_trouble(error: OSError) -> str | None:
@@ -88,7 +88,7 @@ class TrialFolder:
     @property
     def config_file(self) -> Place:
         """The resolved trial: a complete study file with an empty search, which `orchestrator.sweep` reruns alone."""
-        return self.path / "config.yaml"
+        return self.path / CONFIG
 
     @property
     def result_file(self) -> Place:
@@ -178,14 +178,18 @@ class SweepFolder:
 
     def trials(self) -> list[TrialFolder]:
         """All trials of the search that exist, by number."""
-        return [trial for trial in self._existing() if not origin_and_place(trial.number)[1]]
+        return [trial for trial in self._having(CONFIG) if not origin_and_place(trial.number)[1]]
 
     def repeats(self) -> list[TrialFolder]:
         """All repeats of trials with other seeds that exist, by number."""
-        return [trial for trial in self._existing() if origin_and_place(trial.number)[1]]
+        return [trial for trial in self._having(CONFIG) if origin_and_place(trial.number)[1]]
 
-    def _existing(self) -> list[TrialFolder]:
-        numbers = sorted(int(path.parent.name) for path in self.path.glob("trials/*/config.yaml"))
+    def with_encoder(self) -> list[TrialFolder]:
+        """All trials and repeats whose exported encoder is there, by number."""
+        return self._having(ENCODER_WEIGHTS)
+
+    def _having(self, name: str) -> list[TrialFolder]:
+        numbers = sorted(int(file.parent.name) for file in self.path.glob(f"trials/*/{name}"))
         return [self.trial(number) for number in numbers]
 
     @contextmanager

@@ -15,7 +15,7 @@ from orchestrator.spec.mistakes import show
 from orchestrator.spec.paths import flatten
 from orchestrator.spec.study_file import Study
 
-# How long and on what to search; everything else decides what the trials are or which of them are tried.
+# How long and on what to search, and what to keep; all else decides what the trials are or which of them are tried.
 EXTENDABLE = frozenset(
     f"sweep.{field}"
     for field in (
@@ -26,6 +26,7 @@ EXTENDABLE = frozenset(
         "cpus_per_worker",
         "gpus_per_worker",
         "max_failures",
+        "keep",
         "confirm",
         "confirm.top",
         "confirm.seeds",

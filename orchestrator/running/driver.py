@@ -20,6 +20,7 @@ from orchestrator.running.confirmation import confirmation
 from orchestrator.running.execution import Interruption, execute
 from orchestrator.running.ledger import Ledger
 from orchestrator.running.nodes import require_answer
+from orchestrator.running.retention import holdings
 from orchestrator.running.study import StoredStudy
 from orchestrator.running.summary import Scores, summary
 from orchestrator.running.table import Display, display
@@ -93,6 +94,7 @@ def _drive(study: Study, options: Options, folder: SweepFolder, uri: str) -> int
         ledger.watch(shown.changed)
         interruption = Interruption(ledger, study.sweep.time_limit, shown.note)
         measured = _search(study, ledger, shown, interruption, options.address)
+        shown.note(holdings(folder))
     text = summary(ledger, measured, command=options.command, places=options.places, tracking_uri=uri)
     sys.stdout.write(f"\n{text}")
     with ledger.closed_without_storage():

@@ -15,6 +15,7 @@ from orchestrator.folder import Record, SweepFolder, TrialFolder
 from orchestrator.running.closing import Closing
 from orchestrator.running.progress import Trial, Values
 from orchestrator.running.repeats import Repeats
+from orchestrator.running.retention import Retention
 from orchestrator.running.source import Source
 from orchestrator.running.study import End, StoredStudy
 from orchestrator.spec.sweep_config import SweepConfig
@@ -41,6 +42,7 @@ class Ledger(Closing):
         self._watchers: list[Callable[[int], object]] = []
         self.repeats: Repeats | None = None  # what confirms the search, known once that is over
         self._unfinished: list[int] = []
+        self._retention = Retention(folder, sweep)
         store.enqueue(sweep.enqueue)
         self._reconcile()
 
@@ -153,6 +155,7 @@ class Ledger(Closing):
             if state != TrialState.WAITING:
                 self._take_up(number, closed=state.is_finished())
         self._open_repeats()
+        self._retention.drop_worst(self.trials)
 
     def _open_repeats(self) -> None:
         """Once the search is over: what shall confirm it, begun or not."""
@@ -242,6 +245,9 @@ class Ledger(Closing):
             trial.state, trial.reason = end, reason
             self._tell(trial)
             folder.drop_checkpoints()
+            if end == "finished":
+                self._retention.finished(trial.number)
+                self._retention.drop_worst(self.trials)
             self._changed(trial.number)
 
     def _tell(self, trial: Trial) -> None:

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from orchestrator.running import confirmation
 from orchestrator.running.ledger import Ledger
 from orchestrator.running.progress import Trial
+from orchestrator.running.retention import holdings
 from orchestrator.running.wording import columns, count, leading, numbered, settings, with_error
 from orchestrator.spec.sweep_config import Goal
 from orchestrator.storage.place import at
@@ -155,6 +156,7 @@ def _commands(
     sweep = [python, "-m", "orchestrator.sweep"]
     lines = [
         f"folder      {ledger.folder.path.near()} (this text is in {ledger.folder.summary.near()})",
+        f"holds       {holdings(ledger.folder)}",
         f"compare     {_open_mlflow(tracking_uri)}",
     ]
     if not ledger.is_complete:

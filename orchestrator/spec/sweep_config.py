@@ -126,6 +126,7 @@ class SweepConfig(Config):
         enqueue: settings to try first, each a mapping of searched paths to values.
         seed: of the sampler, and of the seeds of the confirmation.
         confirm: what is trained again at the end, or None.
+        keep: of how many of the best trials the exported encoder stays; any other can be trained again from its file.
     """
 
     name: FolderName
@@ -143,6 +144,7 @@ class SweepConfig(Config):
     enqueue: list[dict[str, Any]] = Field(default_factory=list)
     seed: int = Field(default=0, ge=0, lt=2**63)
     confirm: ConfirmConfig | None = None
+    keep: int = Field(default=20, ge=1)
 
     @model_validator(mode="after")
     def _a_mode_for_each_metric(self) -> "SweepConfig":

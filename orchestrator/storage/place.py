@@ -131,6 +131,11 @@ class Place(Protocol):
         ...
 
 
+def in_bytes(amount: int) -> str:
+    """An amount of bytes for people."""
+    return f"{amount / 1e6:.3g} MB" if amount < 1e9 else f"{amount / 1e9:.3g} GB"
+
+
 def on_disk(name: str) -> AbstractContextManager[Path]:
     """A file that a user names, or a copy of it where it lies in an object store.
 

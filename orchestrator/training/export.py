@@ -1,6 +1,7 @@
 """The encoder as a user gets it: weights in safetensors, and a card in JSON that says what they are."""
 
 import json
+import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +14,7 @@ from torch import Tensor, nn
 
 from orchestrator.components import find
 from orchestrator.errors import UserError
-from orchestrator.folder import ENCODER_CARD, ENCODER_WEIGHTS
+from orchestrator.folder import CONFIG, ENCODER_CARD, ENCODER_WEIGHTS
 from orchestrator.images import DatasetCard
 from orchestrator.spec.config import RunConfig, identity
 from orchestrator.storage.place import Place, at
@@ -98,9 +99,11 @@ def read(folder: Place | Path) -> Exported:
     """
     folder = at(folder)
     weights, described = folder / ENCODER_WEIGHTS, folder / ENCODER_CARD
-    for file in (weights, described):
-        if not file.exists():
-            raise UserError(f"{file} does not exist: only a finished trial has an encoder")
+    if not described.exists():
+        raise UserError(f"{described} does not exist: only a finished trial has an encoder")
+    if not weights.exists():  # the card is written last, and stays
+        rerun = f"python -m orchestrator.sweep {shlex.quote((folder / CONFIG).near())}"
+        raise UserError(f"{weights} is gone: better trials took its place (sweep.keep); {rerun} trains it again")
     try:
         card = json.loads(described.read_text(encoding="utf-8"))
         if card["format"] != FORMAT:

@@ -24,7 +24,7 @@ def begun(tmp_path: Path) -> SweepFolder:
 
 
 def test_sweep_goes_on_as_it_was_and_with_more_trials_time_and_machine(tmp_path: Path, begun: SweepFolder) -> None:
-    more = ("trials=9", "time_limit=5.0", "concurrency=2", "cpus_per_worker=2", "gpus_per_worker=1.0")
+    more = ("trials=9", "time_limit=5.0", "concurrency=2", "cpus_per_worker=2", "gpus_per_worker=1.0", "keep=3")
     continuation.enter(begun, study(tmp_path))
     continuation.enter(begun, study(tmp_path, *(f"sweep.{change}" for change in more)))
     assert "time_limit: 5.0" in begun.file.read_text()

@@ -1,0 +1,47 @@
+"""How much a sweep leaves behind: the encoders of its best trials, and what they take."""
+
+from collections.abc import Mapping
+
+from orchestrator.folder import SweepFolder
+from orchestrator.running.progress import Trial
+from orchestrator.running.wording import count, leading
+from orchestrator.spec.sweep_config import SweepConfig
+from orchestrator.standings import costs
+from orchestrator.storage.place import in_bytes
+
+
+class Retention:
+    """Keeps the encoders of the best finished trials, and removes the others' when a better one has finished.
+
+    Those that lead the search come first, a whole Pareto front, then all by the first metric, repeats among them.
+
+    Args:
+        folder: of the sweep, locked by the caller.
+        sweep: says how many to keep, and what is better.
+    """
+
+    def __init__(self, folder: SweepFolder, sweep: SweepConfig) -> None:
+        self._folder, self._sweep = folder, sweep
+        self._there = {trial.number for trial in folder.with_encoder()}
+
+    def finished(self, number: int) -> None:
+        """A trial has finished, and left an encoder."""
+        self._there.add(number)
+
+    def drop_worst(self, trials: Mapping[int, Trial]) -> None:
+        """Removes what is too much; one of a trial that has not ended is left alone."""
+        finished = [trials[n] for n in self._there if n in trials and trials[n].state == "finished"]
+        if len(finished) <= self._sweep.keep:
+            return
+        leaders = [trial.number for trial in leading(finished, self._sweep)]
+        rest = [trial for trial in finished if trial.number not in leaders]
+        rest.sort(key=lambda trial: (*costs(trial.values_of(self._sweep.goals), self._sweep.goals), trial.number))
+        for number in [*leaders, *(trial.number for trial in rest)][self._sweep.keep :]:
+            self._folder.trial(number).encoder_weights.unlink(missing_ok=True)
+            self._there.remove(number)
+
+
+def holdings(folder: SweepFolder) -> str:
+    """What a sweep's folder holds by now."""
+    encoders = count(len(folder.with_encoder()), "encoder")
+    return f"{in_bytes(folder.path.size())} in {folder.path.near()}, {encoders}"
