@@ -1,5 +1,6 @@
 """How a trial is given its workers: one inside the Tune actor, or several by Ray Train beside it."""
 
+import os
 import uuid
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -8,6 +9,7 @@ from typing import Any
 
 import ray
 from ray import train, tune
+from ray.train.v2._internal.constants import ENV_VARS_TO_PROPAGATE
 from ray.util.queue import Empty, Queue
 
 from orchestrator.running.trial import Tell, give_up
@@ -59,6 +61,10 @@ def _together(
     controller, workers, queue. When a worker dies, Train starts all of them again, and they go on from the newest
     checkpoint.
     """
+    # When this actor is ended, a cleaner of Train's frees what the workers had reserved. Without the address of its Ray
+    # it looks for any on its machine, and gives up where there are several.
+    os.environ["RAY_ADDRESS"] = ray.get_runtime_context().gcs_address
+    ENV_VARS_TO_PROPAGATE.add("RAY_ADDRESS")
     queue = Queue(actor_options={"num_cpus": 0})
     from ray.train.torch import TorchTrainer  # imports torch, which the driver of the sweep does not need for this
 
