@@ -40,7 +40,8 @@ class Data:
     @property
     def nbytes(self) -> int:
         """Size in memory, where splits may share their images."""
-        return sum({id(images): images.nbytes for images in self.splits.values()}.values())
+        held = [*self.splits.values(), *([] if self.stream is None else [self.stream])]
+        return sum({id(one): one.nbytes for one in held}.values())
 
 
 @dataclass(frozen=True)

@@ -60,6 +60,13 @@ class Stream:
     max_bad_share: float
     settings: Streaming
 
+    @property
+    def nbytes(self) -> int:
+        """Size in memory."""
+        groups = self.groups
+        arrays = (groups.rows, groups.places, groups.starts, groups.nbytes, self.sample, self.labels)
+        return sum(array.nbytes for array in arrays if array is not None)
+
 
 def windowed_order(bounds: Int64[np.ndarray, "_"], buffer: int, *, seed: int, epoch: int) -> Int64[Tensor, "N"]:
     """The order in which an epoch visits rows that are read a row group at a time: a function of its arguments alone.

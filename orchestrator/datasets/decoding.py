@@ -74,7 +74,8 @@ def _opened(content: bytes) -> Image.Image:
     try:
         with Image.open(io.BytesIO(content)) as opened:
             opened.load()
-            return ImageOps.exif_transpose(opened)
+            ImageOps.exif_transpose(opened, in_place=True)
+            return opened
     except UnidentifiedImageError as error:
         raise Unreadable("no image in a format that Pillow knows") from error
     # A decoder raises whatever it trips over: OSError, SyntaxError, struct.error, ValueError, a bomb's own error, ...
@@ -88,7 +89,7 @@ def _rgb(image: Image.Image) -> Image.Image:
     if image.has_transparency_data:
         image = image.convert("RGBA")
         return Image.alpha_composite(Image.new("RGBA", image.size, "white"), image).convert("RGB")
-    return image.convert("RGB")
+    return image if image.mode == "RGB" else image.convert("RGB")  # which would copy it
 
 
 def _eight_bits(image: Image.Image) -> Image.Image:
