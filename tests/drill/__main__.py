@@ -8,7 +8,7 @@ import argparse
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
 import pytest
@@ -16,11 +16,13 @@ import pytest
 from tests.drill import faults, sabotage, services
 from tests.drill.checks import Problems
 from tests.drill.scenario import Blow, Outcome, disturb, sweep, verdict
-from tests.drill.services import Services
+from tests.drill.surroundings import Surroundings
 from tests.orchestrator.command import Command
 
 ALONE, TOGETHER = 1, 2  # workers of a trial
 TRIALS = {ALONE: 4, TOGETHER: 2}
+HALFWAY = (faults.DRIVER, faults.NODE, faults.ACTOR, faults.CHECKPOINT, faults.CLUSTER, faults.DISK)
+SEVERAL, BLOWS = "several-workers", (Blow(faults.WORKER, 0, 3), Blow(faults.DRIVER, 1, 3), Blow(faults.NODE, 1, 6))
 _DISK = "48m"  # enough for the sweep, and soon filled
 
 # What goes wrong in a scenario, beside what the checks find.
@@ -30,26 +32,19 @@ _WRONG = (AssertionError, OSError, subprocess.SubprocessError, pytest.fail.Excep
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the drill and returns the exit code."""
     parser = argparse.ArgumentParser(prog="python -m tests.drill", description=__doc__)
+    parser.add_argument("only", nargs="*", help="names of scenarios (default: all)")
     parser.add_argument("--outage", type=float, default=60.0, help="seconds for which MLflow is away (default: 60)")
-    parser.add_argument("--sabotage", choices=sabotage.NAMES, help="spoil a sweep, to see the checks turn red")
+    parser.add_argument("--sabotage", choices=sabotage.NAMES, help="spoil the sweeps, to see the checks turn red")
     options = parser.parse_args(arguments)
-    # A fault does its work best when some trials have ended, some are under way and some have not begun.
-    halfway = [
-        faults.DRIVER,
-        faults.NODE,
-        faults.ACTOR,
-        faults.mlflow(options.outage),
-        faults.CHECKPOINT,
-        faults.CLUSTER,
-        faults.DISK,
-    ]
-    several = [Blow(faults.WORKER, 0, 3), Blow(faults.DRIVER, 1, 3), Blow(faults.NODE, 1, 6)]
-    with services.home() as home, Services(home) as running:
-        drill = Drill(running)
-        for fault in halfway:
-            with _disk(home) if fault is faults.DISK else _bucket(running) as storage:
-                drill.run(fault.name, ALONE, [Blow(fault, 2, 3)], storage, damage=options.sabotage)
-        drill.run("several-workers", TOGETHER, several, running.s3.storage, damage=options.sabotage)
+    with services.home() as home, Surroundings(home) as running:
+        drill = Drill(running, options.sabotage)
+        # A fault does its work best when some trials have ended, some are under way and some have not begun.
+        for fault in (*HALFWAY, faults.mlflow(options.outage)):
+            if fault.name in (options.only or [fault.name]):
+                with _disk(home) if fault is faults.DISK else nullcontext(running.storage) as storage:
+                    drill.run(fault.name, ALONE, [Blow(fault, 2, 3)], storage)
+        if SEVERAL in (options.only or [SEVERAL]):
+            drill.run(SEVERAL, TOGETHER, BLOWS, running.storage)
     return 1 if drill.failed else 0
 
 
@@ -58,14 +53,15 @@ class Drill:
 
     Args:
         services: running.
+        damage: a sabotage that is done to every sweep, by its name.
     """
 
-    def __init__(self, services: Services) -> None:
+    def __init__(self, services: Surroundings, damage: str | None) -> None:
         self.failed = False
-        self._services = services
+        self._services, self._damage = services, damage
         self._references: dict[int, Command] = {}
 
-    def run(self, name: str, workers: int, blows: Sequence[Blow], storage: str | None, damage: str | None) -> None:
+    def run(self, name: str, workers: int, blows: Sequence[Blow], storage: str | None) -> None:
         """Strikes a sweep of its own, and checks it."""
         names = [blow.fault.name for blow in blows]
         if storage is None:
@@ -74,7 +70,7 @@ class Drill:
         reference = self._undisturbed(workers)
         command = self._sweep(name, workers, storage)
         try:
-            outcomes, problems = disturb(self._services, command, blows, damage=damage)
+            outcomes, problems = disturb(self._services, command, blows, damage=self._damage)
             problems += verdict(command, reference, self._services, trials=TRIALS[workers])
         except _WRONG as error:
             outcomes, problems = [], [f"{type(error).__name__}: {error}"]
@@ -118,11 +114,6 @@ class Drill:
 def _tell(names: Sequence[str], how: str, more: str) -> None:
     sys.stdout.write(f"{', '.join(names):<12} {how:<13} {more}\n")
     sys.stdout.flush()
-
-
-@contextmanager
-def _bucket(running: Services) -> Iterator[str]:
-    yield running.s3.storage
 
 
 @contextmanager

@@ -7,15 +7,15 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.drill.services import Services
+from tests.drill.surroundings import Surroundings
 from tests.orchestrator.command import Command
 
 _LARGE = 1024**2
 
-Deed = Callable[[Services, Command], None]
+Deed = Callable[[Surroundings, Command], None]
 
 
-def _nothing(services: Services, command: Command) -> None:
+def _nothing(services: Surroundings, command: Command) -> None:
     """Nobody needs to do anything."""
 
 
@@ -43,20 +43,20 @@ class Fault:
 
 
 def _kill_one(title: str) -> Deed:
-    def strike(services: Services, command: Command) -> None:
+    def strike(services: Surroundings, command: Command) -> None:
         os.kill(min(pid for pid, known in services.ray.processes().items() if known.startswith(title)), signal.SIGKILL)
 
     return strike
 
 
-def kill_driver(services: Services, command: Command) -> None:
+def kill_driver(services: Surroundings, command: Command) -> None:
     """The command itself dies."""
     assert command.process is not None
     os.kill(command.process.pid, signal.SIGKILL)
     command.process.wait()
 
 
-def truncate_newest(services: Services, command: Command) -> None:
+def truncate_newest(services: Surroundings, command: Command) -> None:
     """The driver dies, and half of each trial's newest checkpoint with it, as when a machine loses its power."""
     kill_driver(services, command)
     for trial in command.sweep.trials():
@@ -66,7 +66,7 @@ def truncate_newest(services: Services, command: Command) -> None:
             newest.write(content[: len(content) // 2])
 
 
-def fill_disk(services: Services, command: Command) -> None:
+def fill_disk(services: Surroundings, command: Command) -> None:
     """The disk that the sweep lies on is full."""
     with _ballast(command).open("wb", buffering=0) as file:
         size = _LARGE
@@ -77,7 +77,7 @@ def fill_disk(services: Services, command: Command) -> None:
                 size //= 2
 
 
-def free_disk(services: Services, command: Command) -> None:
+def free_disk(services: Surroundings, command: Command) -> None:
     """What filled it is deleted."""
     _ballast(command).unlink()
 
@@ -106,7 +106,7 @@ CHECKPOINT = Fault("checkpoint", truncate_newest, ends=True, unreadable=1)
 def mlflow(seconds: float) -> Fault:
     """MLflow's server dies, and is back after so many seconds."""
 
-    def bring_back(services: Services, command: Command) -> None:
+    def bring_back(services: Surroundings, command: Command) -> None:
         time.sleep(seconds)
         services.mlflow.start()
 

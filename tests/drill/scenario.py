@@ -12,12 +12,12 @@ from typing import Any
 from tests.drill import checks, sabotage, watch
 from tests.drill.checks import Problems
 from tests.drill.faults import Fault
-from tests.drill.services import Services
+from tests.drill.surroundings import Surroundings
 from tests.orchestrator.command import Command, descendants
 from tests.orchestrator.tracking.mirrored import runs, wait_until
 
 EPOCHS, EPOCH_STEPS = 12, 4
-_PATIENCE = 400.0  # a trial of several workers takes its time to start, and begins anew after each fault
+_PATIENCE = 900.0  # a trial of several workers takes its time to start, and begins anew after each fault
 _GLANCE = 0.03  # seconds between looks, each of which costs an S3 endpoint some requests
 _END = 120.0  # seconds in which a command must end whose cluster or disk is gone
 _SETTLING = 1.0  # seconds in which what a fault left alive may write its last
@@ -78,7 +78,7 @@ def sweep(
 
 
 def disturb(
-    services: Services, command: Command, blows: Sequence[Blow], *, damage: str | None = None
+    services: Surroundings, command: Command, blows: Sequence[Blow], *, damage: str | None = None
 ) -> tuple[list[Outcome], Problems]:
     """Runs a sweep to its end through some faults.
 
@@ -114,7 +114,7 @@ def disturb(
     return outcomes, problems + _finish(command, services.mlflow.uri, damage)
 
 
-def _strike(services: Services, command: Command, fault: Fault) -> tuple[watch.Snapshot, Problems]:
+def _strike(services: Surroundings, command: Command, fault: Fault) -> tuple[watch.Snapshot, Problems]:
     """Does it, and sees the command end if it must; where the sweep was then, and what was wrong."""
     assert command.process is not None
     family, struck = descendants(command.process.pid), time.time()
@@ -167,7 +167,7 @@ def _finish(command: Command, uri: str, damage: str | None) -> Problems:
     return [] if code == 0 else [f"the command ended with exit code {code}: {errors.strip()[-500:]}"]
 
 
-def verdict(command: Command, reference: Command, services: Services, *, trials: int) -> Problems:
+def verdict(command: Command, reference: Command, services: Surroundings, *, trials: int) -> Problems:
     """What is wrong with a sweep that has ended on the services; nothing, if all its trials are as undisturbed ones."""
     return [
         *checks.accounted(command, trials),

@@ -9,7 +9,7 @@ import pytest
 from tests.drill import checks, faults, sabotage, services, watch
 from tests.drill.kills import STUDY, TRIALS
 from tests.drill.scenario import EPOCH_STEPS, Blow, disturb, sweep
-from tests.drill.services import Services
+from tests.drill.surroundings import Surroundings
 from tests.orchestrator.command import Command, descendants
 
 pytestmark = [pytest.mark.xdist_group("ray"), pytest.mark.timeout(900)]
@@ -17,24 +17,24 @@ TWICE = {"addons.msr.base_weight": 0.5}
 
 
 @pytest.fixture
-def running() -> Iterator[Services]:
+def running() -> Iterator[Surroundings]:
     """A cluster of two nodes with everything beside it."""
     try:
         services.binaries()
     except FileNotFoundError as error:
         pytest.skip(str(error))
-    with services.home() as home, Services(home) as running:
+    with services.home() as home, Surroundings(home) as running:
         yield running
 
 
-def test_worker_driver_and_node_killed_under_a_trial_of_two_workers_change_no_number(running: Services) -> None:
+def test_worker_driver_and_node_killed_under_a_trial_of_two_workers_change_no_number(running: Surroundings) -> None:
     command = sweep(
         "short",
         running.home,
         {"sweep.enqueue": [TWICE, TWICE]},  # the first one is the undisturbed reference of the second
         workers=2,
         trials=2,
-        storage=running.s3.storage,
+        storage=running.storage,
         arguments=running.arguments,
     )
     blows = [Blow(faults.WORKER, 1, 3), Blow(faults.DRIVER, 1, 5), Blow(faults.NODE, 1, 8)]

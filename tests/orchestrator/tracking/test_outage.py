@@ -1,12 +1,9 @@
 """The tracker killed, and MLflow's server killed, deaf and back again: MLflow has everything in the end."""
 
-import os
-import signal
 import socket
 import subprocess
 import sys
 import time
-import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,6 +11,7 @@ import pytest
 from mlflow import MlflowClient
 
 from orchestrator.tracking.tracker import Tracker
+from tests.drill.services import MlflowServer
 from tests.orchestrator.invented_sweep import begin, end, invent, report
 from tests.orchestrator.tracking.mirrored import assert_equal, children, runs, wait_until, whole_sweep
 
@@ -54,53 +52,13 @@ def test_changed_returns_at_once_when_nobody_answers(tmp_path: Path) -> None:
     assert str(folder.path) in problems[0]
 
 
-class Server:
-    """A real `mlflow server` on loopback that can be killed and started again on the same port."""
-
-    def __init__(self, home: Path) -> None:
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            self.port = free.getsockname()[1]
-        self.uri = f"http://127.0.0.1:{self.port}"
-        self._home = home
-        self._process: subprocess.Popen | None = None
-
-    def start(self) -> None:
-        command = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(self.port)]
-        store = ["--backend-store-uri", f"sqlite:///{self._home}/server.db", "--workers", "1"]
-        place = ["--artifacts-destination", str(self._home / "artifacts")]
-        with (self._home / "server.log").open("ab") as log:
-            self._process = subprocess.Popen(
-                command + store + place, stdout=log, stderr=log, start_new_session=True, env=os.environ | QUIET
-            )
-        wait_until(self._answers)
-
-    def kill(self) -> None:
-        assert self._process is not None
-        os.killpg(self._process.pid, signal.SIGKILL)
-        self._process.wait()
-
-    def _answers(self) -> bool:
-        try:
-            return urllib.request.urlopen(f"{self.uri}/health", timeout=5).status == 200
-        except OSError:
-            return False
-
-
-QUIET = {"MLFLOW_DISABLE_TELEMETRY": "true", "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}  # fewer processes to start
-
-
 @pytest.fixture
-def server(tmp_path: Path) -> Iterator[Server]:
-    running = Server(tmp_path)
-    try:
-        running.start()
+def server(tmp_path: Path) -> Iterator[MlflowServer]:
+    with MlflowServer(tmp_path, f"sqlite:///{tmp_path}/server.db") as running:
         yield running
-    finally:
-        running.kill()
 
 
-def test_server_killed_in_mid_sweep_gets_everything_when_it_is_back(tmp_path: Path, server: Server) -> None:
+def test_server_killed_in_mid_sweep_gets_everything_when_it_is_back(tmp_path: Path, server: MlflowServer) -> None:
     folder = invent(tmp_path / "outage", trials=2)
     trial = begin(folder, 0)
     report(trial, 1, 2)
