@@ -207,4 +207,4 @@ class Mirror:
     def _start(self, key: str, name: str, file: Place, tags: Mapping[str, str]) -> MirroredRun:
         tags = {"sweep": self._identity, "trial": key, "state": "running"} | self._provenance | dict(tags)
         run = self._client.create_run(self._experiment, start_time=milliseconds(file), tags=tags, run_name=name)
-        return MirroredRun(self._client, run.info.run_id, commit=self._commit, tags=tags)
+        return MirroredRun(self._client, run.info.run_id, commit=self._commit, tags=tags, files={})

@@ -38,6 +38,7 @@ class MirroredRun:
         params: the names of those that it has.
         metrics: their newest values.
         epoch: how many epochs, or finished trials, it has points of.
+        files: by name, the sizes of those that it has; None where MLflow has to be asked.
     """
 
     def __init__(
@@ -50,11 +51,12 @@ class MirroredRun:
         params: Sequence[str] = (),
         metrics: Mapping[str, int | float] | None = None,
         epoch: int = 0,
+        files: Mapping[str, int | None] | None = None,
     ) -> None:
         self.id, self.tags, self.epoch = id, dict(tags), epoch
         self._client, self._commit = client, commit
         self._params, self._metrics = set(params), dict(metrics or {})
-        self._files: dict[str, int | None] | None = None  # by name, their sizes; not asked for yet
+        self._files = None if files is None else dict(files)
         self._results: dict[str, bytes] = {}  # by name, what was sent from here
 
     def send_params(self, wanted: Mapping[str, str]) -> None:
