@@ -155,7 +155,7 @@ class Ledger(Closing):
             if state != TrialState.WAITING:
                 self._take_up(number, closed=state.is_finished())
         self._open_repeats()
-        self._retention.drop_worst(self.trials)
+        self._retention.drop(self.trials)
 
     def _open_repeats(self) -> None:
         """Once the search is over: what shall confirm it, begun or not."""
@@ -245,9 +245,8 @@ class Ledger(Closing):
             trial.state, trial.reason = end, reason
             self._tell(trial)
             folder.drop_checkpoints()
-            if end == "finished":
-                self._retention.finished(trial.number)
-                self._retention.drop_worst(self.trials)
+            self._retention.ended(trial.number)
+            self._retention.drop(self.trials)
             self._changed(trial.number)
 
     def _tell(self, trial: Trial) -> None:

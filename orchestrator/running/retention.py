@@ -11,7 +11,7 @@ from orchestrator.storage.place import in_bytes
 
 
 class Retention:
-    """Keeps the encoders of the best finished trials, and removes the others' when a better one has finished.
+    """Keeps the encoders of the best finished trials, and removes any other.
 
     Those that lead the search come first, a whole Pareto front, then all by the first metric, repeats among them.
 
@@ -24,19 +24,18 @@ class Retention:
         self._folder, self._sweep = folder, sweep
         self._there = {trial.number for trial in folder.with_encoder()}
 
-    def finished(self, number: int) -> None:
-        """A trial has finished, and left an encoder."""
+    def ended(self, number: int) -> None:
+        """A trial has ended, and may have left an encoder."""
         self._there.add(number)
 
-    def drop_worst(self, trials: Mapping[int, Trial]) -> None:
-        """Removes what is too much; one of a trial that has not ended is left alone."""
-        finished = [trials[n] for n in self._there if n in trials and trials[n].state == "finished"]
-        if len(finished) <= self._sweep.keep:
-            return
+    def drop(self, trials: Mapping[int, Trial]) -> None:
+        """Removes the encoders that shall not stay; that of a trial which has not ended is left alone."""
+        over = [trials[n] for n in self._there if n in trials and trials[n].is_over]
+        finished = [trial for trial in over if trial.state == "finished"]
         leaders = [trial.number for trial in leading(finished, self._sweep)]
-        rest = [trial for trial in finished if trial.number not in leaders]
-        rest.sort(key=lambda trial: (*costs(trial.values_of(self._sweep.goals), self._sweep.goals), trial.number))
-        for number in [*leaders, *(trial.number for trial in rest)][self._sweep.keep :]:
+        finished.sort(key=lambda trial: (*costs(trial.values_of(self._sweep.goals), self._sweep.goals), trial.number))
+        ranked = list(dict.fromkeys([*leaders, *(trial.number for trial in finished)]))
+        for number in {trial.number for trial in over} - set(ranked[: self._sweep.keep]):
             self._folder.trial(number).encoder_weights.unlink(missing_ok=True)
             self._there.remove(number)
 

@@ -50,7 +50,8 @@ def held(claims: "ObjectPlace") -> Iterator[None]:
     finally:
         over.set()
         renewal.join()
-        own.unlink(missing_ok=True)
+        with suppress(UnavailableError):  # then it runs out, and is no hindrance on this machine
+            own.unlink(missing_ok=True)
 
 
 def is_held(claims: "ObjectPlace") -> bool:

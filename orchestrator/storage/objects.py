@@ -189,6 +189,7 @@ class ObjectPlace:
         """Puts an object, reads and lists it, and deletes it, without much patience."""
         tried = replace(self, patient=False) / f"try-{os.urandom(8).hex()}"
         try:
+            tried.exists()  # first, since from a silent store a question comes back sooner than a gift
             tried.write(b"1")
             tried.read_bytes()
             list(tried.parent.glob(tried.name))

@@ -15,7 +15,7 @@ SETTINGS = ("endpoint_override", "scheme", "region")  # that an address may have
 _CONNECT = 3.0  # seconds
 # Seconds of silence, and tries of a request with growing pauses between them: an outage of seconds costs seconds, but
 # whoever has only mistyped an address learns it at once.
-_PATIENT, _IMPATIENT = (20.0, 6), (4.0, 1)
+_PATIENT, _IMPATIENT = (20.0, 6), (3.0, 1)
 _FORBIDDEN = ("ACCESS_DENIED", "ACCESS_KEY", "SIGNATURE", "TOKEN", "UNRECOGNIZED_CLIENT", "HTTP status 403")
 
 
@@ -57,19 +57,20 @@ def store(bucket: str, query: str, *, patient: bool) -> "fs.FileSystem":
 
 @contextmanager
 def explained(place: str, bucket: str) -> Iterator[None]:
-    """Turns what pyarrow raises into one line that says what to do; that there is no object, it says well itself.
+    """Turns what pyarrow raises into one line that says what to do.
 
     Args:
         place: which the line begins with.
         bucket: of it.
 
     Raises:
+        FileNotFoundError: there is no such object.
         UnavailableError: for any other reason.
     """
     try:
         yield
     except FileNotFoundError:
-        raise
+        raise FileNotFoundError(f"{place} does not exist") from None
     except OSError as error:
         raise UnavailableError(f"{place}: {_reason(str(error), bucket)}") from error
 

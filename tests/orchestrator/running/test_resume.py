@@ -7,8 +7,11 @@ from pathlib import Path
 
 import pytest
 
+from orchestrator import evaluate
+from orchestrator.storage.place import at
 from orchestrator.tracking.client import connect
 from tests.orchestrator.command import Command, descendants, is_agent, living
+from tests.orchestrator.storage.s3_server import s3_server
 
 # One test starts the command up to five times; its own patience ends each of them.
 pytestmark = [pytest.mark.xdist_group("ray"), pytest.mark.timeout(900)]
@@ -71,6 +74,33 @@ def test_kills_at_start_in_training_and_at_a_trials_end_and_two_ctrl_c_change_no
     configs = [[trial.config() for trial in c.sweep.trials()] for c in (command, uninterrupted)]
     assert configs[0] == configs[1]
     assert all(result is not None for result in command.results().values()), finished
+
+
+def test_sweep_in_an_object_store_killed_and_continued_has_the_same_numbers(
+    uninterrupted: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    with s3_server() as server:
+        storage = server.uri("sweeps/team")
+        command = Command(tmp_path, SEQUENTIAL, storage=storage)
+        command.start()
+        command.kill_when(lambda: command.sweep.trial(1).last_epoch() >= 2)
+        assert not (tmp_path / "sweeps").exists()
+        code, output, errors = command.run()  # takes over from a dead holder at once
+        assert code == 0, errors
+        assert "trial 1   epoch 2/4  goes on" in output
+        assert command.reports() == uninterrupted.reports()
+        assert command.results() == uninterrupted.results()
+        assert command.weights() == uninterrupted.weights()
+
+        store = f"sqlite:///{tmp_path / 'mlflow.db'}"
+        assert evaluate.main(["study", "--storage", storage, "--tracking-uri", store]) == 0
+        best = evaluate.locate("study", at(storage), store)
+        assert str(best.path / "test.json") in capsys.readouterr().out.replace("\n", "")
+        (run,) = connect(store).search_runs(["1"], f"tags.trial = '{best.number}'")
+        files = {item.path: item.file_size for item in connect(store).list_artifacts(run.info.run_id)}
+        assert files["encoder.safetensors"] == best.encoder_weights.size()
+        assert "test.json" in files
 
 
 def test_a_finished_sweep_prints_its_result_again_and_more_trials_extend_it(uninterrupted: Command) -> None:

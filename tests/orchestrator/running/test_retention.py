@@ -78,6 +78,13 @@ def _interrupt(file: LocalPlace, missing_ok: bool = False) -> None:
         raise KeyboardInterrupt
 
 
+def test_trial_that_failed_at_its_very_end_leaves_none(tmp_path: Path) -> None:
+    ledger = open_ledger(tmp_path / "s", keep=2)
+    finish(ledger, a=float("nan"))
+    assert ledger.trials[0].state == "failed"
+    assert kept(ledger) == []
+
+
 def test_encoder_that_was_dropped_is_told_with_the_remedy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     ledger = open_ledger(tmp_path / "s", keep=1)

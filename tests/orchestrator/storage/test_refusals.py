@@ -1,0 +1,127 @@
+"""What is wrong with an object store is told at once, in one line, before anything starts."""
+
+import json
+import os
+import socket
+import urllib.request
+from collections.abc import Iterator
+
+import pytest
+
+from orchestrator.errors import UserError
+from orchestrator.folder import SweepFolder
+from orchestrator.running.ledger import Ledger
+from orchestrator.running.study import StoredStudy
+from orchestrator.spec.checks import check_storage
+from orchestrator.spec.search_space import Dimension, Range, Space
+from orchestrator.spec.sweep_config import SchedulerConfig, SweepConfig
+from orchestrator.storage import s3
+from orchestrator.storage.place import at, on_disk
+from tests.orchestrator.storage.s3_server import Server, s3_server
+
+
+def refusal(address: str) -> str:
+    """What the command would say of an address."""
+    with pytest.raises(UserError) as told:
+        check_storage(at(address), "study")
+    text = str(told.value)
+    assert "\n" not in text
+    return text
+
+
+@pytest.mark.parametrize(
+    ("address", "told"),
+    [
+        ("gs://bucket/prefix", "it must be a folder, or an object store's s3://BUCKET/PREFIX"),
+        ("s3://", "s3://BUCKET/PREFIX must be given, got the bucket of no name"),
+        ("s3://My_Bucket/x", "got the bucket My_Bucket"),
+        ("s3://key:secret@bucket/x", "put it into AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"),
+        ("s3://bucket/x?endpoint=here", "unknown setting endpoint; did you mean endpoint_override?"),
+        ("s3://bucket/x?scheme=http&endpoint_override=nobody.invalid", "the store cannot be reached"),
+    ],
+)
+def test_address_that_cannot_be_is_refused(address: str, told: str) -> None:
+    text = refusal(address)
+    assert told in text
+    assert "secret@" not in text
+
+
+def test_store_where_nobody_listens_or_answers_is_given_up_in_seconds() -> None:
+    with socket.socket() as silent:
+        silent.bind(("127.0.0.1", 0))
+        assert "the store cannot be reached" in refusal(_at(silent))  # nobody listens
+        silent.listen()
+        assert "Timeout was reached" in refusal(_at(silent))
+
+
+def _at(server: socket.socket) -> str:
+    return f"s3://bucket/x?scheme=http&endpoint_override=127.0.0.1:{server.getsockname()[1]}"
+
+
+def test_endpoint_may_come_from_the_environment(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://{server.address}")
+    check_storage(at("s3://sweeps/by-environment"), "study")
+    assert "there is no bucket nowhere; make it" in refusal("s3://nowhere/x")
+    with pytest.raises(UserError, match=r"s3://sweeps/none\.yaml does not exist"), on_disk("s3://sweeps/none.yaml"):
+        pass
+
+
+def test_outage_closes_the_sweep_and_fails_no_trial(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(s3, "_PATIENT", (1.0, 1))
+    space = Space((Dimension("x", Range("uniform", 0, 1)),))
+    sweep = SweepConfig(name="s", trials=2, metric="knn", scheduler=SchedulerConfig(name="none"))
+    with s3_server() as server:
+        folder = SweepFolder(at(server.uri("sweeps/s")))
+        store = StoredStudy(folder.journal, sweep, space=space, epochs=1)
+        run = {"run": {"training": {"epochs": 1}}}
+        ledger = Ledger(folder, store, sweep=sweep, resolved=lambda number, values: run)
+        assert ledger.next() == 0
+    ledger.report(0, {"epoch": 1, "finished": 1, "knn": 1.0})
+    ledger.failed(0, "its worker died of the same")
+    assert not ledger.trials[0].is_over
+    assert "the store cannot be reached" in str(ledger.closing)
+    assert "the same command goes on" in str(ledger.closing)
+
+
+@pytest.fixture
+def strict(server: Server) -> Iterator[Server]:
+    """The server, holding everybody to their permissions."""
+    _hold_to_permissions(server, after="0")
+    yield server
+    _hold_to_permissions(server, after="inf")
+
+
+def _hold_to_permissions(server: Server, *, after: str) -> None:
+    url = f"http://{server.address}/moto-api/reset-auth"
+    header = {"Content-Type": "text/plain"}
+    urllib.request.urlopen(urllib.request.Request(url, after.encode(), header, method="POST")).close()
+
+
+@pytest.fixture
+def keys(server: Server, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Those of somebody who may do only what the parameter says."""
+    iam, name = server.client("iam"), request.node.callspec.id
+    iam.create_user(UserName=name)
+    allowed = [{"Effect": "Allow", "Action": request.param, "Resource": "*"}]
+    policy = {"Version": "2012-10-17", "Statement": allowed}
+    iam.put_user_policy(UserName=name, PolicyName="only", PolicyDocument=json.dumps(policy))
+    key = iam.create_access_key(UserName=name)["AccessKey"]
+    monkeypatch.setitem(os.environ, "AWS_ACCESS_KEY_ID", key["AccessKeyId"])
+    monkeypatch.setitem(os.environ, "AWS_SECRET_ACCESS_KEY", key["SecretAccessKey"])
+    s3.store.cache_clear()
+
+
+@pytest.mark.parametrize(
+    ("keys", "told"),
+    [
+        (["s3:GetObject", "s3:ListBucket"], "writing is not permitted (ACCESS_DENIED)"),
+        (["s3:PutObject"], "reading is not permitted (ACCESS_DENIED)"),
+    ],
+    indirect=["keys"],
+    ids=["reader", "writer"],
+)
+@pytest.mark.usefixtures("keys")
+def test_bucket_without_permission_is_refused(strict: Server, told: str) -> None:
+    text = refusal(strict.uri("sweeps/team"))
+    assert told in text
+    assert "look at AWS_ACCESS_KEY_ID" in text
