@@ -103,10 +103,8 @@ class _Normalise(torch.autograd.Function):
         )
         # They are the batch's, though, and what they do to any rank's loss comes back to this rank's part.
         of_mean, of_deviation = average(torch.stack((of_bias, of_weight))) / _count(maps)
-        inverse = (variance + ctx.eps).rsqrt()
-        slope = -scale * inverse.square() * of_deviation
-        offset = -scale * inverse * of_mean - slope * mean
-        of_maps.addcmul_(maps, _channels(slope, maps)).add_(_channels(offset, maps))
+        back = -scale * (variance + ctx.eps).rsqrt()
+        of_maps += functional.batch_norm(maps, mean, variance, back * of_deviation, back * of_mean, eps=ctx.eps)
         return of_maps, None if weight is None else of_weight, None if weight is None else of_bias, None
 
 
@@ -120,8 +118,3 @@ def _statistics(maps: Tensor) -> tuple[Tensor, Tensor]:
 def _count(maps: Tensor) -> int:
     """Of the values in a channel, on this rank."""
     return maps.numel() // maps.shape[1]
-
-
-def _channels(values: Tensor, maps: Tensor) -> Tensor:
-    """Values of channels, to be combined with maps."""
-    return values.view(-1, *[1] * (maps.ndim - 2))

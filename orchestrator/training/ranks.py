@@ -1,4 +1,8 @@
-"""One training shared out to several processes: what they do together, what rank 0 does for all, what must agree."""
+"""One training shared out to several processes: what they do together, what rank 0 does for all, what must agree.
+
+An error that all ranks meet, or rank 0 for all, is raised on all. One that a rank meets alone ends its process, and with
+it the others: on CPU their next exchange raises at once, and Ray Train ends the workers of a trial that has lost one.
+"""
 
 from collections.abc import Callable
 from typing import TypeVar
@@ -24,7 +28,7 @@ def share(objective: nn.Module) -> nn.Module:
     # The mean over ranks that it takes is right for losses that are means over equal parts of a batch: what crosses
     # ranks inside them (`gather`, batch-norm) sends back the gradient of the sum of all ranks' losses.
     parallel = DistributedDataParallel(objective)
-    parallel.broadcast_buffers = False  # they agree without being sent; the argument has a new name since torch 2.13
+    parallel.broadcast_buffers = False  # they agree without being sent; the argument's name depends on torch's version
     return parallel
 
 
