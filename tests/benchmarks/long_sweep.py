@@ -13,8 +13,8 @@ import random
 import sys
 import tempfile
 import time
-from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,12 +31,14 @@ ROOT = Path(__file__).parents[2]
 EPOCHS = 20
 AT = (20, 100, 300, 1000)  # trials handed out by then; a figure is the mean over the last fifth before
 
+PARTS = ("sampler", "journal", "resolve", "yaml", "files", "ledger")
+
 
 class Meter:
     """CPU seconds by part of the program, each without the parts inside it; of `fsync`, which waits, wall seconds."""
 
     def __init__(self) -> None:
-        self.spent: Counter[str] = Counter()
+        self.spent = defaultdict[str, float](float)
         self._inside: list[float] = []
 
     @contextmanager
@@ -52,6 +54,10 @@ class Meter:
             if self._inside and name != "fsync":
                 self._inside[-1] += took
 
+    def since(self, before: Mapping[str, float]) -> dict[str, float]:
+        """What has been spent in each part since a copy was made of it."""
+        return {name: self.spent[name] - before.get(name, 0.0) for name in (*PARTS, "fsync")}
+
     def watch(self, owner: Any, function: str, part: str) -> None:
         """Has every call of a function counted from now on."""
         inner = getattr(owner, function)
@@ -61,9 +67,6 @@ class Meter:
                 return inner(*args, **named)
 
         setattr(owner, function, timed)
-
-
-PARTS = ("sampler", "journal", "resolve", "yaml", "files", "ledger")
 
 
 def watched_parts() -> Meter:
@@ -76,7 +79,7 @@ def watched_parts() -> Meter:
     for function in [name for name in vars(JournalStorage) if name.startswith(("get_", "set_", "create_"))]:
         meter.watch(JournalStorage, function, "journal")
     meter.watch(Study, "trial", "resolve")
-    for function in ("parse", "write"):
+    for function in ("parse", "reread", "write"):
         meter.watch(yaml_file, function, "yaml")
     for function in ("write_config", "append_report", "write_result", "drop_checkpoints", "reports", "result"):
         meter.watch(TrialFolder, function, "files")
@@ -91,7 +94,7 @@ class Event:
     kind: str
     trials: int
     wall: float
-    spent: Counter[str]
+    spent: Mapping[str, float]
 
 
 def study(trials: int, sampler: str = "tpe", concurrency: int = 16) -> Study:
@@ -102,7 +105,6 @@ def study(trials: int, sampler: str = "tpe", concurrency: int = 16) -> Study:
 
 def open_ledger(folder: SweepFolder, study: Study) -> Ledger:
     """The sweep of a folder, begun or gone on with."""
-    folder.path.mkdir(exist_ok=True)
     store = StoredStudy(folder.journal, study.sweep, space=study.space, epochs=study.run.training.epochs)
     return Ledger(folder, store, sweep=study.sweep, resolved=study.trial)
 
@@ -121,10 +123,10 @@ def drive(ledger: Ledger, meter: Meter, concurrency: int, watch: Callable[[], No
     events: list[Event] = []
 
     def call(kind: str, function: Callable[..., Any], *args: Any) -> Any:
-        before, began = meter.spent.copy(), time.perf_counter()
+        before, began = dict(meter.spent), time.perf_counter()
         with meter.part("ledger"):
             answer = function(*args)
-        events.append(Event(kind, len(ledger.trials), time.perf_counter() - began, meter.spent - before))
+        events.append(Event(kind, len(ledger.trials), time.perf_counter() - began, meter.since(before)))
         return answer
 
     running: list[int] = []
@@ -188,13 +190,19 @@ def _row(kind: str, at: int, events: Sequence[Event]) -> list[str]:
 
 def _start_row(ledger: Ledger, this: Study, meter: Meter) -> list[str]:
     """A start with every trial on disk."""
-    before, began = meter.spent.copy(), time.perf_counter()
+    before, began = dict(meter.spent), time.perf_counter()
     with meter.part("ledger"):
         again = open_ledger(ledger.folder, this)
-    wall, spent = time.perf_counter() - began, meter.spent - before
+    wall, spent = time.perf_counter() - began, meter.since(before)
     assert [trial.state for trial in again.trials.values()] == [trial.state for trial in ledger.trials.values()]
     total = sum(spent[name] for name in PARTS)
     return ["start", str(len(again.trials)), *map(milliseconds, [wall, total, *(spent[n] for n in (*PARTS, "fsync"))])]
+
+
+def memory() -> float:
+    """Of this process, in MB."""
+    pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1])
+    return pages * os.sysconf("SC_PAGE_SIZE") / 1e6
 
 
 def milliseconds(seconds: float) -> str:
@@ -213,11 +221,18 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("part", nargs="?", choices=["ledger", "ray", "mlflow"])
     parser.add_argument("--trials", type=int, default=1000)
+    parser.add_argument("--actors", type=int, nargs="+", default=[4, 16, 64])
     given = parser.parse_args()
-    measured = {"ledger": measure_ledger}
-    for name, measure in measured.items():
-        if given.part in (None, name):
-            measure(given.trials)
+    if given.part in (None, "ledger"):
+        measure_ledger(given.trials)
+    if given.part in (None, "ray"):
+        from tests.benchmarks import many_actors
+
+        many_actors.measure(given.trials, given.actors)
+    if given.part in (None, "mlflow"):
+        from tests.benchmarks import mirror_lag
+
+        mirror_lag.measure(given.trials)
 
 
 if __name__ == "__main__":

@@ -23,7 +23,7 @@ from scipy import stats
 from orchestrator.build import load_data
 from orchestrator.folder import SweepFolder, TrialFolder
 from orchestrator.spec.config import resolve
-from orchestrator.standings import leaders
+from orchestrator.standings import Standings
 from orchestrator.training.baselines import baselines
 from tests.benchmarks.paired import difference
 
@@ -88,7 +88,7 @@ def main() -> int:
 
 def best_setting(folder: SweepFolder) -> Arm:
     """What the best trial of a sweep was given."""
-    run = leaders(folder)[-1][0].trial.config()["run"]
+    run = Standings(folder).led[-1][0].trial.config()["run"]
     msr = run["addons"]["msr"]
     more = {"step": ("steps",), "exponential": ("decay_rate",)}.get(msr["schedule"], ())
     return arm(msr["base_weight"], msr["schedule"], run["augment"]["strength"], **{name: msr[name] for name in more})

@@ -1,0 +1,112 @@
+"""What Ray, Tune and the ledger cost the driver for many actors that do nothing but report, as fast as they may.
+
+python -m tests.benchmarks.many_actors [TRIALS] [ACTORS ...]
+"""
+
+import itertools
+import logging
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from orchestrator.folder import SweepFolder
+from orchestrator.running import execution
+from orchestrator.running.ledger import Ledger
+from tests.benchmarks.long_sweep import AT, EPOCHS, Meter, memory, metrics, milliseconds, open_ledger, study, tell
+
+import ray  # isort: skip  (after `execution`, which says how)
+from ray import tune  # isort: skip
+
+
+@dataclass(frozen=True)
+class Mark:
+    """The state of the driver when so many trials had ended."""
+
+    trials: int
+    reports: int
+    clock: float
+    cpu: float
+    in_ledger: float
+    memory: float
+
+
+def measure(trials: int, actors: Sequence[int]) -> None:
+    """Prints a table of the driver's cost between two numbers of ended trials, for each number of actors."""
+    meter = Meter()
+    for function in ("next", "report", "ended"):
+        meter.watch(Ledger, function, "ledger")
+    rows = [["actors", "trials ended", "trials/s", "reports/s", "CPU ms/report", "of it ledger", "busy", "RSS"]]
+    # Two CPUs, of which each actor takes a little: for each CPU Ray starts a process ahead.
+    ray.init(address="local", num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level=logging.CRITICAL)
+    try:
+        for concurrency in actors:
+            with tempfile.TemporaryDirectory() as scratch, _trials_of(_reporting(EPOCHS), concurrency):
+                marks = list(_run(Path(scratch), trials, concurrency, meter))
+            rows += [_row(concurrency, *pair) for pair in itertools.pairwise(marks)]
+    finally:
+        ray.shutdown()
+    tell(rows)
+
+
+def _run(scratch: Path, trials: int, concurrency: int, meter: Meter) -> list[Mark]:
+    ledger = open_ledger(SweepFolder(scratch / "long"), study(trials, "random", concurrency))
+    reports, marks = 0, [_mark(0, 0, meter)]
+
+    def watch(number: int) -> None:
+        nonlocal reports
+        trial = ledger.trials[number]
+        reports += trial.state == "running" and trial.epoch > 0
+        ended = sum(trial.is_over for trial in ledger.trials.values()) if trial.is_over else 0
+        if ended in AT and ended > marks[-1].trials:
+            marks.append(_mark(ended, reports, meter))
+
+    ledger.watch(watch)
+    execution.execute(ledger, tune.report, shared={}, interruption=execution.Interruption(ledger, None, print))
+    assert ledger.is_complete
+    return marks
+
+
+def _mark(trials: int, reports: int, meter: Meter) -> Mark:
+    return Mark(trials, reports, time.monotonic(), time.process_time(), meter.spent["ledger"], memory())
+
+
+def _row(actors: int, one: Mark, two: Mark) -> list[str]:
+    seconds, cpu, reports = two.clock - one.clock, two.cpu - one.cpu, two.reports - one.reports
+    rates = [f"{(two.trials - one.trials) / seconds:.1f}", f"{reports / seconds:.0f}"]
+    costs = [milliseconds(cpu / reports), milliseconds((two.in_ledger - one.in_ledger) / reports)]
+    return [
+        str(actors),
+        f"{one.trials}-{two.trials}",
+        *rates,
+        *costs,
+        f"{100 * cpu / seconds:.0f} %",
+        f"{two.memory:.0f} MB",
+    ]
+
+
+def _reporting(epochs: int) -> Callable[[dict[str, Any]], None]:
+    """A trial that needs nothing but Tune: as a function in a function it reaches its actor by value, without torch."""
+    reports = {
+        epoch: {f"report/{name}": value for name, value in metrics(0, epoch).items()} for epoch in range(1, epochs + 1)
+    }
+
+    def trial(config: dict[str, Any]) -> None:
+        for epoch, report in reports.items():
+            tune.report({**report, "report/val_knn/1": hash((config["number"], epoch)) % 1000})
+
+    return trial
+
+
+@contextmanager
+def _trials_of(trial: Callable[[dict[str, Any]], None], concurrency: int) -> Iterator[None]:
+    """Has the executor run this instead of our own worker, which imports torch."""
+    ours = execution.trainable
+    execution.trainable = lambda *_: tune.with_resources(trial, {"CPU": 2 / concurrency})
+    try:
+        yield
+    finally:
+        execution.trainable = ours
