@@ -13,6 +13,7 @@ from pathlib import Path
 from orchestrator.datasets import own_images
 from orchestrator.datasets.decode_cache import Listing, Sample
 from orchestrator.errors import UserError
+from orchestrator.storage.objects import ObjectPlace
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm", ".pgm")
 MASKS = "masks"
@@ -24,12 +25,16 @@ class Config(own_images.Settings):
     name: str = "image_folder"
 
 
-def listing(root: Path) -> Listing:
+def listing(root: Path | ObjectPlace) -> Listing:
     """What lies in a folder.
 
     Raises:
         UserError: if it is laid out in another way, or holds no images.
     """
+    if isinstance(root, ObjectPlace):
+        raise UserError(
+            f"run.dataset.root = {root}: images must lie in a folder; an object store may hold Parquet files"
+        )
     folders = own_images.part_folders(root)
     names = _image_names(root, folders)
     labels = {part: [_label(name.removeprefix(f"{part}/")) for name in names[part]] for part in names}

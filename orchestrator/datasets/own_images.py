@@ -12,9 +12,10 @@ from pydantic import Field
 
 from augment.config import Config as BaseConfig
 from orchestrator.datasets.decode_cache import FORMAT, Decoded, Listing, decoded
-from orchestrator.datasets.places import CACHE, Place, expanded
+from orchestrator.datasets.places import CACHE, Place, expanded, located
 from orchestrator.errors import UserError
 from orchestrator.images import DatasetCard, ImageSet, fingerprint, held_out_rows, require_split
+from orchestrator.storage.objects import ObjectPlace
 
 PARTS = ("train", "validation", "test")
 LICENCE = "as the owner of the files says"
@@ -47,7 +48,7 @@ class Settings(BaseConfig):
     seed: int = Field(0, ge=0, lt=2**32)
 
 
-Lister = Callable[[Path], Listing]
+Lister = Callable[[Path | ObjectPlace], Listing]
 
 
 @dataclass(frozen=True)
@@ -109,12 +110,12 @@ class OwnImages:
         Raises:
             UserError: if the images cannot be used as they are.
         """
-        place, cache = expanded(config.root), expanded(config.cache)
+        place, cache = located(config.root), expanded(config.cache)
         return _opened(self.listing, place, cache, config.size, config.max_bad_share)
 
 
 def class_numbers(
-    root: Path, labels: Mapping[str, Sequence[Label | None]]
+    root: Path | ObjectPlace, labels: Mapping[str, Sequence[Label | None]]
 ) -> tuple[int | None, dict[str, Sequence[int]]]:
     """Labels as numbers, in the sorted order of those in `train`.
 
@@ -190,7 +191,7 @@ def state_of(file: str | Path) -> list[int]:
 
 # A process sees the files in one state, however often it asks; a new state is seen by the next process.
 @lru_cache(maxsize=4)
-def _opened(lister: Lister, root: Path, cache: Path, size: int, max_bad_share: float) -> Decoded:
+def _opened(lister: Lister, root: Path | ObjectPlace, cache: Path, size: int, max_bad_share: float) -> Decoded:
     opened = decoded(lister(root), cache=cache, size=size)
     left_out = opened.left_out
     total = sum(opened.parts.values()) + len(left_out)

@@ -3,7 +3,7 @@
 Columns: `image` (bytes of a JPEG, PNG, ..., or a struct with such `bytes`), `label` (whole numbers or text) and `mask`
 (as `image`: grey, 8 bits, 255 is foreground), the last two if there are any. `root` is one file, which is all `train`;
 or a folder with `train/`, `validation/` and `test/`; or a folder of shards, which belong together or begin with
-`train-`, `validation-` and `test-`.
+`train-`, `validation-` and `test-`. A folder may also be a prefix in an object store: `s3://bucket/prefix`.
 
 With `stream: {}`, training images are read and decoded while they are trained on, so they may be more than memory or
 the cache can hold. What evaluations need, and what lends backgrounds, is a sample of them in memory.
@@ -21,10 +21,11 @@ from augment import draws
 from orchestrator.datasets import own_images, shards
 from orchestrator.datasets.decode_cache import Listing, Sample
 from orchestrator.datasets.own_images import OwnImages
-from orchestrator.datasets.places import expanded
+from orchestrator.datasets.places import located
 from orchestrator.datasets.row_groups import RowGroups, row_groups
 from orchestrator.errors import UserError
 from orchestrator.images import DatasetCard, ImageSet, fingerprint, held_out_rows
+from orchestrator.storage.objects import ObjectPlace
 from orchestrator.streamed import Stream, Streaming
 
 
@@ -40,7 +41,7 @@ class Config(own_images.Settings):
     stream: Streaming | None = None
 
 
-def listing(root: Path) -> Listing:
+def listing(root: Path | ObjectPlace) -> Listing:
     """What lies in a file or folder.
 
     Raises:
@@ -73,7 +74,7 @@ class Sampled:
     validation_share: float
     seed: int
 
-    def __call__(self, root: Path) -> Listing:
+    def __call__(self, root: Path | ObjectPlace) -> Listing:
         """What `listing` says, of the sample."""
         index, chosen = _indexed(root), self.chosen(root)
 
@@ -86,7 +87,7 @@ class Sampled:
         state = [index.state, self.size, self.validation_share, self.seed]
         return Listing(f"{root}, a sample,", parts, index.num_classes, index.masked, state, samples)
 
-    def trained(self, root: Path) -> Int64[np.ndarray, "N"]:
+    def trained(self, root: Path | ObjectPlace) -> Int64[np.ndarray, "N"]:
         """The rows of the files of `train` that are trained on."""
         index = _indexed(root)
         count = len(index.labels["train"])
@@ -94,7 +95,7 @@ class Sampled:
             return np.arange(count)
         return held_out_rows(count, self.validation_share, self.seed)[0]
 
-    def chosen(self, root: Path) -> Mapping[str, Int64[np.ndarray, "_"]]:
+    def chosen(self, root: Path | ObjectPlace) -> Mapping[str, Int64[np.ndarray, "_"]]:
         """The rows of each part; where it has no files of its own, of the files of `train`."""
         index, trained = _indexed(root), self.trained(root)
         everything = {part: np.arange(len(labels)) for part, labels in index.labels.items()}
@@ -117,7 +118,7 @@ def card(config: Config) -> DatasetCard:
     streamed = stream(config)
     if streamed is None:
         return found
-    content = _indexed(expanded(config.root)).content
+    content = _indexed(located(config.root)).content
     return replace(found, train_size=len(streamed.groups), fingerprint=fingerprint(found.fingerprint, content))
 
 
@@ -139,7 +140,7 @@ def stream(config: Config) -> Stream | None:
     """
     if config.stream is None:
         return None
-    root, sampled = expanded(config.root), _sampled(config, config.stream)
+    root, sampled = located(config.root), _sampled(config, config.stream)
     index, trained = _indexed(root), sampled.trained(root)
     groups = row_groups(index.files["train"], trained)
     _require_small(groups, config.stream.buffer)

@@ -12,6 +12,10 @@ from jaxtyping import Int64
 from pyarrow import parquet
 
 from orchestrator.errors import UserError
+from orchestrator.storage.objects import ObjectPlace
+from orchestrator.storage.s3 import explained, store
+
+File = Path | ObjectPlace  # or a folder
 
 
 @dataclass(frozen=True)
@@ -46,14 +50,14 @@ class RowGroups:
     """Where some rows of a part lie: small, so that it can be sent to any worker that sees the files.
 
     Args:
-        files: absolute paths, in order.
+        files: in order.
         places: of each row group its file, its number in it, and the row of the file that it begins with, (G, 3).
         starts: number of each row group's first row among all rows of the part, and how many there are, (G + 1,).
         nbytes: of each row group, uncompressed, (G,).
         rows: those that are wanted, by their numbers among all, ascending, (N,).
     """
 
-    files: tuple[str, ...]
+    files: tuple[File, ...]
     places: Int64[np.ndarray, "G 3"]
     starts: Int64[np.ndarray, "bounds"]
     nbytes: Int64[np.ndarray, "G"]
@@ -78,10 +82,10 @@ class RowGroups:
             UserError: if its file is not there, is damaged, or is another one by now.
         """
         number, index, start = self.places[group].tolist()
-        file = Path(self.files[number])
+        file = self.files[number]
         first, end = self.bounds[group : group + 2].tolist()
         try:
-            with parquet.ParquetFile(file) as source:
+            with parquet.ParquetFile(native(file)) as source:
                 there = source.schema_arrow.names
                 table = source.read_row_group(
                     index, [name for name in ("image", "mask")[: 1 + masked] if name in there]
@@ -98,7 +102,7 @@ class RowGroups:
         return Group(file.name, start, first, offsets, contents(table.column("image")), masks)
 
 
-def row_groups(files: Sequence[Path], rows: Int64[np.ndarray, "N"] | None = None) -> RowGroups:
+def row_groups(files: Sequence[File], rows: Int64[np.ndarray, "N"] | None = None) -> RowGroups:
     """Where some rows of some files lie, or all."""
     places, sizes, nbytes = [], [], []
     for number, file in enumerate(files):
@@ -111,7 +115,7 @@ def row_groups(files: Sequence[Path], rows: Int64[np.ndarray, "N"] | None = None
             start += group.num_rows
     starts = np.cumsum([0, *sizes], dtype=np.int64)
     return RowGroups(
-        files=tuple(map(str, files)),
+        files=tuple(files),
         places=np.array(places, np.int64).reshape(-1, 3),
         starts=starts,
         nbytes=np.array(nbytes, np.int64),
@@ -119,14 +123,27 @@ def row_groups(files: Sequence[Path], rows: Int64[np.ndarray, "N"] | None = None
     )
 
 
-def opened(file: Path) -> parquet.ParquetFile:
+def native(file: File) -> pa.NativeFile:
+    """A file, open to be read by pyarrow.
+
+    Raises:
+        OSError: if it is not there, or the store does not give it.
+    """
+    if isinstance(file, Path):
+        return pa.OSFile(str(file))
+    bucket = file.path.parts[0]
+    with explained(str(file), bucket):
+        return store(bucket, file.query, patient=True).open_input_file(str(file.path))
+
+
+def opened(file: File) -> parquet.ParquetFile:
     """A Parquet file, its footer read.
 
     Raises:
         UserError: if it cannot be read.
     """
     try:
-        return parquet.ParquetFile(file)
+        return parquet.ParquetFile(native(file))
     except (pa.ArrowException, OSError) as error:
         raise UserError(f"{file} cannot be read as Parquet: {first_line(error)}") from error
 

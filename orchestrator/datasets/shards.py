@@ -14,8 +14,9 @@ import numpy as np
 import pyarrow as pa
 
 from orchestrator.datasets import own_images
-from orchestrator.datasets.row_groups import contents, first_line, opened
+from orchestrator.datasets.row_groups import File, contents, first_line, native, opened
 from orchestrator.errors import UserError
+from orchestrator.storage.objects import ObjectPlace
 
 _BATCH = 256  # rows read at once where a whole file is read, which bounds the memory
 _TAIL = 8  # bytes at a file's end: the length of the footer before them, and a mark
@@ -33,8 +34,8 @@ class Index:
         masked: whether there are masks.
     """
 
-    root: Path
-    files: Mapping[str, Sequence[Path]]
+    root: File
+    files: Mapping[str, Sequence[File]]
     num_classes: int | None
     labels: Mapping[str, Sequence[int]]
     masked: bool
@@ -43,7 +44,7 @@ class Index:
     def state(self) -> list[list[Any]]:
         """Plain values that change whenever a file does."""
         every = chain.from_iterable(self.files.values())
-        return [[str(file.relative_to(self.root)), *own_images.state_of(file)] for file in every]
+        return [[str(file).removeprefix(str(self.root)), *_state(file)] for file in every]
 
     @cached_property
     def content(self) -> str:
@@ -59,7 +60,7 @@ class Index:
         return digest.hexdigest()
 
 
-def index(root: Path) -> Index:
+def index(root: File) -> Index:
     """What lies in a file or folder; reads labels, and no images.
 
     Raises:
@@ -75,7 +76,7 @@ def index(root: Path) -> Index:
     return Index(root, files, num_classes, numbers, masked)
 
 
-def rows(file: Path) -> Iterator[tuple[bytes | None, bytes | None]]:
+def rows(file: File) -> Iterator[tuple[bytes | None, bytes | None]]:
     """Image and mask of each row of a file, as bytes.
 
     Raises:
@@ -92,8 +93,12 @@ def rows(file: Path) -> Iterator[tuple[bytes | None, bytes | None]]:
         raise UserError(f"{file} is damaged: {first_line(error)}") from error
 
 
-def _files(root: Path) -> dict[str, list[Path]]:
+def _files(root: File) -> Mapping[str, Sequence[File]]:
     """The files of each part."""
+    return _local(root) if isinstance(root, Path) else _remote(root)
+
+
+def _local(root: Path) -> Mapping[str, Sequence[File]]:
     own_images.require_place(root)
     if root.is_file():
         return {"train": [root]}
@@ -102,15 +107,30 @@ def _files(root: Path) -> dict[str, list[Path]]:
     for part, of_part in files.items():
         if not of_part:
             raise UserError(f"{folders[part]} holds no Parquet files (*.parquet)")
-    if folders != {"train": root}:
-        return files
-    parts = [
-        match[1] if (match := re.match(r"(train|validation|test)\b", file.name)) else None for file in files["train"]
-    ]
-    named: dict[str, list[Path]] = {part: [] for part in own_images.PARTS if part in parts}
+    return _by_name(root, files["train"]) if folders == {"train": root} else files
+
+
+def _remote(root: ObjectPlace) -> Mapping[str, Sequence[File]]:
+    try:
+        if root.exists():
+            return {"train": [root]}
+        found = {part: sorted((root / part).glob("*.parquet"), key=str) for part in own_images.PARTS}
+        files = {part: of_part for part, of_part in found.items() if of_part}
+        files = files or _by_name(root, sorted(root.glob("*.parquet"), key=str))
+    except OSError as error:
+        raise UserError(f"run.dataset.root = {error}") from error
+    if not files.get("train"):
+        raise UserError(f"run.dataset.root = {root}: it holds no Parquet files (*.parquet), or none in train/")
+    return files
+
+
+def _by_name(root: File, files: Sequence[File]) -> Mapping[str, Sequence[File]]:
+    """The files of a single folder by the part that their names begin with; all are of `train` where none does so."""
+    parts = [match[1] if (match := re.match(r"(train|validation|test)\b", file.name)) else None for file in files]
+    named: dict[str, list[File]] = {part: [] for part in own_images.PARTS if part in parts}
     if "train" not in named:
-        return files
-    for file, part in zip(files["train"], parts, strict=True):
+        return {"train": files}
+    for file, part in zip(files, parts, strict=True):
         if part is None:
             raise UserError(
                 f"{root} holds {file.name} beside train files: its name must begin with train, validation or test"
@@ -119,15 +139,19 @@ def _files(root: Path) -> dict[str, list[Path]]:
     return named
 
 
-def _footer(file: Path) -> bytes:
-    with file.open("rb") as source:
+def _state(file: File) -> list[int]:
+    return own_images.state_of(file) if isinstance(file, Path) else [file.size(), file.modified()]
+
+
+def _footer(file: File) -> bytes:
+    with native(file) as source:
         source.seek(-_TAIL, os.SEEK_END)
         length = int.from_bytes(source.read(4), "little")
         source.seek(-_TAIL - length, os.SEEK_END)
         return source.read(length)
 
 
-def _labels(file: Path) -> list[Any]:
+def _labels(file: File) -> list[Any]:
     """The label of each row; None where there is none."""
     source = opened(file)
     schema = source.schema_arrow
@@ -142,7 +166,7 @@ def _labels(file: Path) -> list[Any]:
     return source.read(["label"]).column("label").to_pylist()
 
 
-def _require_bytes(schema: pa.Schema, name: str, file: Path) -> None:
+def _require_bytes(schema: pa.Schema, name: str, file: File) -> None:
     if name not in schema.names:
         if name == "image":
             raise UserError(f"{file} has no column image; its columns are {', '.join(schema.names)}")

@@ -1,3 +1,4 @@
+import pickle
 import shutil
 from pathlib import Path
 
@@ -5,10 +6,12 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from orchestrator.datasets import parquet
+from orchestrator.datasets import image_folder, parquet
 from orchestrator.datasets.decoding import square
 from orchestrator.errors import UserError
+from orchestrator.read_ahead import decoded
 from tests.orchestrator.datasets.own_files import disc, encoded, picture, write, write_shard
+from tests.orchestrator.storage.s3_server import s3_server
 
 SIZE = 8
 
@@ -169,3 +172,25 @@ def test_row_group_beyond_the_buffer_is_refused(root):
         UserError, match=r"a\.parquet: row group 0 has 4 rows, and run\.dataset\.stream\.buffer = 3 must"
     ):
         parquet.card(settings(root, stream={"buffer": 3}))
+
+
+def test_files_may_lie_in_an_object_store(root):
+    for part, count in (("train", 12), ("validation", 3)):
+        write_shard(root / part / "0.parquet", count, seed=len(part), label=[0, 1, 1] * (count // 3))
+    with s3_server() as server:
+        for file in root.rglob("*.parquet"):
+            server.client().upload_file(str(file), "sweeps", f"images/{file.relative_to(root)}")
+        config = settings(root, stream={"buffer": 4, "sample": 5})
+        remote = config.model_copy(update={"root": parquet.Config(root=server.uri("sweeps/images")).root})
+        assert parquet.card(remote) == parquet.card(config)
+        np.testing.assert_array_equal(parquet.load(remote, "train").images, parquet.load(config, "train").images)
+        streams = [pickle.loads(pickle.dumps(parquet.stream(one))) for one in (remote, config)]
+        batches = [
+            next(decoded(one.groups, [np.arange(12)], size=SIZE, masked=False, buffer=4, threads=1)) for one in streams
+        ]
+        np.testing.assert_array_equal(batches[0].images, batches[1].images)
+        nothing = settings(root).model_copy(update={"root": server.uri("sweeps/nothing")})
+        with pytest.raises(UserError, match=r"s3://sweeps/nothing.*holds no Parquet files"):
+            parquet.card(nothing)
+        with pytest.raises(UserError, match="images must lie in a folder"):
+            image_folder.card(image_folder.Config(root=nothing.root))
