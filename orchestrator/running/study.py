@@ -107,9 +107,10 @@ class StoredStudy:
         if rung not in self._rungs or trial.user_attrs.get(_CLEARED) == rung:
             return False
         sign = -1 if self._study.direction == StudyDirection.MAXIMIZE else 1
-        reached = [other for other in self._trials() if rung in other.intermediate_values]
-        reached.sort(key=lambda other: (sign * other.intermediate_values[rung], other.number))
-        if trial not in reached[: max(1, len(reached) // self._reduction)]:
+        values = [(other.intermediate_values.get(rung), other.number) for other in self._trials()]
+        reached = sorted((sign * value, other) for value, other in values if value is not None)
+        place = reached.index((sign * trial.intermediate_values[rung], number))
+        if place >= max(1, len(reached) // self._reduction):
             return True
         self._trial(number).set_user_attr(_CLEARED, rung)
         return False
