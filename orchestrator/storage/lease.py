@@ -117,9 +117,11 @@ def _this_process() -> dict[str, Any]:
 
 
 def _machine() -> str | None:
-    """What processes share that can see one another: one start of one kernel, and one numbering; None if not known."""
+    """What processes share that can see one another: a start of a kernel, a numbering, a user; None if not known."""
     boot = Path("/proc/sys/kernel/random/boot_id")
-    return f"{boot.read_text(encoding='utf-8').strip()} {os.readlink('/proc/self/ns/pid')}" if boot.exists() else None
+    if not boot.exists():
+        return None
+    return f"{boot.read_text(encoding='utf-8').strip()} {os.readlink('/proc/self/ns/pid')} {os.getuid()}"
 
 
 def _start(pid: int) -> str | None:

@@ -123,7 +123,7 @@ class Place(Protocol):
         ...
 
     def check(self) -> None:
-        """Tries to write below a folder that need not exist, and leaves nothing there.
+        """Tries to write below a folder that need not exist, and leaves no file there.
 
         Raises:
             OSError: naming in its text what stands in the way, and what to do.

@@ -71,6 +71,8 @@ def explained(place: str, bucket: str) -> Iterator[None]:
         yield
     except FileNotFoundError:
         raise FileNotFoundError(f"{place} does not exist") from None
+    except UnavailableError:  # explained already
+        raise
     except OSError as error:
         raise UnavailableError(f"{place}: {_reason(str(error), bucket)}") from error
 
