@@ -1,6 +1,6 @@
 """One training shared out to several processes: what they do together, what rank 0 does for all, what must agree.
 
-An error that all ranks meet, or rank 0 for all, is raised on all. One that a rank meets alone ends its process, and with
+An error that all ranks meet, or rank 0 for all, is raised on all. One that a rank meets alone ends its process and with
 it the others: on CPU their next exchange raises at once, and Ray Train ends the workers of a trial that has lost one.
 """
 
