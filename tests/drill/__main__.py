@@ -5,6 +5,7 @@ Exit code 0 if every fault was survived, else 1.
 """
 
 import argparse
+import logging
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
@@ -36,6 +37,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--outage", type=float, default=60.0, help="seconds for which MLflow is away (default: 60)")
     parser.add_argument("--sabotage", choices=sabotage.NAMES, help="spoil the sweeps, to see the checks turn red")
     options = parser.parse_args(arguments)
+    logging.getLogger("werkzeug").setLevel(logging.ERROR)  # the S3 endpoint would tell every request
     with services.home() as home, Surroundings(home) as running:
         drill = Drill(running, options.sabotage)
         # A fault does its work best when some trials have ended, some are under way and some have not begun.

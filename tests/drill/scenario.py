@@ -18,7 +18,7 @@ from tests.orchestrator.tracking.mirrored import runs, wait_until
 
 EPOCHS, EPOCH_STEPS = 12, 4
 _PATIENCE = 900.0  # a trial of several workers takes its time to start, and begins anew after each fault
-_GLANCE = 0.03  # seconds between looks, each of which costs an S3 endpoint some requests
+_GLANCE = 0.1  # seconds between looks, each of which costs an S3 endpoint some requests
 _END = 120.0  # seconds in which a command must end whose cluster or disk is gone
 _SETTLING = 1.0  # seconds in which what a fault left alive may write its last
 # One at a time, or random settings: then a sweep is reproducible as a whole.
@@ -94,7 +94,7 @@ def disturb(
     outcomes, problems = [], []
     command.start()
     for blow in blows:
-        command.wait_until(lambda blow=blow: command.sweep.trial(blow.trial).last_epoch() >= blow.epoch, _GLANCE)
+        command.wait_until(lambda blow=blow: _is_time(command, blow), _GLANCE)
         before, wrong = _strike(services, command, blow.fault)
         problems += wrong
         if blow.fault.ends and damage in sabotage.BEFORE_GOING_ON:
@@ -112,6 +112,13 @@ def disturb(
         outcomes.append(outcome)
         problems += wrong + checks.untouched(command, before)
     return outcomes, problems + _finish(command, services.mlflow.uri, damage)
+
+
+def _is_time(command: Command, blow: Blow) -> bool:
+    """Whether the blow's trial has come so far, and every trial that is under way has something to lose."""
+    if command.sweep.trial(blow.trial).last_epoch() < blow.epoch:
+        return False
+    return all(trial.last_epoch() > 0 for trial in command.sweep.trials() if not trial.result_file.exists())
 
 
 def _strike(services: Surroundings, command: Command, fault: Fault) -> tuple[watch.Snapshot, Problems]:
