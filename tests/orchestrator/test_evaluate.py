@@ -181,7 +181,9 @@ def test_archived_sweep_is_found_by_its_runs_and_keeps_them(tmp_path: Path, monk
     monkeypatch.chdir(tmp_path)
     uri = f"sqlite:///{tmp_path / 'mlflow.db'}"
     folder = invent(tmp_path / "sweeps" / "again", trials=1)
-    report(begin(folder, 0), 1)
+    trial = begin(folder, 0)
+    report(trial, *range(1, 7))
+    end(trial, "finished")
     assert Tracker(folder, uri).close(60.0) == []
     ids = run_ids(uri, "again")
     aside = SweepFolder(folder.archive())
