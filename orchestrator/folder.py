@@ -1,6 +1,7 @@
 """The sweep folder, which is the truth about a sweep: everything is in it when it happens, nothing is kept elsewhere.
 
-It lies on a disk or in an object store, see `orchestrator.storage`.
+It lies on a disk or in an object store, see `orchestrator.storage`; there `ray.log` and `features/`, which can be made
+anew, are in the user's cache instead, and the lock is beside it.
 
 <storage>/<name>/  sweep.yaml  id  lock  study.journal  commits.txt  data.txt  baselines.json
                    summary.txt  confirm.json  test_uses.jsonl  ray.log
