@@ -57,7 +57,7 @@ class DatasetCard:
         mean: of the training images per channel, in [0, 1].
         std: of the training images per channel, in [0, 1].
         size: side of the square images in pixels.
-        train_size: images of the split `train`.
+        train_size: images that are trained on: those of the split `train`, or more where it is a sample of a stream.
         licence: under which the images may be passed on; it travels with an exported encoder.
         fingerprint: changes with every setting or file that changes a pixel; numbers compare only where it is equal.
         variants: of the test split, each loaded as `test/<variant>`.

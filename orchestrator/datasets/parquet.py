@@ -118,8 +118,12 @@ def card(config: Config) -> DatasetCard:
     streamed = stream(config)
     if streamed is None:
         return found
-    content = _indexed(located(config.root)).content
-    return replace(found, train_size=len(streamed.groups), fingerprint=fingerprint(found.fingerprint, content))
+    return replace(
+        found,
+        train_size=len(streamed.groups),
+        fingerprint=fingerprint(found.fingerprint, _indexed(located(config.root)).content),
+        remarks=tuple(f"of the sample in memory, {remark}" for remark in found.remarks),
+    )
 
 
 def load(config: Config, split: str) -> ImageSet:

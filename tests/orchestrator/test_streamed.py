@@ -247,6 +247,8 @@ def damaged(tmp_path) -> Stream:
     config = parquet.Config(
         root=str(tmp_path), cache=str(tmp_path / "cache"), size=16, max_bad_share=0.6, stream={"buffer": 4}
     )
+    (remark,) = parquet.card(config).remarks
+    assert remark.startswith("of the sample in memory, 6 unreadable images are left out: a.parquet row 5 (")
     source = parquet.stream(config)
     assert source is not None
     assert source.sample.tolist() == [0, 1, 2, 3, 4, 7]  # those of it that can be read
