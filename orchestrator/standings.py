@@ -1,9 +1,10 @@
 """Who leads a sweep, read from its folder alone."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from orchestrator.folder import Record, SweepFolder, TrialFolder
+from orchestrator.numbering import origin_and_place
 from orchestrator.spec import yaml_file
 from orchestrator.spec.sweep_config import Goal, read_sweep
 
@@ -37,26 +38,26 @@ class Standings:
 
     Attributes:
         goals: what the sweep is about.
-        trials: how many trials of the search there are.
+        trials: the numbers of those that there are.
         ended: which of them are over.
         led: empty before the first finished trial; the last ones lead.
     """
 
     def __init__(self, folder: SweepFolder) -> None:
         self.goals = goals(folder)
-        self.trials = 0
+        self.trials: set[int] = set()
         self.ended: set[int] = set()
         self.led: list[list[Standing]] = []
-        self._folder = folder
-        self.update()
+        self.update(folder.trials())
 
-    def update(self) -> None:
-        """Takes in what has happened since."""
-        trials = self._folder.trials()
-        self.trials = len(trials)
+    def update(self, trials: Iterable[TrialFolder]) -> None:
+        """Looks anew at some trials; those that have finished since have done so in the order of their results."""
         finished = []
         for trial in trials:
-            result = trial.result() if trial.number not in self.ended else None
+            if trial.number in self.ended or origin_and_place(trial.number)[1]:
+                continue
+            self.trials.add(trial.number)
+            result = trial.result()
             if result is None:
                 continue
             self.ended.add(trial.number)

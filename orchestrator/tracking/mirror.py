@@ -64,6 +64,7 @@ class Mirror:
         self._experiment = self._find_experiment(uri)
         self._runs = self._find_runs()
         self._described: set[str] = set()  # runs whose parameters are known to be there
+        self._seen: list[TrialFolder] = []  # trials that may have ended since the standings were brought up to date
         if _PARENT not in self._runs:
             tags = {"folder": str(folder.path)} | run_tags(settings["run"])
             self._runs[_PARENT] = self._start(_PARENT, self._name, folder.file, tags)
@@ -88,6 +89,7 @@ class Mirror:
             over: whether no trial is running any more, so that one without a result was interrupted.
         """
         trial, key = self._folder.trial(number), str(number)
+        self._seen.append(trial)
         result = trial.result()
         if key not in self._runs:
             tags = {"mlflow.parentRunId": self._runs[_PARENT].id} | run_tags(trial.config().get("run"))
@@ -123,11 +125,12 @@ class Mirror:
             over: whether no trial is running any more.
         """
         parent, now = self._runs[_PARENT], self._standings
-        now.update()
+        now.update(self._seen)
+        self._seen.clear()
         parent.send_points([self._lead(count) for count in range(parent.epoch + 1, len(now.led) + 1)])
-        tags = {"trials": str(now.trials)}
+        tags = {"trials": str(len(now.trials))}
         leaders = [str(standing.trial.number) for standing in now.led[-1]] if now.led else []
-        if leaders and all(leader in self._runs for leader in leaders):  # else one has finished since, and is told next
+        if leaders and all(leader in self._runs for leader in leaders):  # else one has yet to be sent, and is told then
             kind = "best" if len(now.goals) == 1 else "front"
             tags[f"{kind}_trial"] = " ".join(leaders)
             tags[f"{kind}_run"] = " ".join(self._runs[leader].id for leader in leaders)

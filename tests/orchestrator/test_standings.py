@@ -61,11 +61,11 @@ def test_standings_kept_up_are_those_read_anew(two_goals: SweepFolder) -> None:
     kept, draw = Standings(two_goals), random.Random(1)
     for number in (9, 4, 7, 5, 8, 6):
         value = [float(draw.randrange(45, 55)), float(draw.randrange(2, 10))]
-        begin(two_goals, number)
-        kept.update()
+        trials = [begin(two_goals, number), two_goals.trial(0), two_goals.trial(repeat_number(0, 1))]
+        kept.update(trials)
         two_goals.trial(number).write_result({"state": "finished", "reason": None, "epoch": 6, "value": value})
-        kept.update()
-        assert (kept.trials, kept.ended) == (len(two_goals.trials()), {t.number for t in two_goals.trials()})
+        kept.update(trials)
+        assert kept.trials == kept.ended == {trial.number for trial in two_goals.trials()}
     anew = Standings(two_goals)
     assert [[one.trial.number for one in front] for front in kept.led] == [
         [one.trial.number for one in front] for front in anew.led
