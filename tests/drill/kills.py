@@ -26,6 +26,7 @@ STUDY = {
     "run.training.epochs": EPOCHS,
     "run.optimizer.warmup_epochs": 0,
 }
+_PATIENCE = 600.0  # seconds for a start of the command
 _CREATE_TRIAL = '"op_code": 4'  # in Optuna's journal
 
 
@@ -107,7 +108,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _undisturbed(home: Path) -> tuple[Command, float]:
     """A sweep that is left alone, and the seconds until its first epoch was told."""
-    command, began = Command(home / "undisturbed", STUDY), time.monotonic()
+    command, began = Command(home / "undisturbed", STUDY, patience=_PATIENCE), time.monotonic()
     command.start()
     command.wait_until(lambda: command.sweep.trial(0).last_epoch() > 0)
     start = time.monotonic() - began
@@ -119,7 +120,7 @@ def _undisturbed(home: Path) -> tuple[Command, float]:
 def _kill_and_go_on(
     folder: Path, choose: Callable[..., Moment], draw: random.Random, reference: Command, start: float
 ) -> tuple[str, Problems]:
-    command = Command(folder, STUDY)
+    command = Command(folder, STUDY, patience=_PATIENCE)
     moment = choose(command, draw, start)
     process = command.start()
     try:

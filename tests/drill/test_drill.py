@@ -48,7 +48,7 @@ def test_worker_driver_and_node_killed_under_a_trial_of_two_workers_change_no_nu
 
 
 def test_every_sabotage_turns_a_check_red(tmp_path: Path) -> None:
-    command, uri = Command(tmp_path, STUDY), f"sqlite:///{tmp_path / 'mlflow.db'}"
+    command, uri = Command(tmp_path, STUDY, patience=300), f"sqlite:///{tmp_path / 'mlflow.db'}"
     process = command.start()
     command.wait_until(lambda: command.sweep.trial(1).last_epoch() >= 2)
     family = descendants(process.pid)
