@@ -7,7 +7,6 @@ Exit code 0 if every continuation was clean and all numbers are those of an undi
 import argparse
 import random
 import sys
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -45,12 +44,19 @@ class Moment:
     delay: float
 
 
-def start_up(command: Command, draw: random.Random, start: float) -> Moment:
-    """Anywhere between the first instruction and the first trial's first epoch."""
-    return Moment("start-up", lambda: True, draw.uniform(0, start))
+def start_up(command: Command, draw: random.Random) -> Moment:
+    """Somewhere between the first instruction and the first trial's first epoch."""
+    stages: dict[str, Callable[[], bool]] = {
+        "the sweep's folder": command.sweep.exists,
+        "the study": command.sweep.journal.exists,
+        "Ray's start": lambda: "starting Ray" in command.told(),
+        "the first trial's start": lambda: "starting the first trials" in command.told(),
+    }
+    stage = draw.choice(list(stages))
+    return Moment(f"start-up, {stage}", stages[stage], draw.uniform(0, 1))
 
 
-def suggestion(command: Command, draw: random.Random, start: float) -> Moment:
+def suggestion(command: Command, draw: random.Random) -> Moment:
     """The study has opened a trial; it may have its values, and its file, or not yet."""
     number = draw.randrange(TRIALS)
     journal = command.sweep.journal
@@ -61,7 +67,7 @@ def suggestion(command: Command, draw: random.Random, start: float) -> Moment:
     return Moment(f"suggestion of trial {number}", holds, draw.uniform(0, 0.02))
 
 
-def checkpoint_write(command: Command, draw: random.Random, start: float) -> Moment:
+def checkpoint_write(command: Command, draw: random.Random) -> Moment:
     """A checkpoint is being written by a trial's process, which outlives the driver for a moment."""
     trial, epoch = command.sweep.trial(draw.randrange(TRIALS)), draw.randrange(EPOCHS - 1)
 
@@ -71,13 +77,13 @@ def checkpoint_write(command: Command, draw: random.Random, start: float) -> Mom
     return Moment(f"checkpoint after epoch {epoch + 1} of trial {trial.number}", holds, draw.uniform(0, 0.003))
 
 
-def trial_end(command: Command, draw: random.Random, start: float) -> Moment:
+def trial_end(command: Command, draw: random.Random) -> Moment:
     """A trial's end is on disk, and MLflow has not heard of it."""
     trial = command.sweep.trial(draw.randrange(TRIALS))
     return Moment(f"end of trial {trial.number}", trial.result_file.exists, draw.uniform(0, 0.03))
 
 
-def export(command: Command, draw: random.Random, start: float) -> Moment:
+def export(command: Command, draw: random.Random) -> Moment:
     """A finished encoder is being written, by the trial's process too."""
     trial = command.sweep.trial(draw.randrange(TRIALS))
     return Moment(f"export of trial {trial.number}", lambda: _there(trial, "encoder.*"), draw.uniform(0, 0.005))
@@ -93,11 +99,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     seed = parser.parse_args(arguments).seed
     bad = 0
     with services.home() as home:
-        reference, start = _undisturbed(home)
+        reference = Command(home / "undisturbed", STUDY, patience=_PATIENCE)
+        code, _, errors = reference.run()
+        assert code == 0, errors
         for choose in MOMENTS:
             for turn in range(PER_MOMENT):
                 draw = random.Random(f"{seed} {choose.__name__} {turn}")
-                told, problems = _kill_and_go_on(home / f"{choose.__name__}-{turn}", choose, draw, reference, start)
+                told, problems = _kill_and_go_on(home / f"{choose.__name__}-{turn}", choose, draw, reference)
                 bad += bool(problems)
                 sys.stdout.write(f"seed {seed}.{turn} {told}: {'; '.join(problems) or 'went on cleanly'}\n")
                 sys.stdout.flush()
@@ -106,22 +114,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 1 if bad else 0
 
 
-def _undisturbed(home: Path) -> tuple[Command, float]:
-    """A sweep that is left alone, and the seconds until its first epoch was told."""
-    command, began = Command(home / "undisturbed", STUDY, patience=_PATIENCE), time.monotonic()
-    command.start()
-    command.wait_until(lambda: command.sweep.trial(0).last_epoch() > 0)
-    start = time.monotonic() - began
-    code, _, errors = command.finish()
-    assert code == 0, errors
-    return command, start
-
-
 def _kill_and_go_on(
-    folder: Path, choose: Callable[..., Moment], draw: random.Random, reference: Command, start: float
+    folder: Path, choose: Callable[[Command, random.Random], Moment], draw: random.Random, reference: Command
 ) -> tuple[str, Problems]:
     command = Command(folder, STUDY, patience=_PATIENCE)
-    moment = choose(command, draw, start)
+    moment = choose(command, draw)
     process = command.start()
     try:
         command.wait_until(moment.holds, glance=0.0005)
