@@ -71,6 +71,9 @@ def check_sweep(sweep: SweepConfig, run: RunConfig, *, searched: bool) -> list[M
         searched: whether there is anything to search.
     """
     mistakes = check_trial(sweep, run, epochs=run.training.epochs)
+    if sweep.workers > 1 and 0 < sweep.gpus_per_worker < 1:
+        law = "must be 0, 1 or more with several workers (sweep.workers): two of one trial cannot share a GPU"
+        mistakes.append(Mistake("sweep.gpus_per_worker", law, f"{sweep.gpus_per_worker:g}"))
     if sweep.trials > 1 and not searched:
         law = "trials = 1 must hold where search is empty, since all would be the same"
         mistakes.append(Mistake("sweep.trials", law, str(sweep.trials)))

@@ -8,7 +8,6 @@ put again while their process lives, and their ages compared by the store's own 
 import json
 import os
 import platform
-import random
 import signal
 import sys
 import threading
@@ -73,7 +72,7 @@ def _claim(own: "ObjectPlace") -> None:
         own.unlink(missing_ok=True)
         if attempt == _TRIES:
             raise HeldError(holder)
-        time.sleep(random.uniform(0.1, 1.0))
+        time.sleep(0.1 + os.urandom(1)[0] / 256)
 
 
 def _holder(claim: "ObjectPlace", now: int) -> str | None:

@@ -52,6 +52,11 @@ OPEN_TO_NOTHING = (
         ("sweep.metric", "linear_val/1", "run.evaluation.linear.every = null: every = 1 must hold"),
         ("sweep.metric", "loss", "sweep.mode = max: mode = min must hold with the metric loss"),
         ("sweep.workers", 3, "run.training.batch_size = 16: must be a multiple of 3 (sweep.workers)"),
+        (
+            "sweep",
+            {"trials": 3, "metric": "val_knn/1", "workers": 2, "gpus_per_worker": 0.5},
+            "sweep.gpus_per_worker = 0.5: must be 0, 1 or more",
+        ),
         ("sweep.name", "a/b", "sweep.name = a/b: must be made of letters"),
         ("run.sede", 1, "run.sede = 1: unknown key; did you mean seed?"),
         ("run.method.name", "simcrl", "run.method.name = simcrl: methods has no simcrl; did you mean simclr?"),
