@@ -10,7 +10,7 @@ from pathlib import Path
 from tests.drill.surroundings import Surroundings
 from tests.orchestrator.command import Command
 
-_LARGE = 1024**2
+_FULL, _PAGE = 60.0, bytes(4096)  # seconds for which a disk stays full at most, and how it is filled
 
 Deed = Callable[[Surroundings, Command], None]
 
@@ -67,14 +67,15 @@ def truncate_newest(services: Surroundings, command: Command) -> None:
 
 
 def fill_disk(services: Surroundings, command: Command) -> None:
-    """The disk that the sweep lies on is full."""
+    """The disk that the sweep lies on is full, and what a trial frees of it is taken at once."""
+    assert command.process is not None
+    deadline = time.monotonic() + _FULL
     with _ballast(command).open("wb", buffering=0) as file:
-        size = _LARGE
-        while size:
+        while command.process.poll() is None and time.monotonic() < deadline:
             try:
-                file.write(bytes(size))
+                file.write(_PAGE)
             except OSError:
-                size //= 2
+                time.sleep(0.001)
 
 
 def free_disk(services: Surroundings, command: Command) -> None:

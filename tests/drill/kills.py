@@ -26,7 +26,7 @@ STUDY = {
     "run.optimizer.warmup_epochs": 0,
 }
 _PATIENCE = 600.0  # seconds for a start of the command
-_CREATE_TRIAL = '"op_code": 4'  # in Optuna's journal
+_CREATE_TRIAL = '{"op_code":4,'  # in Optuna's journal
 
 
 @dataclass(frozen=True)
@@ -95,21 +95,23 @@ MOMENTS = (start_up, suggestion, checkpoint_write, trial_end, export)
 def main(arguments: Sequence[str] | None = None) -> int:
     """Kills, goes on, checks; returns the exit code."""
     parser = argparse.ArgumentParser(prog="python -m tests.drill.kills", description=__doc__)
+    moments = {choose.__name__: choose for choose in MOMENTS}
+    parser.add_argument("only", nargs="*", choices=[*moments, []], help="names of moments (default: all)")
     parser.add_argument("--seed", type=int, default=0, help="of all moments (default: 0)")
-    seed = parser.parse_args(arguments).seed
-    bad = 0
+    options = parser.parse_args(arguments)
+    kills, bad = 0, 0
     with services.home() as home:
         reference = Command(home / "undisturbed", STUDY, patience=_PATIENCE)
         code, _, errors = reference.run()
         assert code == 0, errors
-        for choose in MOMENTS:
+        for name in options.only or moments:
             for turn in range(PER_MOMENT):
-                draw = random.Random(f"{seed} {choose.__name__} {turn}")
-                told, problems = _kill_and_go_on(home / f"{choose.__name__}-{turn}", choose, draw, reference)
+                draw = random.Random(f"{options.seed} {name} {turn}")
+                told, problems = _kill_and_go_on(home / f"{name}-{turn}", moments[name], draw, reference)
+                kills += 1
                 bad += bool(problems)
-                sys.stdout.write(f"seed {seed}.{turn} {told}: {'; '.join(problems) or 'went on cleanly'}\n")
+                sys.stdout.write(f"seed {options.seed}.{turn} {told}: {'; '.join(problems) or 'went on cleanly'}\n")
                 sys.stdout.flush()
-    kills = len(MOMENTS) * PER_MOMENT
     sys.stdout.write(f"{kills - bad} of {kills} continuations were clean and equal to the undisturbed sweep\n")
     return 1 if bad else 0
 
