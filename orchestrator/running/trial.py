@@ -9,6 +9,7 @@ from methods.parts.gather import rank, world_size
 from orchestrator import build, view_grid
 from orchestrator.build import Data
 from orchestrator.folder import TrialFolder, storage_trouble
+from orchestrator.running.wording import LESS_MEMORY
 from orchestrator.spec.config import resolve
 from orchestrator.storage.place import Place
 from orchestrator.training import checkpoint, export, loop
@@ -20,7 +21,6 @@ Tell = Callable[[dict[str, Any]], None]
 _OURS = "report/"
 _GIVEN_UP = "given up"
 _STORAGE_FAILURE = "storage failure"
-_LESS_MEMORY = "a smaller run.training.batch_size, run.training.precision = bf16, or fewer trials at a time would help"
 
 
 class TrialContext:
@@ -100,7 +100,7 @@ def give_up(tell: Tell, reason: str) -> None:
 
 def out_of_memory(error: BaseException) -> str:
     """A trial that asked for too much, in one line with advice."""
-    return f"out of memory ({str(error).partition('. ')[0] or type(error).__name__}): {_LESS_MEMORY}"
+    return f"out of memory ({str(error).partition('. ')[0] or type(error).__name__}): {LESS_MEMORY}"
 
 
 def unpack(result: dict[str, Any]) -> dict[str, int | float]:

@@ -9,6 +9,9 @@ from orchestrator.running.progress import Trial
 from orchestrator.spec.sweep_config import SweepConfig
 from orchestrator.standings import front
 
+# Advice to whoever asked for too much.
+LESS_MEMORY = "a smaller run.training.batch_size, run.training.precision = bf16, or fewer trials at a time would help"
+
 
 def number(value: float) -> str:
     """A metric in four digits, a dash where there is none."""
@@ -69,6 +72,8 @@ def columns(rows: Sequence[Sequence[str]]) -> str:
 def last_error(text: str) -> str:
     """The last of the failures of a trial that Ray has written into one file, in one line."""
     last = re.split(r"^Failure # \d+ \(occurred at .*\)$", text, flags=re.MULTILINE)[-1].strip()
+    if "low on memory" in last or "OutOfMemoryError" in last:
+        return f"its node or GPU ran out of memory; {LESS_MEMORY}"
     if "actor died" in last:
         return "its worker process died"
     named = re.findall(r"^[A-Za-z_][\w.]*(?:: .*)?$", last, re.MULTILINE)  # as a traceback ends: Error: message

@@ -73,6 +73,10 @@ ray::ImplicitFunc.train() (pid=7, ip=127.0.0.1)
     raise ArithmeticError("no luck")
 ArithmeticError: no luck
 """
+MEMORY = (
+    "its node or GPU ran out of memory; a smaller run.training.batch_size, run.training.precision = bf16, or fewer trials "
+    "at a time would help"
+)
 
 
 @pytest.mark.parametrize(
@@ -82,6 +86,7 @@ ArithmeticError: no luck
         (RAISED, "ArithmeticError: no luck"),
         (DIED + RAISED, "ArithmeticError: no luck"),
         (RAISED + DIED, "its worker process died"),
+        ("Failure # 1 (occurred at noon)\nTask was killed due to the node running low on memory.\n", MEMORY),
         ("Failure # 1 (occurred at noon)\nno word\nof an error at all\n", "of an error at all"),
     ],
 )

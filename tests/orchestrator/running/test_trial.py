@@ -1,0 +1,42 @@
+"""A trial in its worker, where training comes to an end of its own."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from orchestrator.build import load_data
+from orchestrator.folder import TrialFolder
+from orchestrator.running import trial
+from tests.orchestrator.tiny_run import tiny_run
+
+
+@pytest.mark.parametrize(
+    ("error", "told"),
+    [
+        (torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 GiB. GPU 0"), "(CUDA out of memory): a"),
+        (MemoryError(), "(MemoryError): a smaller run.training.batch_size"),
+    ],
+)
+def test_memory_that_ran_out_ends_the_trial_alone_with_advice(
+    error: Exception, told: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    results: list[dict[str, Any]] = []
+
+    def fail(*args: Any) -> None:
+        raise error
+
+    monkeypatch.setattr(trial.view_grid, "write", lambda *args: None)
+    monkeypatch.setattr(trial.loop, "train", fail)
+    run = tiny_run().dump()
+    folder = TrialFolder(tmp_path / "0000")
+    folder.write_config({"run": run})
+    arguments = ({"folder": str(folder.path)}, results.append, load_data(tiny_run()), run["dataset"])
+    trial.run_trial(*arguments)
+    (reason,) = [trial.given_up(result) for result in results]
+    assert reason is not None
+    assert told in reason
+    monkeypatch.setattr(trial, "world_size", lambda: 2)
+    with pytest.raises(type(error)):  # else the other workers would wait for this one
+        trial.run_trial(*arguments)
