@@ -153,10 +153,19 @@ def _went_on(command: Command, fault: Fault, before: watch.Snapshot) -> tuple[Ou
 
 
 def _caught_up(command: Command, fault: Fault, uri: str) -> Outcome:
-    """Waits until MLflow, which is back, has all that trials have told by now."""
+    """Waits until MLflow, which is back, has all that trials have told by now.
+
+    A sweep that was over some time before leaves that to the same command.
+    """
     back = time.time()
-    for number, epoch in [(trial.number, trial.last_epoch()) for trial in command.sweep.trials()]:
-        wait_until(lambda number=number, epoch=epoch: _mirrored_epoch(command, uri, number) >= epoch)
+    told = {trial.number: trial.last_epoch() for trial in command.sweep.trials()}
+
+    def has_all() -> bool:
+        if command.process is not None and command.process.poll() is not None:
+            command.start()
+        return all(_mirrored_epoch(command, uri, number) >= epoch for number, epoch in told.items())
+
+    wait_until(has_all)
     return Outcome(fault, 0.0, time.time() - back)
 
 
