@@ -74,8 +74,8 @@ ray::ImplicitFunc.train() (pid=7, ip=127.0.0.1)
 ArithmeticError: no luck
 """
 MEMORY = (
-    "its node or GPU ran out of memory; a smaller run.training.batch_size, run.training.precision = bf16, or fewer trials "
-    "at a time would help"
+    "its node or GPU ran out of memory; a smaller run.training.batch_size, run.training.precision = bf16, or fewer "
+    "trials at a time would help"
 )
 
 
