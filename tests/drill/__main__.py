@@ -121,7 +121,7 @@ def _tell(names: Sequence[str], how: str, more: str) -> None:
 @contextmanager
 def _disk(home: Path) -> Iterator[str | None]:
     """A disk that is soon full; None where we may not mount one."""
-    place = home / "disk"
+    place = home / "small-disk"
     place.mkdir()
     mount = ["mount", "-t", "tmpfs", "-o", f"size={_DISK}", "drill", str(place)]
     if subprocess.run(mount, check=False, capture_output=True).returncode:
