@@ -63,6 +63,7 @@ class Cluster:
         token = home / "token"
         token.write_text(secrets.token_hex(32))
         self.environment = {
+            "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "1",  # whoever has imported the house has it at 0
             "RAY_AUTH_MODE": "token",
             "RAY_AUTH_TOKEN_PATH": str(token),
             "RAY_USAGE_STATS_ENABLED": "0",
