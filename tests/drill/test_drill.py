@@ -48,6 +48,7 @@ def test_node_and_driver_killed_under_a_trial_of_two_workers_change_no_number(ru
     assert weights[0] == weights[1]
 
 
+@pytest.mark.slow
 def test_every_sabotage_turns_a_check_red(tmp_path: Path) -> None:
     command, uri = Command(tmp_path, STUDY, patience=300), f"sqlite:///{tmp_path / 'mlflow.db'}"
     process = command.start()

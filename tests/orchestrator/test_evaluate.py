@@ -228,7 +228,7 @@ def test_mistake_is_one_line_and_exit_code_two(
         trial = finished_trial(folder, 0)
         if mistake == "no encoder":
             trial.encoder_weights.unlink()
-            told = "only a finished trial has an encoder"
+            told = "config.yaml trains it again"
         else:
             trial.encoder_weights.write_bytes(trial.encoder_weights.read_bytes()[:100])
             told = "the exported encoder is damaged"

@@ -19,7 +19,8 @@ from orchestrator.training import checkpoint, export, loop
 from tests.orchestrator.command import Command
 from tests.orchestrator.tiny_run import Killed, Surroundings, timeless
 
-pytestmark = [pytest.mark.xdist_group("ray"), pytest.mark.timeout(900)]  # its own patience ends each start
+# Its own patience ends each start. Slow, since kills and confirmations each have quicker tests of their own.
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("ray"), pytest.mark.timeout(900)]
 JOINT = Path(__file__).parents[3] / "search_spaces/joint.yaml"
 TINY = {
     "sweep.name": "study",

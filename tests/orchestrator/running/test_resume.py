@@ -76,6 +76,7 @@ def test_kills_at_start_in_training_and_at_a_trials_end_and_two_ctrl_c_change_no
     assert all(result is not None for result in command.results().values()), finished
 
 
+@pytest.mark.slow  # the short drill's sweep lies in an object store too
 def test_sweep_in_an_object_store_killed_and_continued_has_the_same_numbers(
     uninterrupted: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -29,6 +29,7 @@ EPOCHS = 4
 KINDS = ("good", "bad", "raises")
 SPACE = Space((Dimension("kind", Choice(KINDS)),))
 pytestmark = [
+    pytest.mark.slow,  # the short drill has a trial of two workers too
     pytest.mark.xdist_group("ray"),
     pytest.mark.filterwarnings(
         "ignore::DeprecationWarning:ray", "ignore::FutureWarning:ray", "ignore::ResourceWarning"
@@ -50,7 +51,7 @@ def _toy(config: dict[str, Any], tell: Tell, offset: float) -> None:
         if epoch > done:
             time.sleep(0.2)
             if rank() == 0:
-                state.write_text(str(epoch))
+                (folder.path / "state").write(str(epoch))  # whole, since the end of a stopped trial may come in between
         if rank() == 0:
             score = float(part) + offset
             context.report({"epoch": epoch, "finished": int(epoch == EPOCHS), "score": score, "ranks": world_size()})
