@@ -7,7 +7,7 @@ from difflib import get_close_matches
 from types import ModuleType
 
 from augment.config import Config
-from orchestrator.errors import UserError
+from orchestrator.errors import UserError, named
 
 _FEW = 16
 _HOUSE = ("augment", "methods", "orchestrator")
@@ -84,7 +84,7 @@ def suggest(name: str, known: list[str]) -> str:
 
 def _told(error: Exception) -> str:
     """What went wrong in a module's code, and in which line of it."""
-    told = f"{type(error).__name__}: {error}".partition("\n")[0]
+    told = named(error)
     lines = [frame for frame in traceback.extract_tb(error.__traceback__) if frame.name == "<module>"]
     # Python cannot have come to any line of a file that it cannot read, and says itself where that is.
     return f"{told} ({lines[-1].filename}, line {lines[-1].lineno})" if lines else told

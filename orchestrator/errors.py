@@ -1,4 +1,4 @@
-"""The one exception that is meant for the person at the keyboard."""
+"""The one exception that is meant for the person at the keyboard, and what to tell of others."""
 
 
 class UserError(Exception):
@@ -6,3 +6,13 @@ class UserError(Exception):
 
     The command lines print it as `error: <sentence>` and exit with code 2; a traceback would only hide it.
     """
+
+
+def first_line(error: BaseException) -> str:
+    """What an error says, without its explanations."""
+    return str(error).partition("\n")[0]
+
+
+def named(error: BaseException) -> str:
+    """The kind of an error and what it says, in one line."""
+    return f"{type(error).__name__}: {first_line(error)}"

@@ -7,6 +7,8 @@ import numpy as np
 from jaxtyping import UInt8
 from PIL import Image, ImageOps, UnidentifiedImageError
 
+from orchestrator.errors import first_line
+
 _WIDE_GREY = ("I;16", "I;16L", "I;16B", "I;16N", "I")  # grey of 16 bits; PNG and TIFF have it
 _WIDE_STEP = 257  # of 16 bits in one of 8
 _FOREGROUND = 128  # a mask without a pixel as bright as this shows nothing
@@ -80,7 +82,7 @@ def _opened(content: bytes) -> Image.Image:
         raise Unreadable("no image in a format that Pillow knows") from error
     # A decoder raises whatever it trips over: OSError, SyntaxError, struct.error, ValueError, a bomb's own error, ...
     except Exception as error:
-        raise Unreadable(str(error).partition("\n")[0] or type(error).__name__) from error
+        raise Unreadable(first_line(error) or type(error).__name__) from error
 
 
 def _rgb(image: Image.Image) -> Image.Image:

@@ -4,16 +4,18 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pyarrow as pa
 from jaxtyping import Int64
-from pyarrow import parquet
 
-from orchestrator.errors import UserError
+from orchestrator.errors import UserError, first_line
 from orchestrator.storage.objects import ObjectPlace
 from orchestrator.storage.s3 import explained, store
+
+if TYPE_CHECKING:  # who trains on images in memory needs none of it
+    import pyarrow as pa
+    from pyarrow import parquet
 
 File = Path | ObjectPlace  # or a folder
 
@@ -35,8 +37,8 @@ class Group:
     start: int
     first: int
     offsets: Int64[np.ndarray, "n"]
-    images: pa.ChunkedArray
-    masks: pa.ChunkedArray | None
+    images: "pa.ChunkedArray"
+    masks: "pa.ChunkedArray | None"
 
     def content(self, row: int) -> tuple[str, bytes | None, bytes | None]:
         """The name, image and mask of a wanted row, by its number among all that are wanted."""
@@ -81,6 +83,9 @@ class RowGroups:
         Raises:
             UserError: if its file is not there, is damaged, or is another one by now.
         """
+        import pyarrow as pa
+        from pyarrow import parquet
+
         number, index, start = self.places[group].tolist()
         file = self.files[number]
         first, end = self.bounds[group : group + 2].tolist()
@@ -123,25 +128,30 @@ def row_groups(files: Sequence[File], rows: Int64[np.ndarray, "N"] | None = None
     )
 
 
-def native(file: File) -> pa.NativeFile:
+def native(file: File) -> "pa.NativeFile":
     """A file, open to be read by pyarrow.
 
     Raises:
         OSError: if it is not there, or the store does not give it.
     """
     if isinstance(file, Path):
+        import pyarrow as pa
+
         return pa.OSFile(str(file))
     bucket = file.path.parts[0]
     with explained(str(file), bucket):
         return store(bucket, file.query, patient=True).open_input_file(str(file.path))
 
 
-def opened(file: File) -> parquet.ParquetFile:
+def opened(file: File) -> "parquet.ParquetFile":
     """A Parquet file, its footer read.
 
     Raises:
         UserError: if it cannot be read.
     """
+    import pyarrow as pa
+    from pyarrow import parquet
+
     try:
         return parquet.ParquetFile(native(file))
     except (pa.ArrowException, OSError) as error:
@@ -150,9 +160,6 @@ def opened(file: File) -> parquet.ParquetFile:
 
 def contents(column: Any) -> Any:
     """The bytes of a column, which may have them in a struct beside a path."""
+    import pyarrow as pa
+
     return column.flatten()[column.type.get_field_index("bytes")] if pa.types.is_struct(column.type) else column
-
-
-def first_line(error: Exception) -> str:
-    """What an error says, without its explanations."""
-    return str(error).partition("\n")[0]

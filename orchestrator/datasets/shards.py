@@ -14,8 +14,8 @@ import numpy as np
 import pyarrow as pa
 
 from orchestrator.datasets import own_images
-from orchestrator.datasets.row_groups import File, contents, first_line, native, opened
-from orchestrator.errors import UserError
+from orchestrator.datasets.row_groups import File, contents, native, opened
+from orchestrator.errors import UserError, first_line
 from orchestrator.storage.objects import ObjectPlace
 
 _BATCH = 256  # rows read at once where a whole file is read, which bounds the memory

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import ray
 
-from orchestrator.errors import UserError
+from orchestrator.errors import UserError, first_line
 from orchestrator.running import FOR_WORKERS, nodes
 from orchestrator.spec.sweep_config import SweepConfig
 
@@ -60,7 +60,7 @@ def _start(sweep: SweepConfig, *, object_store_bytes: int, log: Path) -> None:
             )
     except Exception as error:  # Ray raises bare ones, as when its node takes too long on a busy machine
         raise UserError(
-            f"Ray did not start: {_first_line(error)} (more in {log}); when the machine is less busy, the same command "
+            f"Ray did not start: {first_line(error)} (more in {log}); when the machine is less busy, the same command "
             "goes on"
         ) from error
     own = ray.util.get_node_ip_address()
@@ -69,7 +69,6 @@ def _start(sweep: SweepConfig, *, object_store_bytes: int, log: Path) -> None:
 
 
 def _join(address: str, log: Path) -> None:
-    nodes.require_answer(address)
     try:
         with _signal_handlers_kept(), _native_errors_in(log):
             nodes.require_token(address)
@@ -104,10 +103,6 @@ def _native_errors_in(log: Path) -> Iterator[None]:
 def _environment() -> Mapping[str, str]:
     """What workers on other nodes need of this process's environment."""
     return {name: os.environ[name] for name in os.environ if name in FOR_WORKERS or name.startswith("AWS_")}
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).partition("\n")[0]
 
 
 @contextmanager

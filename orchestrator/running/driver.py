@@ -12,7 +12,7 @@ from functools import cache
 from typing import TypeVar
 
 from orchestrator.build import Data, load_data
-from orchestrator.errors import UserError
+from orchestrator.errors import UserError, named
 from orchestrator.folder import SweepFolder, storage_trouble
 from orchestrator.running import continuation
 from orchestrator.running.cluster import cluster
@@ -183,7 +183,7 @@ def _measured(run: RunConfig, data: Data, file: Place) -> Scores | str:
             file.write(json.dumps(baselines(run, data), indent=2) + "\n")
         return json.loads(file.read_text(encoding="utf-8"))
     except Exception as error:
-        return f"{type(error).__name__}: {error}".partition("\n")[0]
+        return named(error)
 
 
 def _in_background(work: Callable[[], T]) -> Future[T]:

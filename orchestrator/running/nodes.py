@@ -21,7 +21,7 @@ from ray.exceptions import AuthenticationError, RayError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from orchestrator import components
-from orchestrator.errors import UserError
+from orchestrator.errors import UserError, named
 from orchestrator.spec.sweep_config import SweepConfig
 from orchestrator.storage.place import at
 
@@ -88,7 +88,7 @@ def advice(error: Exception) -> str:
         return f"{' '.join(text.split())}; install the same versions everywhere"
     if "address" in text and isinstance(error, ConnectionError):
         return "this machine belongs to none; start one with `ray start --head --include-dashboard=true`"
-    return f"{type(error).__name__}: {text.partition(chr(10))[0]}"
+    return named(error)
 
 
 def require_room(sweep: SweepConfig) -> None:
@@ -168,8 +168,7 @@ def _looks(file: str) -> dict[str, dict[str, Any]]:
             seen[address] = ray.get(answer, timeout=_LOOK)
         except RayError as error:
             raise UserError(
-                f"node {address} does not answer ({type(error).__name__}: {str(error).partition(chr(10))[0]}); mend it "
-                "or take it out of the cluster"
+                f"node {address} does not answer ({named(error)}); mend it or take it out of the cluster"
             ) from error
     return seen
 

@@ -66,7 +66,7 @@ def _together(
     os.environ["RAY_ADDRESS"] = ray.get_runtime_context().gcs_address
     ENV_VARS_TO_PROPAGATE.add("RAY_ADDRESS")
     queue = Queue(actor_options={"num_cpus": 0})
-    from ray.train.torch import TorchTrainer  # imports torch, which the driver of the sweep does not need for this
+    from ray.train.torch import TorchTrainer  # its import takes seconds, and a sweep of one-worker trials needs none
 
     trainer = TorchTrainer(
         _one_of_several,

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from orchestrator.errors import UserError
+from orchestrator.errors import UserError, named
 from orchestrator.folder import SweepFolder
 from orchestrator.storage.place import at
 
@@ -209,4 +209,4 @@ class Tracker:
 
 
 def _first_line(error: Exception) -> str:
-    return f"{type(error).__name__}: {str(error).partition(chr(10))[0]}"[:300]
+    return named(error)[:300]

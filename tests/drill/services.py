@@ -8,6 +8,7 @@ import subprocess
 import sys
 import tempfile
 import urllib.request
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -34,7 +35,7 @@ def answers(url: str) -> bool:
         return False
 
 
-class Service:
+class Service(ABC):
     """A process in the foreground with all that descends from it; `with` starts and kills it.
 
     Args:
@@ -48,13 +49,13 @@ class Service:
         self._user = user
         self._process: subprocess.Popen[bytes] | None = None
 
+    @abstractmethod
     def command(self) -> Sequence[str | Path]:
         """What starts it."""
-        raise NotImplementedError
 
+    @abstractmethod
     def is_healthy(self) -> bool:
         """Whether it does its work."""
-        raise NotImplementedError
 
     def environment(self) -> Mapping[str, str]:
         """What it wants beside our own environment."""

@@ -18,7 +18,7 @@ TWICE = {"addons.msr.base_weight": 0.5}
 
 @pytest.fixture
 def running() -> Iterator[Surroundings]:
-    """A cluster of two nodes with everything beside it."""
+    """A cluster of two nodes with everything beside it; skipped without PostgreSQL, which `.ci/run` installs."""
     try:
         services.binaries()
     except FileNotFoundError as error:

@@ -72,6 +72,7 @@ def test_the_user_s_own_packages_travel_with_the_house(monkeypatch: pytest.Monke
     (tmp_path / "travelling" / "method.py").write_text(
         "from augment.config import Config as Base\nclass Config(Base):\n    '''Nothing.'''\n"
     )
+    monkeypatch.setattr(components, "_user_packages", set())  # those of other tests are gone
     monkeypatch.syspath_prepend(str(tmp_path))
     components.find("methods", "travelling.method")
     sources = nodes.code()

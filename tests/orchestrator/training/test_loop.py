@@ -231,7 +231,7 @@ def test_bf16_trains_close_to_fp32():
     assert losses["bf16"] == pytest.approx(losses["fp32"], rel=0.1)
 
 
-def test_loop_imports_neither_ray_nor_mlflow_nor_optuna():
-    code = f"import sys, {loop.__name__}; print(sorted({{'ray', 'mlflow', 'optuna'}} & set(sys.modules)))"
+def test_loop_imports_neither_ray_nor_mlflow_nor_optuna_nor_pyarrow():
+    code = f"import sys, {loop.__name__}; print(sorted({{'ray', 'mlflow', 'optuna', 'pyarrow'}} & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
