@@ -48,17 +48,18 @@ def test_no_more_than_two_windows_are_in_memory(root, monkeypatch):
 
 
 def test_threads_end_with_the_training(root):
-    before = threading.active_count()
+    before = set(threading.enumerate())  # which may hold threads of another test that are about to end
     images = streamed(root)
     batches = images.order(1).split(8)
     images.read_ahead(batches)
     images.batch(batches[0])
-    assert threading.active_count() > before
+    begun = set(threading.enumerate()) - before
+    assert begun
     del images
     deadline = time.monotonic() + 20
-    while threading.active_count() > before and time.monotonic() < deadline:
+    while any(thread.is_alive() for thread in begun) and time.monotonic() < deadline:
         time.sleep(0.01)
-    assert threading.active_count() == before
+    assert not any(thread.is_alive() for thread in begun)
 
 
 @pytest.fixture
