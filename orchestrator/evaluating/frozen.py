@@ -1,0 +1,76 @@
+"""An encoder as protocols are handed it: frozen, and knowing what images it wants."""
+
+import copy
+import hashlib
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import torch
+from jaxtyping import Float, UInt8
+from torch import Tensor, nn
+from torch.nn import functional
+
+from orchestrator.features import CHUNK, normalised
+
+
+@dataclass(frozen=True)
+class FrozenEncoder:
+    """A network whose features are measured.
+
+    Args:
+        name: by which the user knows it.
+        network: maps normalised (B, 3, S, S) to features (B, D); in eval mode, without gradients, on its device.
+        size: side S of the images that it takes, in pixels.
+        mean: per channel, in [0, 1].
+        std: per channel, in [0, 1].
+        head: its own classifier, from features to logits (B, C), or None.
+        label_space: what the logits stand for, such as `imagenet1k`, or None without a head.
+    """
+
+    name: str
+    network: nn.Module
+    size: int
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
+    head: nn.Module | None = None
+    label_space: str | None = None
+
+    @property
+    def device(self) -> torch.device:
+        """Where it computes."""
+        return next(iter([*self.network.parameters(), *self.network.buffers(), torch.empty(0)])).device
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """SHA-256 of every parameter and buffer, as they were when first asked for."""
+        return fingerprint(self.network)
+
+    def prepared(self, images: UInt8[Tensor, "B H W 3"]) -> Float[Tensor, "B 3 S S"]:
+        """Images as the network wants them: on its device, of its size, normalised."""
+        images = images.to(self.device)
+        if images.shape[1:3] == (self.size, self.size):
+            return normalised(images, self.mean, self.std).contiguous(memory_format=torch.channels_last)
+        planes = images.permute(0, 3, 1, 2).float() / 255
+        sized = functional.interpolate(planes, size=(self.size, self.size), mode="bicubic", antialias=True).clamp(0, 1)
+        shape = (1, 3, 1, 1)
+        return (sized - sized.new_tensor(self.mean).view(shape)) / sized.new_tensor(self.std).view(shape)
+
+    @torch.no_grad()
+    def features(self, images: UInt8[np.ndarray, "N H W 3"]) -> Float[Tensor, "N D"]:
+        """Features of images, in float32 on CPU."""
+        chunks = [torch.from_numpy(np.array(images[at : at + CHUNK])) for at in range(0, len(images), CHUNK)]
+        return torch.cat([self.network(self.prepared(chunk)).float().cpu() for chunk in chunks])
+
+    def trainable(self) -> nn.Module:
+        """A copy of the network whose parameters take gradients; the frozen one stays as it is."""
+        return copy.deepcopy(self.network).requires_grad_(True)
+
+
+def fingerprint(module: nn.Module) -> str:
+    """SHA-256 of every parameter and buffer, by name: equal before and after means that nothing was trained."""
+    digest = hashlib.sha256()
+    for name, tensor in sorted(module.state_dict().items()):
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
+        digest.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()
