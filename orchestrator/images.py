@@ -4,6 +4,7 @@ import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 from jaxtyping import Int64, UInt8
@@ -66,6 +67,7 @@ class DatasetCard:
         has_masks: whether the images of `train` come with masks of their foreground.
         unlabelled: splits without labels, though the others have them.
         remarks: what a reader of the numbers should know of the data, such as how many images were left out.
+        metric: by which its test split is scored: `accuracy`, or `mean_per_class`, the mean of each class's accuracy.
     """
 
     num_classes: int | None
@@ -81,6 +83,7 @@ class DatasetCard:
     has_masks: bool = False
     unlabelled: tuple[str, ...] = ()
     remarks: tuple[str, ...] = ()
+    metric: Literal["accuracy", "mean_per_class"] = "accuracy"
 
     @property
     def splits(self) -> tuple[str, ...]:
