@@ -60,26 +60,35 @@ def knn_accuracy(
     k: int,
     temperature: float,
 ) -> float:
-    """Share of queries whose neighbours' weighted vote is right.
+    """Share of queries whose neighbours' weighted vote is right, in [0, 1]; see `knn_classes`."""
+    right = knn_classes(bank, bank_labels, queries, k=k, temperature=temperature) == query_labels
+    return int(right.sum()) / len(queries)
+
+
+def knn_classes(
+    bank: Float[Tensor, "N D"],
+    bank_labels: Int64[Tensor, "N"],
+    queries: Float[Tensor, "Q D"],
+    *,
+    k: int,
+    temperature: float,
+) -> Int64[Tensor, "Q"]:
+    """The class that each query's neighbours vote for; of classes with equal votes the lowest.
 
     Args:
         bank: features of any norm.
         bank_labels: classes from 0.
         queries: features of any norm.
-        query_labels: classes from 0.
         k: neighbours that vote, 1 to N.
         temperature: a neighbour at cosine c votes with weight exp(c / temperature), > 0.
-
-    Returns:
-        In [0, 1]; of classes with equal votes the lowest wins.
 
     Source: arXiv 1805.01978, section 3.4 (k = 200, temperature 0.07 there; 0.1 is what self-supervised code bases use).
     """
     bank, num_classes = unit(bank), int(bank_labels.max()) + 1
-    right = 0
-    for chunk, answers in zip(unit(queries).split(CHUNK), query_labels.split(CHUNK), strict=True):
+    chosen = []
+    for chunk in unit(queries).split(CHUNK):
         cosine, neighbour = (chunk @ bank.T).topk(k, dim=1)  # (q, k)
         votes = torch.zeros(len(chunk), num_classes)
         votes.scatter_add_(1, bank_labels[neighbour], (cosine / temperature).exp())
-        right += int((votes.argmax(dim=1) == answers).sum())
-    return right / len(queries)
+        chosen.append(votes.argmax(dim=1))
+    return torch.cat(chosen)

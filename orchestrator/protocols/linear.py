@@ -1,0 +1,28 @@
+"""A linear classifier on cached features, fitted where the background says nothing of the class.
+
+It asks what the features know; `linear_biased` asks what a user of the data as they are would get.
+"""
+
+from augment import config
+from orchestrator.evaluating.data import EvaluationData
+from orchestrator.evaluating.frozen import FrozenEncoder
+from orchestrator.evaluating.variants import over_variants
+from orchestrator.evaluations import linear
+from orchestrator.protocols import Score
+
+PROTOCOL = "linear_test/1"
+NOTE = f"standardised, L-BFGS, L2={linear.L2:g}"
+
+
+class Config(config.Config):
+    """The protocol has no settings: another penalty is another protocol."""
+
+
+def measure(encoder: FrozenEncoder, data: EvaluationData, config: Config) -> list[Score]:
+    """Accuracy on each test variant of the classifier fitted on `bank`, as in `linear_val/1`, in percent.
+
+    Raises:
+        ValueError: if a split has no labels.
+    """
+    bank = data.features("bank")
+    return over_variants(data, linear.fit_linear(bank.values, bank.labels).predict, NOTE)
