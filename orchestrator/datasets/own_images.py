@@ -73,8 +73,8 @@ class OwnImages:
         held_out = 0 if own_validation else len(held_out_rows(train, config.validation_share, config.seed)[1])
         return DatasetCard(
             num_classes=opened.num_classes,
-            mean=_triple(opened.mean),
-            std=_triple(opened.std),
+            mean=triple(opened.mean),
+            std=triple(opened.std),
             size=config.size,
             train_size=train - held_out,
             licence=LICENCE,
@@ -82,7 +82,7 @@ class OwnImages:
             variants=(VARIANT,) if "test" in opened.parts else (),
             bank_is_train=True,
             has_masks=opened.masked,
-            remarks=_remarks(opened),
+            remarks=remarks(opened),
         )
 
     def load(self, config: Settings, split: str) -> ImageSet:
@@ -197,23 +197,24 @@ def _opened(lister: Lister, root: Path | ObjectPlace, cache: Path, size: int, ma
     total = sum(opened.parts.values()) + len(left_out)
     if len(left_out) > max_bad_share * total:
         law = f"{len(left_out)} of {total} left out must be at most run.dataset.max_bad_share = {max_bad_share:g}"
-        raise UserError(f"{root}: {_left_out_text(left_out)}; {law}")
+        raise UserError(f"{root}: {left_out_text(left_out)}; {law}")
     for part, count in opened.parts.items():
         if count < (2 if part == "train" else 1):
             raise UserError(f"{root}: {part} has {count} images that can be read, too few to use")
-    for remark in _remarks(opened):
+    for remark in remarks(opened):
         sys.stderr.write(f"warning: {root}: {remark}\n")
     return opened
 
 
-def _remarks(opened: Decoded) -> tuple[str, ...]:
-    remarks = [_left_out_text(opened.left_out)] if opened.left_out else []
+def remarks(opened: Decoded) -> tuple[str, ...]:
+    """What a reader of the numbers should know of how the images came out."""
+    found = [left_out_text(opened.left_out)] if opened.left_out else []
     if bare := opened.without_mask:
-        remarks.append(f"{len(bare)} of {sum(opened.parts.values())} images have no usable mask: {_first(bare)}")
-    return tuple(remarks)
+        found.append(f"{len(bare)} of {sum(opened.parts.values())} images have no usable mask: {_first(bare)}")
+    return tuple(found)
 
 
-def _left_out_text(left_out: tuple[str, ...]) -> str:
+def left_out_text(left_out: tuple[str, ...]) -> str:
     """Images that were left out, counted, and the first of them by name."""
     verb = "image is" if len(left_out) == 1 else "images are"
     return f"{len(left_out)} unreadable {verb} left out: {_first(left_out)}"
@@ -223,6 +224,7 @@ def _first(images: tuple[str, ...]) -> str:
     return ", ".join(images[:_NAMED]) + (", ..." if len(images) > _NAMED else "")
 
 
-def _triple(values: Sequence[float]) -> tuple[float, float, float]:
+def triple(values: Sequence[float]) -> tuple[float, float, float]:
+    """One number per channel, as a card has it."""
     red, green, blue = values
     return red, green, blue

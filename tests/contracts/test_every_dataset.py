@@ -11,7 +11,7 @@ from torchvision.datasets import CIFAR10, CIFAR100, STL10
 from augment.config import Config
 from orchestrator.components import names
 from orchestrator.images import SPLITS, DatasetCard, ImageSet
-from tests.orchestrator.datasets import miniatures, own_files
+from tests.orchestrator.datasets import miniatures, own_files, photograph_miniatures
 
 NAMES = names("orchestrator.datasets")
 # What keeps the suite quick and a data set from needing the network; one that is not listed is loaded as its defaults
@@ -72,6 +72,8 @@ def settings(name: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> dict[s
     if name in ARCHIVES:
         miniatures.shrink(ARCHIVES[name], folder, monkeypatch)
         return {"root": str(folder)}
+    if name in photograph_miniatures.WRITERS:
+        return photograph_miniatures.write(name, folder, monkeypatch)
     if name in OWN_FILES:
         OWN_FILES[name](folder / "images")
         return {"root": str(folder / "images"), "cache": str(folder / "cache")}

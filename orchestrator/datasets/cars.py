@@ -1,0 +1,37 @@
+"""Stanford Cars: 16,185 photographs of 196 models of cars (J. Krause et al., 3dRR 2013)."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from torchvision.datasets import StanfordCars
+
+from orchestrator.datasets import photographs
+from orchestrator.datasets.places import expanded
+
+
+class Config(photographs.HeldOut):
+    """Where the photographs lie, and how they are decoded and split; see `photographs.HeldOut`.
+
+    The authors' own address is gone, so nothing can be fetched from here.
+    """
+
+    name: str = "cars"
+
+
+def _parts(config: Config) -> Mapping[str, photographs.Part]:
+    parts = {part: StanfordCars(expanded(config.root), part) for part in ("train", "test")}
+    return {part: [(Path(file), int(label)) for file, label in read._samples] for part, read in parts.items()}
+
+
+PHOTOGRAPHS = photographs.Photographs(
+    title="Stanford Cars",
+    parts=_parts,
+    images={"train": 8_144, "test": 8_041},
+    num_classes=196,
+    held_out=1_650 / 8_144,
+    licence="non-commercial research; the photographs are their owners'",
+    layout="stanford_cars/devkit/{cars_meta,cars_train_annos}.mat, stanford_cars/cars_test_annos_withlabels.mat, "
+    "stanford_cars/cars_train/<number>.jpg and stanford_cars/cars_test/<number>.jpg",
+    source="a mirror (the authors' address, https://ai.stanford.edu/~jkrause/cars/car_dataset.html, is gone)",
+)
+card, load = PHOTOGRAPHS.card, PHOTOGRAPHS.load
