@@ -1,22 +1,38 @@
-"""What held-out tests gave a trial, and the book of every look at a sweep's test set, both in the sweep's folder."""
+"""What held-out tests gave an encoder, and the book of every look at test data."""
 
 import json
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
-from orchestrator.folder import SweepFolder, TrialFolder, append_record, read_records
+from orchestrator.folder import append_record, read_records
 from orchestrator.storage.place import Place
 
 
 @dataclass(frozen=True)
+class Shelf:
+    """Where an encoder's scores are kept.
+
+    Args:
+        folder: of the encoder; `test.json` lies in it.
+        book: folder of the book in which looks at test data are written: the sweep, or all encoders without one.
+        features: folder on this machine for what can be made anew.
+    """
+
+    folder: Place
+    book: Place
+    features: Path
+
+
+@dataclass(frozen=True)
 class Scores:
-    """What was found, as it lies beside the trial.
+    """What was found, as it lies beside the encoder.
 
     Args:
         file: `test.json`.
-        content: of the file: `metrics` by name, protocols, fingerprints, uses.
+        content: of the file: `metrics` by name, `scores` in full, fingerprints, uses.
     """
 
     file: Place
@@ -28,29 +44,39 @@ class Scores:
         return self.content["metrics"]
 
 
-def note_use(sweep: SweepFolder, trial: TrialFolder, encoder: str) -> None:
-    """Writes into the sweep's book that its test set is about to be looked at."""
-    entry = {"time": time.time(), "trial": trial.number, "encoder": encoder}
-    append_record(_book(sweep), entry)
+def note_use(book: Place, encoder: str, data: str, trial: int | None = None) -> None:
+    """Writes into the book that test data are about to be looked at.
+
+    Args:
+        book: its folder.
+        encoder: fingerprint.
+        data: fingerprint.
+        trial: number, where it is one.
+    """
+    entry = {"time": time.time(), "trial": trial, "encoder": encoder, "data": data}
+    append_record(book / "test_uses.jsonl", entry)
 
 
-def uses(sweep: SweepFolder) -> list[dict[str, Any]]:
-    """Every time the sweep's test set was looked at: `time`, `trial`, `encoder`."""
-    return read_records(_book(sweep))
+def uses(book: Place, data: str | None = None) -> list[dict[str, Any]]:
+    """Every time that test data were looked at: `time`, `trial`, `encoder`, `data`.
+
+    Args:
+        book: its folder.
+        data: fingerprint of those that are asked for, or None for all.
+    """
+    # Books begun before other data than the sweep's own could be tested do not name them.
+    looks = read_records(book / "test_uses.jsonl")
+    return [look for look in looks if data is None or look.get("data", data) == data]
 
 
-def write_scores(trial: TrialFolder, content: Mapping[str, Any]) -> Scores:
-    """Puts the scores beside the trial."""
-    file = trial.path / "test.json"
+def write_scores(folder: Place, content: Mapping[str, Any]) -> Scores:
+    """Puts the scores beside the encoder."""
+    file = folder / "test.json"
     file.write(json.dumps(dict(content), indent=2) + "\n")
     return Scores(file, content)
 
 
-def read_scores(trial: TrialFolder) -> Scores | None:
-    """The newest scores of a trial, or None where it was never evaluated."""
-    file = trial.path / "test.json"
+def read_scores(folder: Place) -> Scores | None:
+    """The newest scores of an encoder, or None where it was never evaluated."""
+    file = folder / "test.json"
     return Scores(file, json.loads(file.read_text(encoding="utf-8"))) if file.exists() else None
-
-
-def _book(sweep: SweepFolder) -> Place:
-    return sweep.path / "test_uses.jsonl"

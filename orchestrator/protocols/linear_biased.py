@@ -21,6 +21,8 @@ def measure(encoder: FrozenEncoder, data: EvaluationData, config: Config) -> lis
     Raises:
         ValueError: if a split has no labels, or `train` is what `linear_test/1` is fitted on.
     """
+    if not data.card.labelled("train"):
+        raise ValueError("the images of train have no labels")
     if data.card.bank_is_train:
         raise ValueError("its labels have no other bias than those of linear_test/1, which says the same")
     train = data.features("train")

@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 from orchestrator.components import suggest
 from orchestrator.errors import UserError
 from orchestrator.spec import yaml_file
+from orchestrator.spec.changes import change, located
 from orchestrator.spec.checks import check_data, check_on_data, check_run, check_settings, check_sweep
 from orchestrator.spec.config import Json, RunConfig, resolve, with_values
 from orchestrator.spec.mistakes import ConfigError, Mistake, show
@@ -22,6 +23,7 @@ from orchestrator.spec.search_space import Space
 from orchestrator.spec.sweep_config import SweepConfig, read_sweep
 
 _SECTIONS = ("sweep", "run", "search")
+SEARCH_SPACES = Path("search_spaces")
 T = TypeVar("T")
 
 
@@ -76,18 +78,19 @@ def load_study(path: Path, sets: Sequence[str] = (), *, trials: int | None = Non
     Raises:
         UserError: with one line per mistake.
     """
-    tree, mistakes = yaml_file.read(path), list[Mistake]()
+    tree, mistakes = yaml_file.read(path, _SECTIONS, SEARCH_SPACES), list[Mistake]()
     changes = [*sets, *([f"sweep.trials={trials}"] if trials is not None else [])]
-    changed = {_change(tree, text, mistakes) for text in changes}
+    of_study = {"sections": _SECTIONS, "example": "run.training.epochs=1", "whole": ("search",)}
+    changed = {change(tree, text, mistakes, **of_study) for text in changes}
     sections = {name: _section(tree, name, mistakes) for name in _SECTIONS}
     for key in tree.keys() - set(_SECTIONS):
         mistakes.append(Mistake(key, f"unknown key{suggest(key, list(_SECTIONS))}", show(tree[key])))
     if mistakes:
-        raise _located(mistakes, path, changed)
+        raise located(mistakes, path, changed)
     sections["sweep"].setdefault("name", path.stem)
     study = _checked(path, sections, changed, mistakes)
     if study is None or mistakes:
-        raise _located(mistakes, path, changed)
+        raise located(mistakes, path, changed)
     return study
 
 
@@ -143,46 +146,9 @@ def _section(tree: Json, name: str, mistakes: list[Mistake]) -> Json:
     return section
 
 
-def _change(tree: Json, text: str, mistakes: list[Mistake]) -> str:
-    """Put one change of the command line into the tree; says which path it was."""
-    path, equals, value = text.partition("=")
-    section, _, rest = path.partition(".")
-    if section not in _SECTIONS or not rest or not equals:
-        law = "must be path=value with a path from the root of the file, as in run.training.epochs=1"
-        mistakes.append(Mistake("", f"--set {text}: {law}{suggest(section, list(_SECTIONS)) if equals else ''}"))
-        return path
-    try:
-        parsed = yaml_file.parse(value)
-    except UserError as error:
-        mistakes.append(Mistake("", f"--set {text}: {error}"))
-        return path
-    place: Any = tree.setdefault(section, {})
-    # Below search, a whole dotted path is one key.
-    parts = [rest] if section == "search" else rest.split(".")
-    while len(parts) > 1 and isinstance(place, dict):
-        known = next((n for n in range(len(parts) - 1, 0, -1) if ".".join(parts[:n]) in place), 1)
-        place = place.setdefault(".".join(parts[:known]), {})
-        parts = parts[known:]
-    if not isinstance(place, dict):
-        mistakes.append(Mistake("", f"--set {text}: there is nothing below {show(place)}; set it as a whole"))
-        return path
-    place[".".join(parts)] = parsed
-    return path
-
-
 def _hidden_changes(changed: set[str], space: Space) -> list[Mistake]:
     """Changes that every trial would overwrite, perhaps by a whole section around them."""
     always = [dimension.path for dimension in space.dimensions if not dimension.when]
     hidden = {path: around(path.removeprefix("run."), always) for path in sorted(changed) if path.startswith("run.")}
     law = "{0} is searched, so every trial has its own; set search.{0} instead"
     return [Mistake(path, law.format(by[-1])) for path, by in hidden.items() if by]
-
-
-def _located(mistakes: Sequence[Mistake], path: Path, changed: set[str]) -> UserError:
-    """All mistakes, each behind the place it was written at: the file, or the command line."""
-    lines = []
-    for mistake in mistakes:
-        by_command = mistake.path and any(f"{mistake.path}.".startswith(f"{other}.") for other in changed)
-        told = mistake.law.startswith("--set") and not mistake.path
-        lines.append(str(mistake) if told else f"--set {mistake}" if by_command else f"{path}: {mistake}")
-    return UserError("\n".join(lines))

@@ -1,6 +1,6 @@
 """YAML in and out: only what JSON can say too, and every slip with its line."""
 
-from collections.abc import Hashable
+from collections.abc import Hashable, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -11,7 +11,6 @@ from orchestrator.errors import UserError
 from orchestrator.spec.mistakes import show
 
 _NOT_IN_JSON = {f"tag:yaml.org,2002:{kind}" for kind in ("timestamp", "binary", "set", "omap", "pairs")}
-_HOME = Path("search_spaces")
 
 
 class _Loader(yaml.SafeLoader):
@@ -68,8 +67,13 @@ def parse(text: str) -> Any:
         raise UserError(" ".join(str(error).split())) from error
 
 
-def read(path: Path) -> dict[str, Any]:
+def read(path: Path, sections: Sequence[str], home: Path) -> dict[str, Any]:
     """The mapping that a YAML file holds.
+
+    Args:
+        path: of the file.
+        sections: that it may have, for messages.
+        home: where the house keeps files of this kind.
 
     Raises:
         UserError: in one line that begins with the file's name, if it cannot be read or holds no mapping.
@@ -78,7 +82,7 @@ def read(path: Path) -> dict[str, Any]:
         tree = parse(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
         # Beside it, or where the house keeps its own; a pattern that begins so leaves out hidden files.
-        nearby = sorted(str(found) for folder in {path.parent, _HOME} for found in folder.glob("[!.]*.yaml"))
+        nearby = sorted(str(found) for folder in {path.parent, home} for found in folder.glob("[!.]*.yaml"))
         raise UserError(f"{path}: there is no such file{suggest(str(path), nearby)}") from error
     except OSError as error:
         raise UserError(f"{path}: cannot be read ({error.strerror}); a YAML file must be given") from error
@@ -87,8 +91,12 @@ def read(path: Path) -> dict[str, Any]:
     except UserError as error:
         raise UserError(f"{path}: {error}") from error
     if not isinstance(tree, dict):
-        raise UserError(f"{path}: must hold the sections sweep, run and search, but holds {show(tree)}")
+        raise UserError(f"{path}: must hold the sections {_and(sections)}, but holds {show(tree)}")
     return tree
+
+
+def _and(names: Sequence[str]) -> str:
+    return f"{', '.join(names[:-1])} and {names[-1]}"
 
 
 def write(tree: dict[str, Any]) -> str:

@@ -154,10 +154,10 @@ class Mirror:
 
     def _send_scores(self, known: MirroredRun, trial: TrialFolder) -> None:
         """What `orchestrator.evaluate` found on held-out data, if it was asked."""
-        found = scores.read_scores(trial)
+        found = scores.read_scores(trial.path)
         if found is not None:
             known.send_results(found.file, found.metrics, trial.last_epoch())
-            self._runs[_PARENT].send_tags({"test_uses": str(len(scores.uses(self._folder)))})
+            self._runs[_PARENT].send_tags({"test_uses": str(len(scores.uses(self._folder.path)))})
 
     def _send_confirmation(self, parent: MirroredRun) -> bool:
         """What the repeats say, as a file and by setting and metric; whether they are all there."""

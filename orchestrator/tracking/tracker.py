@@ -12,7 +12,8 @@ from urllib.parse import urlsplit
 
 from orchestrator.errors import UserError, named
 from orchestrator.folder import SweepFolder
-from orchestrator.storage.place import at
+from orchestrator.scores import read_scores
+from orchestrator.storage.place import Place, at
 
 if TYPE_CHECKING:
     from orchestrator.tracking.mirror import Mirror
@@ -93,6 +94,20 @@ def send_scores(folder: SweepFolder, number: int, uri: str) -> str | None:
             f"MLflow at {uri} did not take the scores ({_first_line(error)}); they are in {folder.trial(number).path}, "
             "and the next command of this sweep sends them"
         )
+    return None
+
+
+def send_evaluation(folder: Place, uri: str) -> str | None:
+    """Sends the scores of an encoder that no sweep here has trained; a sentence where that failed, else None."""
+    found = read_scores(folder)
+    try:
+        from orchestrator.tracking.evaluated import send
+
+        if found is not None:
+            send(found, uri)
+    except Exception as error:  # the scores are on disk already, whatever MLflow raises
+        told = f"MLflow at {uri} did not take the scores ({_first_line(error)}); they are in {folder}"
+        return f"{told}, and the same command sends them"
     return None
 
 

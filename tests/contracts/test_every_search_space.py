@@ -35,7 +35,7 @@ def test_file_is_legal_and_named_after_its_study(path, monkeypatch):
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
 def test_file_has_all_sections_and_a_header(path):
-    tree = yaml_file.read(path)
+    tree = yaml_file.parse(path.read_text())
     assert list(tree) == ["sweep", "run", "search"]
     assert set(tree["run"]) >= {
         "seed",

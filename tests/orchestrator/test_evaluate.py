@@ -13,9 +13,14 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
 
 from methods.parts.initial import initialise
-from orchestrator import build, evaluate, held_out, scores
+from orchestrator import build, evaluate, scores
 from orchestrator.components import find
 from orchestrator.errors import UserError
+from orchestrator.evaluating import suite as suites
+from orchestrator.evaluating.data import EvaluationData
+from orchestrator.evaluating.frozen import fingerprint
+from orchestrator.evaluating.runner import Evaluation, Runner
+from orchestrator.evaluating.subject import locate, subject, sweep_of
 from orchestrator.evaluations import linear
 from orchestrator.evaluations.linear import L2
 from orchestrator.folder import SweepFolder, TrialFolder
@@ -51,82 +56,98 @@ def run_ids(uri: str, experiment: str) -> dict[str, str]:
     return {run.data.tags["trial"]: run.info.run_id for run in runs}
 
 
+def evaluation(trial: TrialFolder) -> Evaluation:
+    """By the suite that the command takes if it is not told another."""
+    found = subject(str(trial.path), at("sweeps"), "sqlite:///none.db")
+    return Runner(found, suites.load("held_out", (), found.own, found.encoder.size)).run()
+
+
+def values(found: Evaluation) -> dict[str, float]:
+    return found.content["metrics"]
+
+
 @pytest.fixture(scope="module")
-def evaluated(tmp_path_factory: pytest.TempPathFactory) -> evaluate.Evaluated:
+def evaluated(tmp_path_factory: pytest.TempPathFactory) -> Evaluation:
     """One evaluation on scenes whose background gives the class away in nine of ten training images."""
     folder = invent(tmp_path_factory.mktemp("sweeps") / "scenes", trials=1)
-    return evaluate.evaluate(finished_trial(folder, 0, SCENES))
+    return evaluation(finished_trial(folder, 0, SCENES))
 
 
-def test_scores_cover_every_variant_of_every_protocol(evaluated: evaluate.Evaluated) -> None:
+def test_scores_cover_every_variant_of_every_protocol(evaluated: Evaluation) -> None:
     variants = find("orchestrator.datasets", "fashion_scenes").VARIANTS
-    assert set(evaluated.found) == {"test_knn/1", "linear_test/1", "linear_test_biased/1"}
-    for found in evaluated.found.values():
-        assert tuple(found) == (*variants, "bg_gap")
+    protocols = ("test_knn/1", "linear_test/1", "linear_test_biased/1")
+    found = values(evaluated)
+    names = [f"{protocol}/{variant}" for protocol in protocols for variant in (*variants, "bg_gap")]
+    assert set(found) == {name + end for name in names for end in ("", "_se")}
+    for protocol in protocols:
         for variant in variants:
-            share = found[variant].value / 100
-            assert found[variant].error == pytest.approx(100 * (share * (1 - share) / 300) ** 0.5)
-        assert found["bg_gap"].value == found["mixed_same"].value - found["mixed_rand"].value
-        assert found["bg_gap"].error > max(found["mixed_same"].error, found["mixed_rand"].error)
+            share = found[f"{protocol}/{variant}"] / 100
+            assert found[f"{protocol}/{variant}_se"] == pytest.approx(100 * (share * (1 - share) / 300) ** 0.5)
+        gap = found[f"{protocol}/mixed_same"] - found[f"{protocol}/mixed_rand"]
+        assert found[f"{protocol}/bg_gap"] == gap
+        assert found[f"{protocol}/bg_gap_se"] > found[f"{protocol}/mixed_same_se"]
 
 
-def test_biased_probe_takes_the_shortcut_that_the_unbiased_one_is_denied(evaluated: evaluate.Evaluated) -> None:
+def test_every_number_says_of_what_and_how_it_was_made(evaluated: Evaluation) -> None:
+    row = next(row for row in evaluated.content["scores"] if row["name"] == "test_knn/1/mixed_rand")
+    assert row["protocol"] == "test_knn/1"
+    assert row["split"] == "test/mixed_rand"
+    assert (row["dataset"], row["fingerprint"]) == ("fashion_scenes", evaluated.content["data_fingerprint"])
+    assert (row["note"], row["count"]) == ("k=20, T=0.1", 300)
+    assert evaluated.content["encoder"] == fingerprint(evaluated.subject.encoder.network)
+
+
+def test_biased_probe_takes_the_shortcut_that_the_unbiased_one_is_denied(evaluated: Evaluation) -> None:
     # An untrained encoder knows the background's colour and little else (reference: 73 / 16 against 22 / 22).
-    biased, unbiased = (
-        evaluated.found[protocol]["bg_gap"].value for protocol in ("linear_test_biased/1", "linear_test/1")
-    )
+    biased, unbiased = (values(evaluated)[f"{name}/bg_gap"] for name in ("linear_test_biased/1", "linear_test/1"))
     assert biased > unbiased + 20
 
 
-def test_linear_scores_agree_with_scikit_learn(evaluated: evaluate.Evaluated) -> None:
-    run = resolve(evaluated.trial.config()["run"])
-    card = find("orchestrator.datasets", "fashion_scenes").card(run.dataset)
-    encoder = export.read(evaluated.trial.path).encoder
-    store = held_out.FeatureStore(evaluated.trial.path / "features", encoder, run=run, card=card)
-    bank, test = store.split("bank"), store.split("test/mixed_rand")
+def test_linear_scores_agree_with_scikit_learn(evaluated: Evaluation) -> None:
+    config = resolve(evaluated.subject.trial.config()["run"]).dataset
+    data = EvaluationData("own", config, evaluated.subject.encoder, evaluated.subject.shelf.features)
+    bank, test = data.features("bank"), data.features("test/mixed_rand")
     scaler = StandardScaler().fit(bank.values.numpy())
     # Its penalty is 1/2 |weight|^2 beside C times the summed cross-entropy.
     classifier = LogisticRegression(C=1 / (L2 * len(bank.labels)), max_iter=2000, tol=1e-8)
     classifier.fit(scaler.transform(bank.values.numpy()), bank.labels.numpy())
     theirs = 100 * classifier.score(scaler.transform(test.values.numpy()), test.labels.numpy())
-    assert evaluated.found["linear_test/1"]["mixed_rand"].value == pytest.approx(theirs, abs=0.7)  # two images of 300
+    assert values(evaluated)["linear_test/1/mixed_rand"] == pytest.approx(theirs, abs=0.7)  # two images of 300
 
 
 def test_second_evaluation_reads_features_and_counts_the_look(
-    evaluated: evaluate.Evaluated, monkeypatch: pytest.MonkeyPatch
+    evaluated: Evaluation, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def refuse(config: object, split: str) -> None:
         raise AssertionError(f"{split} was decoded again")
 
     monkeypatch.setattr(find("orchestrator.datasets", "fashion_scenes"), "load", refuse)
-    before = len(scores.uses(evaluate.sweep_of(evaluated.trial)))
-    again = evaluate.evaluate(evaluated.trial)
-    assert again.found == evaluated.found
+    trial = evaluated.subject.trial
+    before = len(scores.uses(sweep_of(trial).path))
+    again = evaluation(trial)
+    assert values(again) == values(evaluated)
     assert again.content["test_uses"] == before + 1
     assert again.content["encoders_tested"] == 1
-    assert scores.read_scores(evaluated.trial).metrics == again.content["metrics"]
+    assert scores.read_scores(trial.path).metrics == values(again)
 
 
-def test_torn_feature_file_is_made_anew(evaluated: evaluate.Evaluated) -> None:
-    file = next((evaluated.trial.path / "features").glob("*-bank.safetensors"))
+def test_torn_feature_file_is_made_anew(evaluated: Evaluation) -> None:
+    file = next(evaluated.subject.shelf.features.glob("*-bank.safetensors"))
     file.write_bytes(file.read_bytes()[:1000])
-    assert evaluate.evaluate(evaluated.trial).found == evaluated.found
+    assert values(evaluation(evaluated.subject.trial)) == values(evaluated)
 
 
 def test_torn_entry_in_the_book_of_looks_does_not_count(tmp_path: Path) -> None:
     sweep = invent(tmp_path / "torn", trials=1)
-    trial = begin(sweep, 0)
-    scores.note_use(sweep, trial, "one")
+    scores.note_use(sweep.path, "one", "data")
     with (sweep.path / "test_uses.jsonl").open("a") as file:
         file.write('{"time": 1.0, "tri')
-    assert [look["encoder"] for look in scores.uses(sweep)] == ["one"]
-    scores.note_use(sweep, trial, "two")
-    assert [look["encoder"] for look in scores.uses(sweep)] == ["one", "two"]
+    assert [look["encoder"] for look in scores.uses(sweep.path)] == ["one"]
+    scores.note_use(sweep.path, "two", "data")
+    assert [look["encoder"] for look in scores.uses(sweep.path)] == ["one", "two"]
 
 
-def test_probes_are_fitted_in_repeatable_arithmetic(
-    evaluated: evaluate.Evaluated, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_probes_are_fitted_in_repeatable_arithmetic(evaluated: Evaluation, monkeypatch: pytest.MonkeyPatch) -> None:
     fit, modes = linear.fit_linear, []
 
     def watched(features: torch.Tensor, labels: torch.Tensor) -> linear.LinearProbe:
@@ -135,17 +156,17 @@ def test_probes_are_fitted_in_repeatable_arithmetic(
 
     monkeypatch.setattr(linear, "fit_linear", watched)
     monkeypatch.setattr(hardware, "device", lambda: torch.device("cpu"))
-    evaluate.evaluate(evaluated.trial)
-    assert modes == [(resolve(evaluated.trial.config()["run"]).training.threads, 2)] * 2
+    evaluation(evaluated.subject.trial)
+    assert modes == [(resolve(evaluated.subject.trial.config()["run"]).training.threads, 2)] * 2
 
 
 def test_fingerprint_sees_parameters_and_buffers() -> None:
     module = torch.nn.BatchNorm1d(3)
-    seen = {held_out.fingerprint(module)}
+    seen = {fingerprint(module)}
     with torch.no_grad():
         for name in ("weight", "running_mean", "num_batches_tracked"):
             module.state_dict()[name] += 1
-            seen.add(held_out.fingerprint(module))
+            seen.add(fingerprint(module))
     assert len(seen) == 4
 
 
@@ -161,8 +182,8 @@ def test_command_finds_a_trial_by_every_name_and_logs_to_its_run(
     assert tracker.close(60.0) == []
     ids = run_ids(uri, "named")
     names = ["named", str(folder.path), str(best.path), ids["1"], ids["parent"]]
-    assert [evaluate.locate(name, at("sweeps"), uri).path for name in names] == [best.path] * 5
-    assert evaluate.locate(ids["0"], at("sweeps"), uri).number == 0
+    assert [locate(name, at("sweeps"), uri).path for name in names] == [best.path] * 5
+    assert locate(ids["0"], at("sweeps"), uri).number == 0
 
     assert evaluate.main(["named"]) == 0
     said = capsys.readouterr().out
@@ -188,8 +209,8 @@ def test_archived_sweep_is_found_by_its_runs_and_keeps_them(tmp_path: Path, monk
     ids = run_ids(uri, "again")
     aside = SweepFolder(folder.archive())
     invent(folder.path, trials=1).identity()
-    assert evaluate.locate(ids["0"], at("sweeps"), uri).path == aside.trial(0).path
-    scores.write_scores(aside.trial(0), {"metrics": {"test_knn/1/original": 50.0}})
+    assert locate(ids["0"], at("sweeps"), uri).path == aside.trial(0).path
+    scores.write_scores(aside.trial(0).path, {"metrics": {"test_knn/1/original": 50.0}})
     assert send_scores(aside, 0, uri) is None
     assert run_ids(uri, "again") == ids
     assert MlflowClient(uri).get_run(ids["0"]).data.metrics["test_knn/1/original"] == 50.0
@@ -208,7 +229,7 @@ def test_other_data_than_those_of_training_are_refused(tmp_path: Path) -> None:
     card["data"]["fingerprint"] = "0" * 16
     trial.encoder_card.write_text(json.dumps(card))
     with pytest.raises(UserError, match="trained on data 0000000000000000, the data set is now"):
-        evaluate.evaluate(trial)
+        evaluation(trial)
 
 
 def test_folder_with_a_config_that_is_no_trial_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -79,7 +79,7 @@ def search_and_be_killed(command: Command) -> None:
 
 
 def test_cut_off_in_the_search_and_in_a_repeat_it_names_a_front_and_its_confirmation(tmp_path: Path) -> None:
-    command = Command(tmp_path, TINY, of=yaml_file.read(JOINT))
+    command = Command(tmp_path, TINY, of=yaml_file.parse(JOINT.read_text()))
     search_and_be_killed(command)
     assert [trial.last_epoch() for trial in command.sweep.trials()] == [2, 2, 1]
     ended = {n: command.sweep.trial(n).result_file.stat().st_mtime_ns for n in (0, 1)}

@@ -5,10 +5,8 @@ from typing import Any
 
 import pytest
 
-from orchestrator import build, held_out
-from orchestrator.datasets import cifar10, stl10, synthetic
+from orchestrator.datasets import cifar10
 from orchestrator.errors import UserError
-from orchestrator.held_out import FeatureStore
 from orchestrator.spec.study_file import load_study
 from orchestrator.tracking.terms import run_tags
 from tests.orchestrator.datasets.own_files import write, write_folder
@@ -98,13 +96,3 @@ def test_images_left_out_are_a_tag_of_the_run(tmp_path):
     run = {**tiny_run().dump(), "dataset": own_images(tmp_path, max_bad_share=0.1)}
     assert run_tags(run)["data_remarks"].startswith("1 unreadable image is left out: a/torn.png (no image in a format")
     assert "data_remarks" not in run_tags(tiny_run().dump())
-
-
-@pytest.mark.parametrize("unlabelled", [True, False])
-def test_images_without_labels_make_no_biased_probe(tmp_path, unlabelled):
-    run = tiny_run()
-    card = stl10.card(stl10.Config(unlabelled=unlabelled))
-    encoder = build.objective(run).encoder
-    assert not FeatureStore(tmp_path, encoder, run=run, card=card).has_biased_labels
-    store = FeatureStore(tmp_path, encoder, run=run, card=synthetic.card(run.dataset))
-    assert held_out.LINEAR_BIASED not in held_out.score(store, ())

@@ -1,0 +1,39 @@
+"""An encoder that no sweep here has trained, in MLflow: one run for each in an experiment of their own."""
+
+import json
+
+from orchestrator.scores import Scores
+from orchestrator.tracking.client import artifacts_beside, connect
+from orchestrator.tracking.mirrored_run import MirroredRun
+from orchestrator.tracking.terms import milliseconds, provenance_tags
+
+EXPERIMENT = "evaluations"
+
+
+def send(found: Scores, uri: str) -> None:
+    """Brings the encoder's run up to date.
+
+    Args:
+        found: its scores.
+        uri: of MLflow.
+
+    Raises:
+        Exception: whatever MLflow raises.
+    """
+    client, encoder = connect(uri), found.content["encoder"]
+    known = client.get_experiment_by_name(EXPERIMENT)
+    experiment = known.experiment_id if known else client.create_experiment(EXPERIMENT, artifacts_beside(uri))
+    provenance = provenance_tags()
+    runs = client.search_runs([experiment], f"tags.encoder = '{encoder}'", order_by=["attributes.start_time ASC"])
+    if runs:
+        id, tags, metrics = runs[0].info.run_id, runs[0].data.tags, runs[0].data.metrics
+    else:
+        tags, metrics = {"encoder": encoder, "state": "running"} | provenance, {}
+        begun = milliseconds(found.file)
+        id = client.create_run(experiment, begun, tags, run_name=found.content["subject"]).info.run_id
+    run = MirroredRun(client, id, commit=provenance["mlflow.source.git.commit"], tags=tags, metrics=metrics)
+    run.note_commit()
+    data = {row["data"]: f"{row['dataset']} {row['fingerprint']}" for row in found.content["scores"]}
+    run.send_tags({"data": json.dumps(data)[:5000]})
+    run.send_results(found.file, found.metrics, step=0)
+    run.send_state("finished", reason=None, file=found.file)
