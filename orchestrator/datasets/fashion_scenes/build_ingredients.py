@@ -18,7 +18,8 @@ import numpy as np
 from jaxtyping import Bool, Int64, UInt8
 from PIL import Image
 
-from orchestrator.datasets.fashion_scenes.ingredients import CHECKSUMS, CUTOUT_SIZE, FOLDER, SHEET_COLUMNS
+from orchestrator.datasets import checked_files
+from orchestrator.datasets.fashion_scenes.ingredients import CUTOUT_SIZE, FOLDER, SHEET_COLUMNS
 from orchestrator.errors import UserError
 
 log = logging.getLogger(__name__)
@@ -124,8 +125,7 @@ def build(output: Path) -> None:
     for photo in PHOTOS:
         made.append(output / f"photo_{photo.name}.webp")
         _shrunk(photo).save(made[-1], lossless=True, quality=100, method=6)
-    lines = [f"{hashlib.sha256(path.read_bytes()).hexdigest()}  {path.name}\n" for path in sorted(made)]
-    (output / CHECKSUMS).write_text("".join(lines))
+    checked_files.write_checksums(output, [path.name for path in made])
     log.info("wrote %d files, %.2f MB", len(made), sum(path.stat().st_size for path in made) / 1e6)
 
 

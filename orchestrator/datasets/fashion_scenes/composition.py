@@ -7,7 +7,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from augment import draws
-from orchestrator.datasets.fashion_scenes.ingredients import CUTOUT_SIZE, FAMILIES, SIZE, Windows
+from orchestrator.datasets.fashion_scenes.ingredients import FAMILIES, SIZE, Windows
 from orchestrator.images import ImageSet
 
 VARIANTS = (
@@ -50,11 +50,11 @@ def compose(
         block = slice(start, min(start + BLOCK, count))
         rows = torch.arange(block.start, block.stop)
         foreground_draws, background_draws = draws.uniform_slices(seed, 0, rows, streams)
-        garment, mask = _place(torch.from_numpy(cutouts[block]), foreground_draws)
+        garment, mask = _tinted(torch.from_numpy(cutouts[block]), foreground_draws)
         chosen = families(labels[block], variant, rho, background_draws[:, :2])
         background = windows.cut(chosen, background_draws[:, 2:]).permute(0, 3, 1, 2).float() / 255
-        images[block] = _bytes(_combine(variant, garment, mask, background).permute(0, 2, 3, 1))
-        masks[block] = _bytes(mask[:, 0])
+        images[block] = as_bytes(_combine(variant, garment, mask, background).permute(0, 2, 3, 1))
+        masks[block] = as_bytes(mask[:, 0])
     return ImageSet(images=images, labels=labels.numpy(), masks=masks)
 
 
@@ -82,19 +82,30 @@ def families(labels: Int64[Tensor, "B"], variant: str, rho: float, u: Float[Tens
     return labels
 
 
-def _place(
+def _tinted(
     cutouts: UInt8[Tensor, "B 28 28"], u: Float[Tensor, "B 6"]
 ) -> tuple[Float[Tensor, "B 3 S S"], Float[Tensor, "B 1 S S"]]:
     """Tint, scale and shift; the garment comes premultiplied with its mask."""
-    scale = (SCALE[0] + (SCALE[1] - SCALE[0]) * u[:, 0])[:, None, None]
-    shift = SHIFT * (2 * u[:, 1:3] - 1)[:, None, :]
-    pixels = torch.arange(SIZE) + 0.5 - SIZE / 2
-    grid = torch.stack(torch.meshgrid(pixels, pixels, indexing="xy"), dim=-1).reshape(1, -1, 2)  # (1, S*S, 2), x first
-    source = ((grid - shift) / scale / (CUTOUT_SIZE / 2)).reshape(-1, SIZE, SIZE, 2)  # half a cut-out is 1
     layers = torch.stack((cutouts.float() / 255, (cutouts > 0).float()), dim=1)
-    placed = functional.grid_sample(layers, source, mode="bilinear", padding_mode="zeros", align_corners=False)
+    placed = place(layers, u[:, :3], SIZE)
     tint = DARKEST_TINT + (1 - DARKEST_TINT) * u[:, 3:, None, None]
     return placed[:, :1] * tint, placed[:, 1:]
+
+
+def place(layers: Float[Tensor, "B L C C"], u: Float[Tensor, "B 3"], size: int) -> Float[Tensor, "B L S S"]:
+    """Scale and shift what stands before a background; zero around it.
+
+    Args:
+        layers: of the foreground, drawn for the scale 1.
+        u: uniform numbers in [0, 1) that choose the scale in `SCALE`, and the shifts to the right and down.
+        size: side S of the scene in pixels; the largest shift is `SHIFT` of a scene of 32.
+    """
+    scale = (SCALE[0] + (SCALE[1] - SCALE[0]) * u[:, 0])[:, None, None]
+    shift = SHIFT * size / SIZE * (2 * u[:, 1:] - 1)[:, None, :]
+    pixels = torch.arange(size) + 0.5 - size / 2
+    grid = torch.stack(torch.meshgrid(pixels, pixels, indexing="xy"), dim=-1).reshape(1, -1, 2)  # (1, S*S, 2), x first
+    source = ((grid - shift) / scale / (layers.shape[-1] / 2)).reshape(-1, size, size, 2)  # half a cut-out is 1
+    return functional.grid_sample(layers, source, mode="bilinear", padding_mode="zeros", align_corners=False)
 
 
 def _combine(
@@ -150,5 +161,6 @@ def _tiled(mask: Float[Tensor, "B 1 S S"], background: Float[Tensor, "B 3 S S"])
     return background.permute(0, 2, 3, 1)[batch, rows[:, :, None], columns[:, None, :]].permute(0, 3, 1, 2)
 
 
-def _bytes(values: Tensor) -> np.ndarray:
+def as_bytes(values: Tensor) -> np.ndarray:
+    """Values in [0, 1] as bytes."""
     return (values * 255).round().to(torch.uint8).numpy()

@@ -3,7 +3,6 @@
 The files lie beside this module (see ATTRIBUTION.md). `build_ingredients.py` makes them; nothing here needs a source.
 """
 
-import hashlib
 import io
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -16,11 +15,9 @@ from jaxtyping import Float, Int64, UInt8
 from PIL import Image
 from torch import Tensor
 
-from orchestrator.errors import UserError
+from orchestrator.datasets import checked_files
 
 FOLDER = Path(__file__).parent
-CHECKSUMS = "checksums.sha256"
-REMEDY = "restore it with `git checkout -- orchestrator/datasets/fashion_scenes`"
 
 CUTOUT_SIZE = 28  # pixels, as Fashion-MNIST has it
 SHEET_COLUMNS = 100  # cut-outs side by side in a sheet
@@ -63,6 +60,7 @@ class Windows:
         room: rows and columns that a window can move in its strip, plus one, (E, 2).
         first: of each family's strips, (10,).
         count: of each family's strips, (10,).
+        size: side S of a window in pixels.
     """
 
     canvas: UInt8[Tensor, "R C 3"]
@@ -70,6 +68,7 @@ class Windows:
     room: Int64[Tensor, "E 2"]
     first: Int64[Tensor, "F"]
     count: Int64[Tensor, "F"]
+    size: int = SIZE
 
     def cut(self, families: Int64[Tensor, "B"], u: Float[Tensor, "B 3"]) -> UInt8[Tensor, "B S S 3"]:
         """One window per image.
@@ -80,7 +79,7 @@ class Windows:
         """
         strip = self.first[families] + (u[:, 0] * self.count[families]).long()
         corner = (u[:, 1:] * self.room[strip]).long()  # (B, 2)
-        pixels = torch.arange(SIZE)
+        pixels = torch.arange(self.size)
         rows = (self.top[strip] + corner[:, 0])[:, None] + pixels  # (B, S)
         columns = corner[:, 1:] + pixels  # (B, S)
         return self.canvas[rows[:, :, None], columns[:, None, :]]
@@ -92,9 +91,7 @@ def checksums() -> dict[str, str]:
     Raises:
         UserError: if the list is missing.
     """
-    # Lenient, so that a damaged list shows as a file whose sum differs.
-    lines = _read(CHECKSUMS).decode(errors="replace").splitlines()
-    return {name: digest for digest, _, name in (line.partition("  ") for line in lines)}
+    return checked_files.checksums(FOLDER)
 
 
 def verify() -> None:
@@ -103,8 +100,7 @@ def verify() -> None:
     Raises:
         UserError: if one is missing or damaged.
     """
-    for name in checksums():
-        _verified(name)
+    checked_files.verify(FOLDER)
 
 
 def cutouts(part: str) -> UInt8[np.ndarray, "N 28 28"]:
@@ -113,18 +109,24 @@ def cutouts(part: str) -> UInt8[np.ndarray, "N 28 28"]:
     Raises:
         UserError: if the file is missing or damaged.
     """
-    sheet = np.asarray(Image.open(io.BytesIO(_verified(f"cutouts_{part}.png"))))
+    sheet = np.asarray(Image.open(io.BytesIO(checked_files.read(FOLDER, f"cutouts_{part}.png"))))
     cells = sheet.reshape(-1, CUTOUT_SIZE, SHEET_COLUMNS, CUTOUT_SIZE).swapaxes(1, 2)
     return cells.reshape(-1, CUTOUT_SIZE, CUTOUT_SIZE)
 
 
-def windows(part: str) -> Windows:
+def windows(part: str, size: int = SIZE) -> Windows:
     """The background windows of the part `train`, `validation` or `test`; none straddles two strips.
+
+    Args:
+        part: of the photographs.
+        size: side S of a window in pixels, up to 64; strips that a zoom makes narrower are left out.
 
     Raises:
         UserError: if a photograph is missing or damaged.
     """
-    strips = [(family, strip) for family, photo in _photos() for strip in _zoomed(photo, part)]
+    strips = [
+        (family, strip) for family, photo in _photos() for strip in _zoomed(photo, part) if min(strip.shape[:2]) >= size
+    ]
     canvas = np.zeros((sum(len(strip) for _, strip in strips), max(strip.shape[1] for _, strip in strips), 3), np.uint8)
     top, row = [], 0
     for _, strip in strips:
@@ -135,16 +137,17 @@ def windows(part: str) -> Windows:
     return Windows(
         canvas=torch.from_numpy(canvas),
         top=torch.tensor(top),
-        room=torch.tensor([strip.shape[:2] for _, strip in strips]) - SIZE + 1,
+        room=torch.tensor([strip.shape[:2] for _, strip in strips]) - size + 1,
         first=count.cumsum(0) - count,
         count=count,
+        size=size,
     )
 
 
 def _photos() -> Iterator[tuple[int, Image.Image]]:
     for family, (name, endings) in enumerate(zip(FAMILIES, PHOTOS, strict=True)):
         for ending in endings:
-            yield family, Image.open(io.BytesIO(_verified(f"photo_{name}_{ending}.webp")))
+            yield family, Image.open(io.BytesIO(checked_files.read(FOLDER, f"photo_{name}_{ending}.webp")))
 
 
 def _zoomed(photo: Image.Image, part: str) -> Iterator[UInt8[np.ndarray, "H W 3"]]:
@@ -154,21 +157,3 @@ def _zoomed(photo: Image.Image, part: str) -> Iterator[UInt8[np.ndarray, "H W 3"
         for zoom in ZOOMS:
             size = (round(strip.width * zoom), round(strip.height * zoom))
             yield np.asarray(strip.resize(size, Image.Resampling.BOX).convert("RGB"))
-
-
-def _verified(name: str) -> bytes:
-    content = _read(name)
-    expected, actual = checksums().get(name, "unknown"), hashlib.sha256(content).hexdigest()
-    if actual != expected:
-        raise UserError(
-            f"{FOLDER / name} is damaged: its SHA-256 must be {expected[:12]} (from {CHECKSUMS}), got {actual[:12]}; "
-            f"{REMEDY}"
-        )
-    return content
-
-
-def _read(name: str) -> bytes:
-    try:
-        return (FOLDER / name).read_bytes()
-    except FileNotFoundError as error:
-        raise UserError(f"{FOLDER / name} is missing; {REMEDY}") from error

@@ -9,7 +9,7 @@ import pytest
 import torch
 from PIL import Image
 
-from orchestrator.datasets import fashion_scenes
+from orchestrator.datasets import checked_files, fashion_scenes
 from orchestrator.datasets.fashion_scenes import ingredients
 from orchestrator.datasets.fashion_scenes.build_ingredients import cut_out
 from orchestrator.errors import UserError
@@ -21,7 +21,7 @@ FILES = sorted(ingredients.checksums())
 @pytest.fixture
 def copy(tmp_path, monkeypatch):
     """A copy of the ingredients that a test may damage."""
-    for name in (*FILES, ingredients.CHECKSUMS):
+    for name in (*FILES, checked_files.CHECKSUMS):
         shutil.copy(ingredients.FOLDER / name, tmp_path / name)
     monkeypatch.setattr(ingredients, "FOLDER", tmp_path)
     return tmp_path
@@ -99,7 +99,7 @@ def test_damaged_ingredient_is_refused_by_name(copy, name):
         fashion_scenes.load(fashion_scenes.Config(train_size=10), split)
 
 
-@pytest.mark.parametrize("name", ["cutouts_train.png", "photo_brick_1.webp", ingredients.CHECKSUMS])
+@pytest.mark.parametrize("name", ["cutouts_train.png", "photo_brick_1.webp", checked_files.CHECKSUMS])
 def test_missing_ingredient_is_refused_by_name(copy, name):
     (copy / name).unlink()
     with pytest.raises(UserError, match=rf"{name} is missing; .* `git checkout -- "):
@@ -108,7 +108,7 @@ def test_missing_ingredient_is_refused_by_name(copy, name):
 
 @pytest.mark.parametrize("content", [b"", b"\xff\x00 nonsense", b"0 1 2 3\n"])
 def test_damaged_checksums_are_refused(copy, content):
-    (copy / ingredients.CHECKSUMS).write_bytes(content)
+    (copy / checked_files.CHECKSUMS).write_bytes(content)
     with pytest.raises(UserError, match=r"cutouts_train.png is damaged: its SHA-256 must be unknown \(from checksums"):
         fashion_scenes.load(fashion_scenes.Config(train_size=10), "train")
 
@@ -122,8 +122,8 @@ def test_card_needs_the_checksums_only(copy):
 
 def test_fingerprint_changes_with_an_ingredient(copy):
     before = fashion_scenes.card(fashion_scenes.Config()).fingerprint
-    text = (copy / ingredients.CHECKSUMS).read_text()
-    (copy / ingredients.CHECKSUMS).write_text(("1" if text[0] == "0" else "0") + text[1:])
+    text = (copy / checked_files.CHECKSUMS).read_text()
+    (copy / checked_files.CHECKSUMS).write_text(("1" if text[0] == "0" else "0") + text[1:])
     assert fashion_scenes.card(fashion_scenes.Config()).fingerprint != before
 
 
