@@ -7,11 +7,12 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
-from jaxtyping import Int64, UInt8
+from jaxtyping import Bool, Int64, UInt8
 
 from augment import draws
 
-# Every data set answers these, and `test/<variant>` and `validation/<variant>` for the variants on its card.
+# Every data set answers these, unless there is nothing to train on; and `test/<variant>` and `validation/<variant>` for
+# the variants on its card.
 SPLITS = ("train", "bank", "validation")
 
 
@@ -23,6 +24,7 @@ class ImageSet:
         images: RGB, 0 to 255, (N, H, W, 3).
         labels: class of each image from 0, (N,), or None where nobody knows it.
         masks: foreground coverage, 0 to 255, (N, H, W), or None.
+        accepted: which classes count as right where that may be several, (N, C), in place of labels.
 
     Raises:
         ValueError: if dtypes or lengths do not fit together.
@@ -31,6 +33,7 @@ class ImageSet:
     images: UInt8[np.ndarray, "N H W 3"]
     labels: Int64[np.ndarray, "N"] | None = None
     masks: UInt8[np.ndarray, "N H W"] | None = None
+    accepted: Bool[np.ndarray, "N C"] | None = None
 
     def __post_init__(self) -> None:
         if self.images.dtype != np.uint8 or self.images.ndim != 4 or self.images.shape[3] != 3:
@@ -39,6 +42,8 @@ class ImageSet:
             raise ValueError(f"labels must be int64 ({len(self)},), got {self.labels.dtype} {self.labels.shape}")
         if self.masks is not None and (self.masks.dtype != np.uint8 or self.masks.shape != self.images.shape[:3]):
             raise ValueError(f"masks must be uint8 {self.images.shape[:3]}, got {self.masks.dtype} {self.masks.shape}")
+        if self.accepted is not None and (self.accepted.dtype != np.bool_ or len(self.accepted) != len(self)):
+            raise ValueError(f"accepted must be bool ({len(self)}, C), got {self.accepted.dtype} {self.accepted.shape}")
 
     def __len__(self) -> int:
         return len(self.images)
@@ -46,7 +51,13 @@ class ImageSet:
     @property
     def nbytes(self) -> int:
         """Size in memory."""
-        return sum(array.nbytes for array in (self.images, self.labels, self.masks) if array is not None)
+        arrays = (self.images, self.labels, self.masks, self.accepted)
+        return sum(array.nbytes for array in arrays if array is not None)
+
+    def rows(self, rows: Int64[np.ndarray, "M"]) -> "ImageSet":
+        """These rows alone, in this order."""
+        arrays = (self.labels, self.masks, self.accepted)
+        return ImageSet(self.images[rows], *(None if array is None else array[rows] for array in arrays))
 
 
 @dataclass(frozen=True)
@@ -58,16 +69,19 @@ class DatasetCard:
         mean: of the training images per channel, in [0, 1].
         std: of the training images per channel, in [0, 1].
         size: side of the square images in pixels.
-        train_size: images that are trained on: those of the split `train`, or more where it is a sample of a stream.
+        train_size: images that are trained on: those of the split `train`, or more where it is a sample of a stream. 0
+            where there is nothing to train on, and no splits but those of the test.
         licence: under which the images may be passed on; it travels with an exported encoder.
         fingerprint: changes with every setting or file that changes a pixel; numbers compare only where it is equal.
-        variants: of the test split, each loaded as `test/<variant>`.
+        variants: of the test split, each loaded as `test/<variant>`; of several, the first is most like `train`.
         validation_variants: of the validation split, each loaded as `validation/<variant>`.
         bank_is_train: whether the split `bank` is the split `train`, which then need be in memory only once.
         has_masks: whether the images of `train` come with masks of their foreground.
         unlabelled: splits without labels, though the others have them.
         remarks: what a reader of the numbers should know of the data, such as how many images were left out.
         metric: by which its test split is scored: `accuracy`, or `mean_per_class`, the mean of each class's accuracy.
+        label_space: whose classes the labels are, where a classifier may come knowing them: `imagenet1k`.
+        present: classes that the test shows, where not all; a classifier is to choose among these.
     """
 
     num_classes: int | None
@@ -84,11 +98,13 @@ class DatasetCard:
     unlabelled: tuple[str, ...] = ()
     remarks: tuple[str, ...] = ()
     metric: Literal["accuracy", "mean_per_class"] = "accuracy"
+    label_space: str | None = None
+    present: tuple[int, ...] | None = None
 
     @property
     def splits(self) -> tuple[str, ...]:
         """Every split that can be loaded."""
-        return split_names(self.variants, self.validation_variants)
+        return split_names(self.variants, self.validation_variants, test_only=self.train_size == 0)
 
     def labelled(self, split: str) -> bool:
         """Whether the images of a split have labels."""
@@ -119,18 +135,23 @@ def held_out_rows(
     return np.sort(order[held_out:]), np.sort(order[:held_out])
 
 
-def split_names(variants: Sequence[str], validation_variants: Sequence[str] = ()) -> tuple[str, ...]:
+def split_names(
+    variants: Sequence[str], validation_variants: Sequence[str] = (), *, test_only: bool = False
+) -> tuple[str, ...]:
     """The splits of a data set with these variants of its test and validation splits."""
     tests, validations = (f"test/{name}" for name in variants), (f"validation/{name}" for name in validation_variants)
-    return *SPLITS, *tests, *validations
+    return *(() if test_only else SPLITS), *tests, *validations
 
 
-def require_split(split: str, variants: Sequence[str], validation_variants: Sequence[str] = ()) -> None:
+def require_split(
+    split: str, variants: Sequence[str], validation_variants: Sequence[str] = (), *, test_only: bool = False
+) -> None:
     """Refuse a split that the data set does not have.
 
     Raises:
         ValueError: naming the splits there are.
     """
-    known = split_names(variants, validation_variants)
+    known = split_names(variants, validation_variants, test_only=test_only)
     if split not in known:
-        raise ValueError(f"split must be one of {', '.join(known)}, got {split!r}")
+        why = ": there is nothing to train on" if test_only and split in SPLITS else ""
+        raise ValueError(f"split must be one of {', '.join(known)}, got {split!r}{why}")

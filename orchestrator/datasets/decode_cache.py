@@ -41,12 +41,14 @@ class Sample:
         image: its file, or the bytes of one.
         mask: of the foreground, likewise, or None.
         label: class from 0, or -1 where there are none.
+        border: pixels on each side that are no part of the image.
     """
 
     name: str
     image: Content
     mask: Content
     label: int
+    border: int = 0
 
 
 @dataclass(frozen=True)
@@ -55,7 +57,7 @@ class Listing:
 
     Args:
         source: what it lists, for messages; decoded anew, it takes the place of what was decoded of it before.
-        parts: images of `train`, and of `validation` and `test` where they are there, in this order.
+        parts: images of each part, such as `train`, in the order of the samples.
         num_classes: labels run from 0 to this, or None without labels.
         masked: whether there are masks.
         state: plain values that change whenever a file does.
@@ -80,7 +82,7 @@ class Decoded:
         parts: decoded images by part, in the order in which they lie in the file.
         num_classes: of the labels, or None.
         masked: whether there are masks.
-        mean: of the images of `train` per channel, in [0, 1].
+        mean: of the images of `train` per channel, in [0, 1]; 0 where there are none.
         std: of the same.
         content: hash of the files behind the images; where it is equal, so are the pixels.
         left_out: images that could not be decoded, each with the reason.
@@ -190,7 +192,7 @@ def _write(listing: Listing, folder: Path, size: int) -> None:
             file.flush()
             os.fsync(file.fileno())
     np.save(folder / _LABELS, np.array(labels, np.int64))
-    mean, square_mean = moments / ((255,), (255**2,)) / max(1, parts["train"] * size * size)
+    mean, square_mean = moments / ((255,), (255**2,)) / max(1, parts.get("train", 0) * size * size)
     std = np.sqrt((square_mean - mean**2).clip(_SMALLEST_STD**2))
     index = Decoded(
         folder=folder,
@@ -223,7 +225,7 @@ def _made(sample: Sample, size: int) -> tuple[Square, np.ndarray, str] | str:
     """The square, its sums and squares per channel, and the hashes of its files; or why there is none."""
     image, mask = _bytes(sample.image), _bytes(sample.mask)
     try:
-        made = square(image, mask, size)
+        made = square(image, mask, size, border=sample.border)
     except Unreadable as error:
         return str(error)
     pixels = made.image.reshape(-1, 3).astype(np.int64)

@@ -33,7 +33,7 @@ class Square:
     unmasked: str
 
 
-def square(content: bytes | None, mask: bytes | None, size: int) -> Square:
+def square(content: bytes | None, mask: bytes | None, size: int, *, border: int = 0) -> Square:
     """Decode an image and its mask, turn them upright, and cut the middle out of them.
 
     The shorter side becomes `size` pixels (bicubic for the image, bilinear for the mask, both antialiased), and of the
@@ -44,6 +44,7 @@ def square(content: bytes | None, mask: bytes | None, size: int) -> Square:
         content: of the image file, or None where there is none.
         mask: of a mask file: grey, 255 is foreground, as large as the upright image; or None.
         size: side of the result in pixels.
+        border: pixels on each side of the upright image that are cut off first; there is none around the mask.
 
     Raises:
         Unreadable: if the image cannot be decoded; a mask that cannot counts as none.
@@ -51,6 +52,8 @@ def square(content: bytes | None, mask: bytes | None, size: int) -> Square:
     if not content:
         raise Unreadable("nothing there to be read")
     upright = _opened(content)
+    if border:
+        upright = upright.crop((border, border, upright.width - border, upright.height - border))
     image = np.asarray(_cut(_rgb(upright), size, Image.Resampling.BICUBIC))
     try:
         return Square(image, _coverage(mask, upright.size, size), unmasked="")

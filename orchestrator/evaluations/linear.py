@@ -43,9 +43,13 @@ class LinearProbe:
     weight: Float[Tensor, "C D"]
     bias: Float[Tensor, "C"]
 
+    def logits(self, features: Float[Tensor, "N D"]) -> Float[Tensor, "N C"]:
+        """How likely each class is of each image, before the softmax."""
+        return functional.linear((features - self.mean) / self.std, self.weight, self.bias)
+
     def predict(self, features: Float[Tensor, "N D"]) -> Int64[Tensor, "N"]:
         """The likeliest class of each image."""
-        return functional.linear((features - self.mean) / self.std, self.weight, self.bias).argmax(dim=1)
+        return self.logits(features).argmax(dim=1)
 
     def accuracy(self, features: Float[Tensor, "N D"], labels: Int64[Tensor, "N"]) -> float:
         """Share of images whose likeliest class is their own, in [0, 1]."""

@@ -58,6 +58,9 @@ def check_on_data(run: RunConfig) -> list[Mistake]:
         card, plan = find("orchestrator.datasets", run.dataset.name).card(run.dataset), _plan(run)
     except UserError as error:
         return [Mistake("", str(error))]
+    if not card.train_size:
+        law = "must have images to train on; as set up here it has those of a test alone, which `evaluate` takes"
+        return [Mistake("run.dataset.name", law, run.dataset.name)]
     mistakes = _encoder_mistakes(run, {card.size}) + _mask_mistakes(run, plan, card)
     return mistakes + _batch_mistakes(run, card) + _split_mistakes(run, card) + _label_mistakes(run, card, plan)
 

@@ -1,0 +1,65 @@
+"""ImageNet-1k: 1.28 million photographs to train on, and 50,000 to test with (O. Russakovsky et al., IJCV 2015).
+
+    root/train/<WordNet id>/*.JPEG    root/val/<WordNet id>/*.JPEG
+
+What is called `val` has labels that everyone knows and is the field's test; `validation` is held out of `train`.
+"""
+
+from orchestrator.datasets import imagenet_folders as folders
+from orchestrator.datasets.decode_cache import FORMAT as DECODING
+from orchestrator.datasets.decode_cache import Decoded
+from orchestrator.datasets.imagenet_classes import LABEL_SPACE, NUM_CLASSES
+from orchestrator.datasets.places import expanded
+from orchestrator.images import DatasetCard, ImageSet, fingerprint, require_split
+
+VARIANTS = ("original",)
+LICENCE = "for non-commercial research and education only (image-net.org); the photographs are their owners'"
+
+
+class Config(folders.Settings):
+    """Where ImageNet lies, and how it is decoded and split; see `imagenet_folders.Settings`."""
+
+    name: str = "imagenet"
+
+
+def card(config: Config) -> DatasetCard:
+    """What the configured photographs are; decodes them if no earlier start has (193 GB at 224 pixels).
+
+    Raises:
+        UserError: if they are laid out in another way, or one cannot be read.
+    """
+    train, test = _train(config), _test(config)
+    return DatasetCard(
+        num_classes=NUM_CLASSES,
+        mean=folders.MEAN,
+        std=folders.STD,
+        size=config.size,
+        train_size=train.parts["train"],
+        licence=LICENCE,
+        fingerprint=fingerprint(folders.FORMAT, DECODING, config.size, config.seed, train.content, test.content),
+        variants=VARIANTS,
+        bank_is_train=True,
+        label_space=LABEL_SPACE,
+    )
+
+
+def load(config: Config, split: str) -> ImageSet:
+    """One split; `bank` is `train`.
+
+    Raises:
+        ValueError: if there is no such split.
+        UserError: if they are laid out in another way, or one cannot be read.
+    """
+    require_split(split, VARIANTS)
+    if split == "test/original":
+        return _test(config).part("test")
+    return _train(config).part("validation" if split == "validation" else "train")
+
+
+def _train(config: Config) -> Decoded:
+    return folders.opened_train(config, expanded(config.root) / "train")
+
+
+def _test(config: Config) -> Decoded:
+    layout = folders.imagenet_layout(expanded(config.root) / "val")
+    return folders.opened_test(layout, config.size, config.cache)

@@ -1,0 +1,22 @@
+"""ImageNet-A: 7,500 photographs of 200 classes that a ResNet-50 got wrong (D. Hendrycks et al., arXiv 1907.07174).
+
+root/<WordNet id>/*.jpg    (the unpacked imagenet-a.tar)
+"""
+
+from orchestrator.datasets import shifted
+
+
+class Config(shifted.Settings):
+    """Where the set lies, and what it is compared with; see `shifted.Settings`."""
+
+    name: str = "imagenet_a"
+
+
+SET = shifted.Shifted(
+    variant="imagenet_a",
+    images=7_500,
+    licence="MIT (the collection); the photographs are their owners'",
+    groups=shifted.by_wnid,
+    restricted=True,
+)
+card, load = SET.card, SET.load

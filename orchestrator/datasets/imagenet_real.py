@@ -1,0 +1,102 @@
+"""ImageNet ReaL: ImageNet's validation photographs with every label that is right (L. Beyer et al., arXiv 2006.07159).
+
+    root/real.json    a list of labels for each photograph, in the order of their numbers
+    imagenet_val/<WordNet id>/ILSVRC2012_val_<number>.JPEG
+
+A photograph for which the raters found no label is not scored. `test/original` has all of them, with ImageNet's own.
+"""
+
+import json
+import re
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Bool
+
+from orchestrator.datasets import imagenet, imagenet_folders, shifted
+from orchestrator.datasets.imagenet_classes import NUM_CLASSES
+from orchestrator.datasets.places import expanded
+from orchestrator.errors import UserError, named
+from orchestrator.images import DatasetCard, ImageSet, fingerprint, require_split
+
+LABELS, VARIANT = "real.json", "imagenet_real"
+VARIANTS = (shifted.ORIGINAL, VARIANT)
+ORIGINAL = shifted.Shifted(shifted.ORIGINAL, images=50_000, licence=imagenet.LICENCE, groups=shifted.by_wnid)
+_NUMBERED = re.compile(r"ILSVRC2012_val_(\d{8})\.")
+
+
+class Config(shifted.Settings):
+    """Where the labels lie, and the photographs, which must be given as `imagenet_val`; see `shifted.Settings`."""
+
+    name: str = "imagenet_real"
+
+
+def card(config: Config) -> DatasetCard:
+    """What the configured photographs are; decodes them if no earlier start has.
+
+    Raises:
+        UserError: if they are laid out in another way, one cannot be read, or labels and photographs do not fit.
+    """
+    original, accepted = ORIGINAL.card(_photographs(config)), _accepted(config)
+    unanswered = int((~accepted.any(axis=1)).sum())
+    return replace(
+        original,
+        fingerprint=fingerprint(original.fingerprint, np.packbits(accepted).tobytes().hex()),
+        variants=VARIANTS,
+        unlabelled=(f"test/{VARIANT}",),
+        remarks=(*original.remarks, f"{unanswered} photographs for which no label was found right are not scored"),
+    )
+
+
+def load(config: Config, split: str) -> ImageSet:
+    """One split; `bank` is `train`.
+
+    Raises:
+        ValueError: if there is no such split.
+        UserError: if they are laid out in another way, one cannot be read, or labels and photographs do not fit.
+    """
+    require_split(split, VARIANTS, test_only=config.imagenet_train is None)
+    photographs = _photographs(config)
+    if split != f"test/{VARIANT}":
+        return ORIGINAL.load(photographs, split)
+    accepted = _accepted(config)
+    rows = np.flatnonzero(accepted.any(axis=1))
+    return ImageSet(ORIGINAL.load(photographs, f"test/{shifted.ORIGINAL}").images[rows], accepted=accepted[rows])
+
+
+def _photographs(config: Config) -> shifted.Settings:
+    """Where the photographs lie, as those of a set."""
+    if config.imagenet_val is None:
+        raise UserError(f"{config.root}: ReaL has labels alone; name the folder of the photographs in imagenet_val")
+    return config.model_copy(update={"root": config.imagenet_val, "imagenet_val": None})
+
+
+def _accepted(config: Config) -> Bool[np.ndarray, "N 1000"]:
+    """The classes that are right for each photograph."""
+    file = expanded(config.root) / LABELS
+    labels = _labels(file)
+    folder = expanded(_photographs(config).root)
+    names = imagenet_folders.photographs(imagenet_folders.imagenet_layout(folder))
+    accepted = np.zeros((len(names), NUM_CLASSES), bool)
+    for row, (name, _) in zip(accepted, names, strict=True):
+        numbered = _NUMBERED.search(name)
+        if numbered is None or not 1 <= int(numbered[1]) <= len(labels):
+            law = (
+                f"must be ILSVRC2012_val_ and a number from 00000001 to {len(labels):08d}, for which {file} has labels"
+            )
+            raise UserError(f"{folder / name}: its name {law}")
+        row[labels[int(numbered[1]) - 1]] = True
+    return accepted
+
+
+def _labels(file: Path) -> list[list[int]]:
+    try:
+        labels = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise UserError(f"{file} must be the published list of labels, and cannot be read ({named(error)})") from error
+    if not isinstance(labels, list) or not all(isinstance(of_one, list) for of_one in labels):
+        raise UserError(f"{file} must hold a list of lists of labels, one for each photograph")
+    if any(type(label) is not int or not 0 <= label < NUM_CLASSES for of_one in labels for label in of_one):
+        raise UserError(f"{file}: every label must be a number from 0 to {NUM_CLASSES - 1}")
+    return labels
