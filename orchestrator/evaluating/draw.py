@@ -1,0 +1,38 @@
+"""Random numbers of a protocol, addressed by the row of the image that they are for."""
+
+import math
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float, Int64
+from torch import Tensor
+
+from augment import draws
+
+
+@dataclass(frozen=True)
+class Draw:
+    """What one use of randomness draws for some rows of a split; neither their number nor their order matters.
+
+    Args:
+        seed: in [0, 2^64).
+        rows: place of each image in its split.
+        name: of the use, such as a corruption and its level.
+    """
+
+    seed: int
+    rows: Int64[Tensor, "B"]
+    name: str
+
+    def uniform(self, what: str, *shape: int) -> Float[Tensor, "B ..."]:
+        """Numbers in [0, 1), (B, *shape); another `what` gives independent ones."""
+        stream = draws.stream(f"{self.name}/{what}")
+        return draws.uniforms(self.seed, 0, self.rows, [stream], math.prod(shape))[0].view(-1, *shape)
+
+    def between(self, low: float, high: float, what: str, *shape: int) -> Float[Tensor, "B ..."]:
+        """Numbers in [low, high), (B, *shape)."""
+        return low + (high - low) * self.uniform(what, *shape)
+
+    def normal(self, what: str, *shape: int) -> Float[Tensor, "B ..."]:
+        """Standard normal numbers, (B, *shape), by inversion: one uniform number, in the middle of its cell, each."""
+        return torch.special.ndtri(self.uniform(what, *shape).double() + 2.0**-25).float()
