@@ -12,10 +12,10 @@ from jaxtyping import Float, UInt8
 from torch import Tensor
 
 from augment.ops import color_jitter, crop, flip, grayscale
-from augment.pipeline import Pipeline
-from augment.views import Batch, Step, ViewSpec
+from augment.views import Step
+from orchestrator.evaluating.views import augmented
 from orchestrator.evaluations import Timing
-from orchestrator.features import CHUNK, Encode, standard_error, unit
+from orchestrator.features import Encode, standard_error, unit
 from orchestrator.images import ImageSet
 
 PROTOCOL = "view_retrieval/1"
@@ -53,14 +53,8 @@ def standard_views(
     images: UInt8[np.ndarray, "N H W 3"],
 ) -> tuple[UInt8[np.ndarray, "N H W 3"], UInt8[np.ndarray, "N H W 3"]]:
     """Two augmented copies of each image, as images again; the same on every call."""
-    views = {name: ViewSpec(recipe=("standard",)) for name in ("first", "second")}
-    pipeline = Pipeline(views, {"standard": RECIPE}, mean=(0.0, 0.0, 0.0), std=(1.0, 1.0, 1.0), seed=SEED)
-    made = {name: np.empty_like(images) for name in views}
-    for rows in torch.arange(len(images)).split(CHUNK):
-        source = torch.from_dlpack(images)[rows].permute(0, 3, 1, 2).float() / 255
-        for name, view in pipeline(Batch(source), rows, 0).items():
-            made[name][rows.numpy()] = (255 * view.images).round().to(torch.uint8).permute(0, 2, 3, 1).numpy()
-    return made["first"], made["second"]
+    copies = augmented(images, {"first": RECIPE, "second": RECIPE}, seed=SEED)
+    return copies["first"].images, copies["second"].images
 
 
 def retrieval_recall(first: Float[Tensor, "N D"], second: Float[Tensor, "N D"]) -> float:

@@ -3,6 +3,7 @@ import pytest
 import torch
 
 from orchestrator.datasets import synthetic
+from orchestrator.evaluating import views
 from orchestrator.evaluations import view_retrieval
 from orchestrator.evaluations.view_retrieval import retrieval_recall, standard_views
 from orchestrator.features import pixel_features
@@ -43,7 +44,7 @@ def test_standard_views_are_fixed_augmented_and_unalike(images):
 
 def test_standard_views_do_not_depend_on_their_neighbours(images, monkeypatch):
     whole, _ = standard_views(images)
-    monkeypatch.setattr(view_retrieval, "CHUNK", 7)
+    monkeypatch.setattr(views, "CHUNK", 7)
     chunked, _ = standard_views(images[:40])
     assert np.abs(whole[:40].astype(int) - chunked).max() <= 1  # rounding of a batched product
 
