@@ -26,7 +26,7 @@ class Config(photographs.HeldOut):
     """
 
     name: str = "caltech101"
-    download: bool = True
+    download: bool = False
 
 
 def _parts(config: Config) -> Mapping[str, photographs.Part]:

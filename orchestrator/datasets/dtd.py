@@ -20,7 +20,7 @@ class Config(photographs.Settings):
     """
 
     name: str = "dtd"
-    download: bool = True
+    download: bool = False
 
 
 def _parts(config: Config) -> Mapping[str, photographs.Part]:

@@ -17,7 +17,7 @@ class Config(photographs.HeldOut):
     """
 
     name: str = "food101"
-    download: bool = True
+    download: bool = False
 
 
 def _parts(config: Config) -> Mapping[str, photographs.Part]:

@@ -19,7 +19,7 @@ class Config(photographs.HeldOut):
     """
 
     name: str = "pets"
-    download: bool = True
+    download: bool = False
 
 
 def _parts(config: Config) -> Mapping[str, photographs.Part]:

@@ -163,9 +163,11 @@ class Photographs:
         )
 
     def _refused(self, config: Settings, reason: str) -> UserError:
+        # What torchvision cannot fetch has no such setting.
+        fetch = "set download: true, or fetch it" if getattr(config, "download", None) is False else "fetch it"
         return UserError(
             f"{expanded(config.root)} does not hold {self.title} as it was published ({reason}): {self.layout} must be "
-            f"in there; fetch it from {self.source}"
+            f"in there; {fetch} from {self.source}"
         )
 
 

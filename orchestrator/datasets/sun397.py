@@ -21,7 +21,7 @@ class Config(photographs.HeldOut):
     """
 
     name: str = "sun397"
-    download: bool = True
+    download: bool = False
 
 
 def _parts(config: Config) -> Mapping[str, photographs.Part]:

@@ -80,12 +80,12 @@ def test_known_photograph_has_its_class_and_its_pixels(name, written):
 @pytest.mark.parametrize("name", SPLITS)
 def test_wrong_layout_is_told_in_one_line(name, tmp_path):
     module = import_module(f"orchestrator.datasets.{name}")
-    offline = {"download": False} if "download" in module.Config.model_fields else {}
     (tmp_path / "published").mkdir()
     with pytest.raises(UserError) as caught:
-        module.card(module.Config(root=str(tmp_path / "published"), cache=str(tmp_path), **offline))
+        module.card(module.Config(root=str(tmp_path / "published"), cache=str(tmp_path)))
     message = str(caught.value)
     assert "\n" not in message
+    assert ("set download: true" in message) == ("download" in module.Config.model_fields)
     for part in (str(tmp_path / "published"), module.PHOTOGRAPHS.layout, module.PHOTOGRAPHS.source):
         assert part in message
 
