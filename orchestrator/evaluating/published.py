@@ -88,7 +88,7 @@ def _weighed(name: str, model: str, source: str) -> _Weighed:
         network = models.get_model(model, weights=None)
         head = _last_linear(network, name)
         if source == _RANDOM:
-            initialise(network, seed=0)
+            _draw(network, name)
         else:
             file, _, prefix = source.partition("#")
             weights.fill(network, Path(file).expanduser(), prefix=prefix or None, without=head)
@@ -105,6 +105,13 @@ def _weighed(name: str, model: str, source: str) -> _Weighed:
     classifies = len(default.meta["categories"]) == _NUM_CLASSES
     head = _last_linear(network, name)
     return _Weighed(network, head, wanted.crop_size[0], tuple(wanted.mean), tuple(wanted.std), classifies)
+
+
+def _draw(network: nn.Module, name: str) -> None:
+    try:
+        initialise(network, seed=0)
+    except ValueError as error:
+        raise UserError(f"{name}: {error}") from error
 
 
 def _last_linear(network: nn.Module, name: str) -> str:

@@ -137,8 +137,8 @@ class Runner:
             if name == OWN and subject.trained_on not in (None, data.card.fingerprint):
                 raise _OtherDataError(
                     f"{subject.encoder.name}: the encoder was trained on data {subject.trained_on}, the data set is "
-                    f"now {data.card.fingerprint}; numbers compare only where these are equal, so use the program version "
-                    "that trained it, or give other data another name than own"
+                    f"now {data.card.fingerprint}; numbers compare only where these are equal, so use the program "
+                    "version that trained it, or give other data another name than own"
                 )
             number = subject.trial.number if subject.trial else None
             scores.note_use(subject.shelf.book, subject.encoder.fingerprint, data.card.fingerprint, number)

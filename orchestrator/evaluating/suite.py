@@ -4,7 +4,7 @@ datasets:                               # `own` is what the encoder was trained 
   pets: {name: pets, root: ~/pets}
 protocols:
   knn: {}                               # on `own`
-  few_shot: {on: [own, pets], shots: [1, 5]}
+  few_shot: {data: [own, pets], shots: [1, 5]}
 """
 
 from collections.abc import Mapping, Sequence
@@ -113,19 +113,19 @@ def _tasks(section: Mapping[str, Any], datasets: Sequence[str], mistakes: list[M
         if not isinstance(raw, dict):
             mistakes.append(Mistake(path, "a mapping (key: value) must be given; write {} for none", show(raw)))
             continue
-        settings = {key: value for key, value in raw.items() if key != "on"}
+        settings = {key: value for key, value in raw.items() if key != "data"}
         try:
             config = read(find(PROTOCOLS, name).Config, settings, path, mistakes)
         except UserError as error:
             mistakes.append(Mistake(path, str(error)))
             continue
-        on = _on(raw.get("on", [OWN]), f"{path}.on", datasets, mistakes)
+        on = _data(raw.get("data", [OWN]), f"{path}.data", datasets, mistakes)
         if config is not None:
             tasks.append(Task(name, config, on))
     return tasks
 
 
-def _on(raw: Any, path: str, datasets: Sequence[str], mistakes: list[Mistake]) -> tuple[str, ...]:
+def _data(raw: Any, path: str, datasets: Sequence[str], mistakes: list[Mistake]) -> tuple[str, ...]:
     if not isinstance(raw, list) or not raw or not all(isinstance(name, str) for name in raw):
         mistakes.append(Mistake(path, "a list of names of data sets must be given", show(raw)))
         return ()

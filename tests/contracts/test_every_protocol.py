@@ -1,0 +1,117 @@
+"""Walks orchestrator/protocols: a new file is held to the contract on the day it appears."""
+
+import math
+import re
+import types
+from pathlib import Path
+
+import pytest
+import torch
+
+from augment.config import Config
+from methods.encoders import resnet
+from methods.parts.initial import initialise
+from orchestrator.components import find, names
+from orchestrator.datasets import fashion_scenes
+from orchestrator.evaluating.data import EvaluationData
+from orchestrator.evaluating.frozen import FrozenEncoder, fingerprint
+from orchestrator.protocols import Score, nearest
+
+PACKAGE = "orchestrator.protocols"
+DATA = fashion_scenes.Config(train_size=100, validation_size=60, test_size=60)
+# What keeps the suite quick; a protocol that is not listed is measured with its defaults.
+SETTINGS: dict[str, dict[str, object]] = {}
+NAME = re.compile(r"[a-z_0-9]+/\d+")
+
+
+@pytest.fixture(scope="module")
+def encoder() -> FrozenEncoder:
+    network = resnet.build(resnet.Config(depth=8, width=0.25, stem="imagenet"))
+    initialise(network, 0)
+    card = fashion_scenes.card(DATA)
+    return FrozenEncoder("tiny", network.eval().requires_grad_(False), card.size, card.mean, card.std)
+
+
+def check_protocol(module: types.ModuleType, encoder: FrozenEncoder, folder: Path, **settings: object) -> None:
+    """Asserts everything that the runner, the tables and MLflow rely on."""
+    assert issubclass(module.Config, Config)
+    module.Config()  # every field has a default, so `knn: {}` is enough
+    config = module.Config(**settings)
+    assert NAME.fullmatch(module.PROTOCOL), "a protocol's name ends in its version"
+    assert module.__doc__
+    assert module.measure.__doc__
+    before, generator = fingerprint(encoder.network), torch.get_rng_state()
+    found = module.measure(encoder, EvaluationData("own", DATA, encoder, folder / "one"), config)
+    assert fingerprint(encoder.network) == before, "the encoder is frozen"
+    assert torch.equal(torch.get_rng_state(), generator), "random numbers come from augment.draws alone"
+    assert found, "scenes have labels, masks and variants, so everything can be measured"
+    places = [(score.split, score.metric) for score in found]
+    assert len(set(places)) == len(places), "a number is known by its split and its metric"
+    for score in found:
+        check_score(score)
+    again = module.measure(encoder, EvaluationData("own", DATA, encoder, folder / "two"), config)
+    assert again == found, "the same encoder and data give the same numbers"
+
+
+def check_score(score: Score) -> None:
+    """Asserts that a score can be told."""
+    assert score.split == "test" or score.split.startswith("test/"), "what is reported is of test data"
+    assert score.split in ("test", *fashion_scenes.card(DATA).splits)
+    assert isinstance(score.value, float)
+    assert math.isfinite(score.value)
+    if score.metric in ("accuracy", "mean_per_class"):
+        assert 0 <= score.value <= 100
+    assert score.error is None or (math.isfinite(score.error) and score.error >= 0)
+    assert score.count > 0
+    assert re.fullmatch(r"[\w./ =-]+", score.metric), "MLflow takes no other signs"
+
+
+def test_protocols_are_all_here():
+    assert set(names(PACKAGE)) >= {"knn", "nearest", "linear", "linear_biased"}
+
+
+def test_protocols_have_names_of_their_own():
+    versions = [find(PACKAGE, name).PROTOCOL for name in names(PACKAGE)]
+    assert len(set(versions)) == len(versions)
+
+
+@pytest.mark.parametrize("name", names(PACKAGE))
+def test_protocol_keeps_the_contract(name, encoder, tmp_path):
+    check_protocol(find(PACKAGE, name), encoder, tmp_path, **SETTINGS.get(name, {}))
+
+
+def training(encoder, data, config):
+    encoder.network.conv1.weight.data += 1
+    return nearest.measure(encoder, data, config)
+
+
+def drawing(encoder, data, config):
+    noise = torch.rand(()).item()
+    return [Score("test/original", "accuracy", noise, None, 1)]
+
+
+def twice(encoder, data, config):
+    return 2 * nearest.measure(encoder, data, config)
+
+
+@pytest.mark.parametrize(
+    "broken",
+    [
+        {"PROTOCOL": "test_nearest"},
+        {"Config": type("Config", (), {})},
+        {"measure": training},
+        {"measure": drawing},
+        {"measure": twice},
+        {"measure": lambda encoder, data, config: []},
+        {"measure": lambda encoder, data, config: [Score("validation", "accuracy", 1.0, None, 1)]},
+        {"measure": lambda encoder, data, config: [Score("test/original", "accuracy", math.nan, None, 1)]},
+        {"measure": lambda encoder, data, config: [Score("test/original", "accuracy", 101.0, None, 1)]},
+    ],
+)
+def test_malformed_protocol_is_rejected(broken, encoder, tmp_path):
+    module = types.ModuleType("malformed", "A copy of a good one, with one thing wrong.")
+    vars(module).update({**vars(nearest), **broken, "__name__": "malformed"})
+    if "measure" in broken:
+        module.measure.__doc__ = "Wrong."
+    with pytest.raises(AssertionError):
+        check_protocol(module, encoder, tmp_path)
