@@ -42,6 +42,7 @@ class Sample:
         mask: of the foreground, likewise, or None.
         label: class from 0, or -1 where there are none.
         border: pixels on each side that are no part of the image.
+        centre: of its shorter side the share that is shown, in (0, 1].
     """
 
     name: str
@@ -49,6 +50,7 @@ class Sample:
     mask: Content
     label: int
     border: int = 0
+    centre: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -225,7 +227,7 @@ def _made(sample: Sample, size: int) -> tuple[Square, np.ndarray, str] | str:
     """The square, its sums and squares per channel, and the hashes of its files; or why there is none."""
     image, mask = _bytes(sample.image), _bytes(sample.mask)
     try:
-        made = square(image, mask, size, border=sample.border)
+        made = square(image, mask, size, border=sample.border, centre=sample.centre)
     except Unreadable as error:
         return str(error)
     pixels = made.image.reshape(-1, 3).astype(np.int64)

@@ -33,18 +33,19 @@ class Square:
     unmasked: str
 
 
-def square(content: bytes | None, mask: bytes | None, size: int, *, border: int = 0) -> Square:
+def square(content: bytes | None, mask: bytes | None, size: int, *, border: int = 0, centre: float = 1.0) -> Square:
     """Decode an image and its mask, turn them upright, and cut the middle out of them.
 
-    The shorter side becomes `size` pixels (bicubic for the image, bilinear for the mask, both antialiased), and of the
-    longer side the middle is kept. Transparent pixels are laid over white, 16-bit grey is divided by 257, and of a
-    file with several frames the first is taken.
+    The shorter side becomes `size / centre` pixels (bicubic for the image, bilinear for the mask, both antialiased),
+    and the middle is kept. Transparent pixels are laid over white, 16-bit grey is divided by 257, and of a file with
+    several frames the first is taken.
 
     Args:
         content: of the image file, or None where there is none.
         mask: of a mask file: grey, 255 is foreground, as large as the upright image; or None.
         size: side of the result in pixels.
         border: pixels on each side of the upright image that are cut off first; there is none around the mask.
+        centre: of the shorter side the share that is kept, in (0, 1].
 
     Raises:
         Unreadable: if the image cannot be decoded; a mask that cannot counts as none.
@@ -54,14 +55,14 @@ def square(content: bytes | None, mask: bytes | None, size: int, *, border: int 
     upright = _opened(content)
     if border:
         upright = upright.crop((border, border, upright.width - border, upright.height - border))
-    image = np.asarray(_cut(_rgb(upright), size, Image.Resampling.BICUBIC))
+    image = np.asarray(_cut(_rgb(upright), size, centre, Image.Resampling.BICUBIC))
     try:
-        return Square(image, _coverage(mask, upright.size, size), unmasked="")
+        return Square(image, _coverage(mask, upright.size, size, centre), unmasked="")
     except Unreadable as error:
         return Square(image, np.zeros((size, size), np.uint8), unmasked=str(error))
 
 
-def _coverage(content: bytes | None, image_size: tuple[int, int], size: int) -> UInt8[np.ndarray, "S S"]:
+def _coverage(content: bytes | None, image_size: tuple[int, int], size: int, centre: float) -> UInt8[np.ndarray, "S S"]:
     """The square of a mask whose image has this width and height, if it can be used."""
     if not content:
         raise Unreadable("missing")
@@ -69,7 +70,7 @@ def _coverage(content: bytes | None, image_size: tuple[int, int], size: int) -> 
     if mask.size != image_size:
         pixels = [f"{width} x {height}" for width, height in (mask.size, image_size)]
         raise Unreadable(f"of {pixels[0]} pixels, its image of {pixels[1]}")
-    coverage = np.asarray(_cut(_eight_bits(mask).convert("L"), size, Image.Resampling.BILINEAR))
+    coverage = np.asarray(_cut(_eight_bits(mask).convert("L"), size, centre, Image.Resampling.BILINEAR))
     if not (coverage >= _FOREGROUND).any():
         raise Unreadable(f"empty: no pixel of {_FOREGROUND} or more")
     return coverage
@@ -106,10 +107,10 @@ def _eight_bits(image: Image.Image) -> Image.Image:
     return image
 
 
-def _cut(image: Image.Image, size: int, filter: Image.Resampling) -> Image.Image:
-    """The middle square, the shorter side brought to `size`; rounded as torchvision rounds."""
-    shorter = min(image.size)
-    width, height = (size * side // shorter for side in image.size)
+def _cut(image: Image.Image, size: int, centre: float, filter: Image.Resampling) -> Image.Image:
+    """The middle square, the shorter side brought to `size / centre`; rounded as torchvision rounds."""
+    shorter, whole = min(image.size), round(size / centre)
+    width, height = (whole * side // shorter for side in image.size)
     resized = image.resize((width, height), filter)
     left, top = round((width - size) / 2), round((height - size) / 2)
     return resized.crop((left, top, left + size, top + size))

@@ -21,6 +21,7 @@ from orchestrator.images import held_out_rows
 
 FORMAT = "imagenet/1"  # raise it when code changes who is trained on, or held out
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of ImageNet's training images, as every model zoo has them
+CENTRE = 224 / 256  # of the shorter side, shown in tests since AlexNet's
 HELD_OUT = 0.01  # of the training images, as `validation`; ImageNet's own validation images serve as its test
 
 Photograph = tuple[str, int]  # name below the folder, and class
@@ -49,8 +50,8 @@ class Settings(BaseConfig):
     Args:
         name: of the data set.
         root: the folder that holds them; each data set says how.
-        size: side of the decoded squares in pixels: the shorter side is resized to it, bicubic and antialiased, and the
-            middle is cut out.
+        size: side of the decoded squares in pixels: the shorter side is resized to 256/224 of it, bicubic and
+            antialiased, and the middle is cut out.
         train_per_class: training images of each class that are used, drawn by the seed; all if not given.
         cache: folder for decoded images.
         seed: chooses what is trained on, and what of it is held out as `validation`.
@@ -147,14 +148,14 @@ def _decoded(
 
     def samples() -> Iterator[Sample]:
         for name, label in everything:
-            yield Sample(name, layout.folder / name, None, label, layout.border)
+            yield Sample(name, layout.folder / name, None, label, layout.border, CENTRE)
 
     listing = Listing(
         source=source,
         parts={part: len(of_part) for part, of_part in parts.items()},
         num_classes=1 + max(label for _, label in everything),
         masked=False,
-        state=[layout.border, [[name, label, *state_of(layout.folder / name)] for name, label in everything]],
+        state=[layout.border, CENTRE, [[name, label, *state_of(layout.folder / name)] for name, label in everything]],
         samples=samples,
     )
     size, cache = size_and_cache

@@ -1,0 +1,98 @@
+from importlib import import_module
+
+import pytest
+import torch
+
+from orchestrator.datasets import fashion_scenes
+from orchestrator.evaluating.classifiers import FITTED
+from orchestrator.evaluating.data import EvaluationData
+from orchestrator.protocols.shift import Config, measure
+from tests.orchestrator.datasets import imagenet_miniatures
+from tests.orchestrator.datasets.imagenet_miniatures import CLASSES
+from tests.orchestrator.protocols.encoders import Constant, headed, keeping, mean_colour, pixels, shapes
+
+
+def data_of(name, encoder, folder, *, leave_out=()):
+    settings = imagenet_miniatures.write(name, folder)
+    config = import_module(f"orchestrator.datasets.{name}").Config(
+        **{key: value for key, value in settings.items() if key not in leave_out}
+    )
+    return EvaluationData(name, config, encoder, folder)
+
+
+def by_name(scores):
+    return {(score.split, score.metric): score for score in scores}
+
+
+def test_own_head_chooses_among_the_classes_of_the_set(tmp_path):
+    # It likes class 5 best, which neither the set nor its originals show, and class 207 second.
+    encoder = headed(Constant(1000, 5, 207))
+    found = by_name(measure(encoder, data_of("imagenet_a", encoder, tmp_path, leave_out=["imagenet_train"]), Config()))
+    assert set(found) == {(f"test/{name}", "accuracy") for name in ("original", "imagenet_a")} | {
+        ("test/imagenet_a", "drop")
+    }
+    assert found["test/imagenet_a", "accuracy"].value == pytest.approx(100 / 3)
+    assert found["test/original", "accuracy"].value == pytest.approx(100 / 3)  # of the set's classes alone
+    assert found["test/imagenet_a", "accuracy"].note == "its own head, among 3 of 1000 classes"
+
+
+@pytest.mark.parametrize("name", ["imagenet_v2", "imagenet_sketch"])
+def test_own_head_chooses_among_all_classes_where_the_set_has_all(tmp_path, name):
+    encoder = headed(Constant(1000, 5, 999))
+    scores = measure(encoder, data_of(name, encoder, tmp_path, leave_out=["imagenet_train", "imagenet_val"]), Config())
+    assert [(score.split, score.value, score.note) for score in scores] == [(f"test/{name}", 0.0, "its own head")]
+
+
+@pytest.mark.parametrize(("liked", "hits"), [(5, 1), (1, 5), (0, 2), (600, 0)])
+def test_any_label_that_is_right_counts(tmp_path, liked, hits):
+    encoder = headed(Constant(1000, liked))
+    found = by_name(measure(encoder, data_of("imagenet_real", encoder, tmp_path), Config()))
+    score = found["test/imagenet_real", "accuracy"]
+    assert score.count == 9  # of ten photographs one has no right label
+    assert score.value == pytest.approx(100 * hits / 9)
+    assert found["test/original", "accuracy"].count == 10
+    assert found["test/original", "accuracy"].value == (20 if liked in CLASSES else 0)
+
+
+@pytest.mark.parametrize(("liked", "accuracy"), [((5, 0), 50), ((5, 2), 50), ((5, 5), 50)])
+def test_any_class_of_an_object_counts_and_no_class_but_those(tmp_path, liked, accuracy):
+    # Class 0 is that of the alarm clock; 2 and 5 are those of the bicycle.
+    encoder = headed(Constant(1000, 600, *liked))
+    scores = measure(encoder, data_of("objectnet", encoder, tmp_path, leave_out=["imagenet_val"]), Config())
+    assert [(score.value, score.count) for score in scores] == [(accuracy, 4)]
+    assert scores[0].note.endswith("among 3 of 1000 classes")
+
+
+def test_probe_is_fitted_where_the_encoder_has_no_head(tmp_path):
+    encoder = keeping(mean_colour)
+    found = measure(encoder, data_of("imagenet_r", encoder, tmp_path), Config())
+    assert found[0].note == f"{FITTED}, among 3 of 1000 classes"
+    with pytest.raises(ValueError, match="nothing to fit a classifier on"):
+        measure(encoder, data_of("imagenet_r", encoder, tmp_path, leave_out=["imagenet_train"]), Config())
+
+
+def test_drop_is_what_a_variant_costs_against_the_reference(tmp_path):
+    encoder = keeping(lambda images: torch.nn.functional.avg_pool2d(images, 16), 32)
+    config = fashion_scenes.Config(train_size=200, validation_size=20, test_size=60)
+    data = EvaluationData("scenes", config, encoder, tmp_path)
+    for reference in (None, "mixed_rand"):
+        found = by_name(measure(encoder, data, Config(reference=reference)))
+        base = found[f"test/{reference or 'original'}", "accuracy"]
+        assert (base.split, "drop") not in found
+        for variant in set(data.card.variants) - {base.split.removeprefix("test/")}:
+            drop, accuracy = (found[f"test/{variant}", metric] for metric in ("drop", "accuracy"))
+            assert drop.value == pytest.approx(base.value - accuracy.value)
+            assert drop.error == pytest.approx((base.error**2 + accuracy.error**2) ** 0.5)
+    assert found["test/no_fg", "drop"].value > 5
+
+
+def test_bad_requests_are_told(tmp_path):
+    encoder = keeping(pixels)
+    with pytest.raises(ValueError, match="no test variant but the original"):
+        measure(encoder, shapes(encoder, tmp_path), Config())
+    encoder = headed(Constant(9, 5))
+    data = data_of("imagenet_a", encoder, tmp_path)
+    with pytest.raises(ValueError, match="reference must be one of original, imagenet_a, got 'clean'"):
+        measure(encoder, data, Config(reference="clean"))
+    with pytest.raises(ValueError, match="head has 9 logits"):
+        measure(encoder, data, Config())
