@@ -166,8 +166,16 @@ def _commands(
     folders = [ledger.folder.trial(leader.number) for leader in leaders]
     evaluate, rerun = [python, "-m", "orchestrator.evaluate"], "rerun best" if len(leaders) == 1 else "rerun one"
     lines += [f"evaluate    {shlex.join([*evaluate, folder.path.near(), *places])}" for folder in folders]
-    lines += [f"{rerun:12}{shlex.join([*sweep, folder.config_file.near(), *places])}" for folder in folders[:1]]
+    there = [*places, *_cluster(command)]
+    lines += [f"{rerun:12}{shlex.join([*sweep, folder.config_file.near(), *there])}" for folder in folders[:1]]
     return "\n".join(lines)
+
+
+def _cluster(command: Sequence[str]) -> list[str]:
+    """The words of a command that say on which Ray cluster it runs."""
+    before = ["", *command]
+    named = zip(before, command, strict=False)
+    return [word for last, word in named if "--address" in (last, word) or word.startswith("--address=")]
 
 
 def _open_mlflow(uri: str) -> str:

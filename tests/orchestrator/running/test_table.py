@@ -215,16 +215,15 @@ def test_commands_run_when_pasted(ledger: Ledger, tmp_path: Path, monkeypatch: p
     monkeypatch.chdir(home)
     monkeypatch.setattr(sys, "executable", str(home / ".venv" / "bin" / "python"))
     places = ["--storage", "my sweeps", "--tracking-uri", "sqlite:///my runs.db"]
-    text = summary(
-        ledger, "none", command=["x.yaml", *places], places=places, tracking_uri=f"sqlite:///{home / 'my runs.db'}"
-    )
+    command = ["x.yaml", *places, "--address", "10.0.0.1:6379"]
+    text = summary(ledger, "none", command=command, places=places, tracking_uri=f"sqlite:///{home / 'my runs.db'}")
     lines = {line[:12].strip(): line[12:] for line in text.rpartition("\n\n")[2].splitlines()}
     given = "--storage 'my sweeps' --tracking-uri 'sqlite:///my runs.db'"
     assert lines["folder"] == "demo (this text is in demo/summary.txt)"
     assert lines["compare"] == ".venv/bin/mlflow ui --backend-store-uri 'sqlite:///my runs.db'"
-    assert lines["continue"] == f".venv/bin/python -m orchestrator.sweep x.yaml {given}"
+    assert lines["continue"] == f".venv/bin/python -m orchestrator.sweep x.yaml {given} --address 10.0.0.1:6379"
     assert lines["evaluate"] == f".venv/bin/python -m orchestrator.evaluate demo/trials/0000 {given}"
-    assert lines["rerun best"] == f".venv/bin/python -m orchestrator.sweep demo/trials/0000/config.yaml {given}"
+    assert lines["rerun best"] == f".venv/bin/python -m orchestrator.sweep demo/trials/0000/config.yaml {given} --address 10.0.0.1:6379"
 
 
 def test_an_end_is_not_taken_back_by_a_late_crash(ledger: Ledger) -> None:
