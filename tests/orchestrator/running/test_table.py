@@ -221,9 +221,10 @@ def test_commands_run_when_pasted(ledger: Ledger, tmp_path: Path, monkeypatch: p
     given = "--storage 'my sweeps' --tracking-uri 'sqlite:///my runs.db'"
     assert lines["folder"] == "demo (this text is in demo/summary.txt)"
     assert lines["compare"] == ".venv/bin/mlflow ui --backend-store-uri 'sqlite:///my runs.db'"
-    assert lines["continue"] == f".venv/bin/python -m orchestrator.sweep x.yaml {given} --address 10.0.0.1:6379"
+    there = f"{given} --address 10.0.0.1:6379"
+    assert lines["continue"] == f".venv/bin/python -m orchestrator.sweep x.yaml {there}"
     assert lines["evaluate"] == f".venv/bin/python -m orchestrator.evaluate demo/trials/0000 {given}"
-    assert lines["rerun best"] == f".venv/bin/python -m orchestrator.sweep demo/trials/0000/config.yaml {given} --address 10.0.0.1:6379"
+    assert lines["rerun best"] == f".venv/bin/python -m orchestrator.sweep demo/trials/0000/config.yaml {there}"
 
 
 def test_an_end_is_not_taken_back_by_a_late_crash(ledger: Ledger) -> None:
