@@ -83,7 +83,7 @@ def _scored(features: Features, shots: int, config: Config) -> Score:
     error = 100 * float(accuracy.std()) / config.tasks**0.5
     return Score(
         split=SPLIT,
-        metric=f"{shots}_shot",
+        metric=f"{shots}-shot",
         value=100 * float(accuracy.mean()),
         error=error,
         count=config.tasks,

@@ -107,7 +107,7 @@ def test_scores_are_the_mean_over_all_tasks_and_its_error(data, monkeypatch):
     config = Config(ways=3, tasks=70)
     scores = measure(encoder, tiny, config)
     features = tiny.features("test/original")
-    assert [score.metric for score in scores] == ["1_shot", "5_shot"]
+    assert [score.metric for score in scores] == ["1-shot", "5-shot"]
     for shots, score in zip((1, 5), scores, strict=True):
         tasks = draw_tasks(features.labels, torch.arange(70), shots, config)
         accuracy = 100 * task_accuracies(features.values, tasks).numpy()
