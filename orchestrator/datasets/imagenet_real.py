@@ -45,7 +45,7 @@ def card(config: Config) -> DatasetCard:
         fingerprint=fingerprint(original.fingerprint, np.packbits(accepted).tobytes().hex()),
         variants=VARIANTS,
         unlabelled=(f"test/{VARIANT}",),
-        remarks=(*original.remarks, f"{unanswered} photographs for which no label was found right are not scored"),
+        remarks=(*original.remarks, f"photographs that are not scored, as no label was found right: {unanswered}"),
     )
 
 
