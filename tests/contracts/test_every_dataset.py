@@ -17,6 +17,7 @@ NAMES = names("orchestrator.datasets")
 # What keeps the suite quick and a data set from needing the network; one that is not listed is loaded as its defaults
 # have it.
 SETTINGS = {
+    "emoji_scenes": {"train_size": 60, "validation_size": 40, "test_size": 40},
     "fashion_scenes": {"train_size": 60, "validation_size": 40, "test_size": 40},
     "synthetic": {"train_size": 60, "validation_size": 40, "test_size": 40},
 }
