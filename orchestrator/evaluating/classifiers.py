@@ -33,7 +33,6 @@ def own_head(encoder: FrozenEncoder, label_space: str | None, num_classes: int) 
     if head is None or label_space is None or encoder.label_space != label_space:
         return None
 
-    @torch.no_grad()
     def logits(features: Float[Tensor, "N D"]) -> Float[Tensor, "N C"]:
         found = head(features.to(encoder.device)).float().cpu()
         if found.shape[1] != num_classes:
@@ -54,6 +53,18 @@ def fitted(data: EvaluationData, split: str) -> Logits:
         raise ValueError(f"{law}, and the encoder has no head for these classes; give the data set training images")
     known = data.features(split)
     return linear.fit_linear(known.values, known.labels).logits
+
+
+def classifier(encoder: FrozenEncoder, data: EvaluationData) -> tuple[Logits, str]:
+    """The encoder's own head if it knows the classes of the data, else what is fitted on `bank`; and which it is.
+
+    Gradients pass through either.
+
+    Raises:
+        ValueError: if it has no head for them and there is nothing to fit on.
+    """
+    own = own_head(encoder, data.card.label_space, data.card.num_classes or 0)
+    return (own, OWN_HEAD) if own else (fitted(data, "bank"), FITTED)
 
 
 def among(logits: Float[Tensor, "N C"], classes: Sequence[int] | None) -> Int64[Tensor, "N"]:

@@ -1,4 +1,4 @@
-"""Accuracy under adversarial attack of an encoder and the linear classifier on it, and whether to believe it.
+"""Accuracy under adversarial attack of an encoder and the classifier on it, and whether to believe it.
 
 Attacks see encoder and classifier whole and change each value of the image, at the size that the encoder takes, by at
 most eps. An attack that fails may have failed for want of a gradient, not of weakness: five signs of such masking
@@ -18,12 +18,13 @@ from torch.nn import functional
 
 from augment import config
 from orchestrator.evaluating.attacks import Model, fgsm, pgd, square
+from orchestrator.evaluating.classifiers import Logits, classifier
 from orchestrator.evaluating.data import EvaluationData
 from orchestrator.evaluating.draw import Draw
 from orchestrator.evaluating.frozen import FrozenEncoder
 from orchestrator.evaluating.sample import sample, tested_split
-from orchestrator.evaluations import linear
 from orchestrator.features import labels_of, standard_error
+from orchestrator.images import ImageSet
 from orchestrator.protocols import Score
 
 PROTOCOL = "adversarial/1"
@@ -132,10 +133,11 @@ def measure(encoder: FrozenEncoder, data: EvaluationData, config: Config) -> lis
     """Accuracy under each attack, in percent, and how many of the five signs of a masked gradient were seen.
 
     Raises:
-        ValueError: if a split has no labels, or there is nothing to test on.
+        ValueError: if there is nothing to test on or to classify with, or a split has no labels.
     """
     split = tested_split(data.card)
-    attacked = _attacked(encoder, data, config, split)
+    classify, by = classifier(encoder, data)
+    attacked = _attacked(encoder, classify, sample(data.images(split), config.images), config)
     clean = attacked.clean()
     one_step = {eps: attacked.fgsm(eps) for eps in config.eps}
     many_steps = {eps: attacked.pgd(eps) for eps in config.eps}
@@ -156,7 +158,7 @@ def measure(encoder: FrozenEncoder, data: EvaluationData, config: Config) -> lis
     seen = [sign for sign, is_seen in signs.items() if is_seen]
     steps = f"L-inf, {config.steps} steps"
     return [
-        _score(split, "clean", clean, "linear probe"),
+        _score(split, "clean", clean, by),
         *(_score(split, f"fgsm_{eps:g}", one_step[eps], f"L-inf, eps={eps:g}/255") for eps in config.eps),
         *(_score(split, f"pgd_{eps:g}", many_steps[eps], f"{steps}, eps={eps:g}/255") for eps in config.eps),
         _score(split, f"pgd_restarts_{middle:g}", survived, f"{steps}, worst of {RESTARTS} starts"),
@@ -166,14 +168,11 @@ def measure(encoder: FrozenEncoder, data: EvaluationData, config: Config) -> lis
     ]
 
 
-def _attacked(encoder: FrozenEncoder, data: EvaluationData, config: Config, split: str) -> Attacked:
-    bank = data.features("bank")
-    probe = linear.fit_linear(bank.values, bank.labels)
-    tested = sample(data.images(split), config.images)
+def _attacked(encoder: FrozenEncoder, classify: Logits, tested: ImageSet, config: Config) -> Attacked:
     mean, std = (torch.tensor(values, device=encoder.device).view(3, 1, 1) for values in (encoder.mean, encoder.std))
     prepared = torch.cat([encoder.prepared(chunk) for chunk in torch.from_numpy(tested.images).split(CHUNK)])
     return Attacked(
-        lambda images: probe.logits(encoder.network((images - mean) / std).float().cpu()),
+        lambda images: classify(encoder.network((images - mean) / std).float().cpu()),
         (prepared * std + mean).clamp(0, 1),
         labels_of(tested),
         config.steps,

@@ -1,4 +1,4 @@
-"""Accuracy under the fifteen common corruptions, of a linear classifier that has seen only clean images.
+"""Accuracy under the fifteen common corruptions, of a classifier that has seen only clean images.
 
 ImageNet-C's and CIFAR-10-C's corruptions (arXiv 1903.12261), made as they are needed; `orchestrator.corruptions` says
 in what they differ from the published sets. Accuracies are plain means over levels; the paper divides errors by
@@ -7,19 +7,19 @@ AlexNet's, which means nothing for other data.
 
 from typing import Annotated
 
+import numpy as np
 import torch
-from jaxtyping import Bool
+from jaxtyping import Bool, UInt8
 from pydantic import Field
 from torch import Tensor
 
 from augment import config
 from orchestrator.corruptions import CORRUPTIONS, LEVELS, corrupted
 from orchestrator.corruptions.severities import published_side
+from orchestrator.evaluating.classifiers import among, classifier, right
 from orchestrator.evaluating.data import EvaluationData
 from orchestrator.evaluating.frozen import FrozenEncoder
 from orchestrator.evaluating.sample import sample, tested_split
-from orchestrator.evaluations import linear
-from orchestrator.features import labels_of
 from orchestrator.protocols import Score
 
 PROTOCOL = "corruptions/1"
@@ -44,29 +44,26 @@ def measure(encoder: FrozenEncoder, data: EvaluationData, config: Config) -> lis
     """Accuracy under each corruption, over all of them, without any, and the drop, in percent.
 
     Raises:
-        ValueError: if a split has no labels, or there is nothing to test on.
+        ValueError: if there is nothing to test on or to classify with, or a split has no labels.
     """
     split = tested_split(data.card)
-    bank = data.features("bank")
+    classify, by = classifier(encoder, data)
     tested = sample(data.images(split), config.images)
-    labels = labels_of(tested)
-    probe = linear.fit_linear(bank.values, bank.labels)
-    clean = probe.predict(encoder.features(tested.images)) == labels
-    right = {
-        name: torch.stack(
-            [
-                probe.predict(encoder.features(corrupted(tested.images, name, level, seed=SEED))) == labels
-                for level in config.levels
-            ]
-        )
+
+    def told(images: UInt8[np.ndarray, "N H W 3"]) -> Bool[Tensor, "N"]:
+        return right(among(classify(encoder.features(images)), data.card.present), tested)
+
+    clean = told(tested.images)
+    tries = {
+        name: torch.stack([told(corrupted(tested.images, name, level, seed=SEED)) for level in config.levels])
         for name in CORRUPTIONS
     }  # each (levels, N)
-    everything = torch.cat(list(right.values()))
+    everything = torch.cat(list(tries.values()))
     side = published_side(max(tested.images.shape[1:3]))
-    note = f"linear probe on clean bank, levels {','.join(map(str, config.levels))}, constants for {side} px"
-    scores = [_score(split, name, _shares(part), note) for name, part in right.items()]
+    note = f"{by}, levels {','.join(map(str, config.levels))}, constants for {side} px"
+    scores = [_score(split, name, _shares(part), note) for name, part in tries.items()]
     return [
-        _score(split, "clean", _shares(clean[None]), "linear probe"),
+        _score(split, "clean", _shares(clean[None]), by),
         _score(split, "corrupted", _shares(everything), f"mean of the 15; {note}"),
         _score(split, "drop", _shares(clean[None]) - _shares(everything), "clean less corrupted"),
         *scores,

@@ -6,7 +6,7 @@ for ImageNet-A and -R, as is usual. Where several classes are right (ReaL, Objec
 """
 
 from augment import config
-from orchestrator.evaluating.classifiers import FITTED, OWN_HEAD, among, fitted, own_head, right
+from orchestrator.evaluating.classifiers import among, classifier, right
 from orchestrator.evaluating.data import EvaluationData
 from orchestrator.evaluating.frozen import FrozenEncoder
 from orchestrator.features import standard_error
@@ -39,9 +39,7 @@ def measure(encoder: FrozenEncoder, data: EvaluationData, config: Config) -> lis
     if config.reference not in (None, *card.variants):
         raise ValueError(f"reference must be one of {', '.join(card.variants)}, got {config.reference!r}")
     reference = config.reference or (card.variants[0] if len(card.variants) > 1 else None)
-    classify = own_head(encoder, card.label_space, card.num_classes or 0)
-    note = OWN_HEAD if classify else FITTED
-    classify = classify or fitted(data, "bank")
+    classify, note = classifier(encoder, data)
     if card.present is not None:
         note += f", among {len(card.present)} of {card.num_classes} classes"
     found = {}

@@ -1,11 +1,17 @@
+from dataclasses import replace
+
 import pytest
 import torch
+import torchattack
+from torch import nn
+from torch.nn.functional import cross_entropy
 
 from orchestrator.evaluating.attacks import fgsm, pgd, square
+from orchestrator.evaluating.classifiers import own_head
 from orchestrator.evaluating.draw import Draw
-from orchestrator.protocols import adversarial
+from orchestrator.evaluations.linear import LinearProbe
 from orchestrator.protocols.adversarial import Config, measure
-from tests.orchestrator.protocols.encoders import coarse, keeping, shapes
+from tests.orchestrator.protocols.encoders import Keeps, coarse, keeping, shapes
 
 SMALL = Config(eps=(2.0, 8.0, 16.0), steps=10, queries=60, images=100)
 ROWS = torch.arange(20)
@@ -31,6 +37,27 @@ def test_fgsm_and_pgd_find_the_strongest_attack_on_a_linear_model_of_two_classes
     torch.testing.assert_close(fgsm(model, images, labels, eps), strongest)
     draw = Draw(0, ROWS, "pgd")
     torch.testing.assert_close(pgd(model, images, labels, eps, steps=4, draw=draw), strongest)
+
+
+def test_fgsm_and_pgd_agree_with_torchattack():
+    model, _, images, labels = linear_model()
+    network = Keeps(lambda images: torch.relu(model(images)) @ torch.eye(3)).eval()
+    peer = torchattack.FGSM(network, device="cpu", eps=0.03)(images.clone(), labels)
+    assert torch.equal(fgsm(network, images, labels, 0.03), peer)
+    peer = torchattack.PGD(network, device="cpu", eps=0.03, steps=20, alpha=2.5 * 0.03 / 20, random_start=False)
+    ours = pgd(network, images, labels, 0.03, steps=20, draw=Draw(0, ROWS, "pgd"))
+    losses = [cross_entropy(network(found), labels).item() for found in (images, ours, peer(images.clone(), labels))]
+    assert losses[1] == pytest.approx(losses[2], rel=1e-3)
+    assert losses[1] > 1.2 * losses[0]
+
+
+def test_gradient_passes_through_an_encoders_own_head():
+    encoder = keeping(coarse)
+    head = nn.Linear(5, 4)
+    logits = own_head(replace(encoder, head=head, label_space="four"), "four", 4)
+    features = torch.ones(2, 5, requires_grad=True)
+    logits(features).square().sum().backward()
+    assert features.grad.abs().min() > 0
 
 
 @pytest.mark.parametrize("attack", [pgd, square], ids=["pgd", "square"])
@@ -80,8 +107,8 @@ def test_masked_gradient_is_seen(mask, tmp_path, monkeypatch):
         encoder = keeping(lambda images: torch.round(40 * coarse(images)) / 40)
     else:  # logits so large that the cross-entropy is flat
         encoder = keeping(coarse)
-        loud = adversarial.linear.LinearProbe.logits
-        monkeypatch.setattr(adversarial.linear.LinearProbe, "logits", lambda probe, x: 1e6 * loud(probe, x))
+        loud = LinearProbe.logits
+        monkeypatch.setattr(LinearProbe, "logits", lambda probe, x: 1e6 * loud(probe, x))
     found = by_metric(measure(encoder, shapes(encoder, tmp_path, train_size=600), SMALL))
     assert found["masking_signs"].value >= 2
     assert "squares beat gradients" in found["masking_signs"].note
