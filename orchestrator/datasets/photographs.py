@@ -118,8 +118,7 @@ class Photographs:
         if not isinstance(config, HeldOut):
             return opened.part("validation" if split == "validation" else "train")
         images = opened.part("train")
-        if images.labels is None:
-            raise AssertionError("every part is listed with labels")
+        assert images.labels is not None, "every photograph is listed with a label"
         kept, held_out = evenly_held_out(images.labels, self.held_out, config.seed)
         rows = held_out if split == "validation" else kept
         return ImageSet(images.images[rows], images.labels[rows])
