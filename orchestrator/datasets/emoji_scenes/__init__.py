@@ -21,7 +21,7 @@ FORMAT = "emoji_scenes/1"  # raise it when code changes a pixel
 SPRITES = {
     "train": ("train", sprites.SEEN_STYLES),
     "validation": ("validation", sprites.SEEN_STYLES),
-    "test/seen": ("train", sprites.SEEN_STYLES),
+    "test/original": ("train", sprites.SEEN_STYLES),
     "test/unseen_glyph": ("test", sprites.SEEN_STYLES),
     "test/unseen_style": ("train", sprites.UNSEEN_STYLES),
     "test/unseen_both": ("test", sprites.UNSEEN_STYLES),
@@ -75,7 +75,9 @@ def card(config: Config) -> DatasetCard:
         fingerprint=fingerprint(FORMAT, settings, *files),
         variants=VARIANTS,
         has_masks=True,
-        remarks=("sprites: 1108 in train and test/seen, 460, 424 and 177 in the other test splits; they come again",),
+        remarks=(
+            "sprites: 1108 in train and test/original, 460, 424 and 177 in the other test splits; they come again",
+        ),
     )
 
 
@@ -93,9 +95,9 @@ def load(config: Config, split: str) -> ImageSet:
     """Compose one split; all have the same number of images of each class.
 
     `train` ties class and background by rho; `bank` shows the same sprites, drawn anew, with rho = 0. `validation` has
-    symbols of its own. `test/seen` shows the sprites of `train`, `test/unseen_glyph` other symbols in the same styles,
-    `test/unseen_style` the same symbols in two other styles, `test/unseen_both` other symbols in other styles.
-    Validation and test stand before strips of their own of the photographs.
+    symbols of its own. `test/original` shows the sprites of `train`, `test/unseen_glyph` other symbols in the same
+    styles, `test/unseen_style` the same symbols in two other styles, and `test/unseen_both` other symbols in other
+    styles. Validation and test stand before strips of their own of the photographs.
 
     Raises:
         ValueError: if there is no such split.

@@ -53,8 +53,8 @@ def test_every_symbol_has_one_class_and_one_part(glyphs):
 
 def test_what_is_called_unseen_is_not_in_the_training_sprites(by_split):
     drawings = {split: {sprite.numpy().tobytes() for sprite in found.pixels} for split, found in by_split.items()}
-    assert drawings["train"] == drawings["test/seen"]
-    for split in set(drawings) - {"train", "test/seen"}:
+    assert drawings["train"] == drawings["test/original"]
+    for split in set(drawings) - {"train", "test/original"}:
         for other in set(drawings) - {split}:
             assert not drawings[split] & drawings[other], (split, other)
 
@@ -130,7 +130,8 @@ def test_sprite_keeps_its_colours(by_split):
 
 
 @pytest.mark.parametrize(
-    ("split", "rho", "share"), [("train", 1.0, 1.0), ("train", 0.0, 0.1), ("bank", 1.0, 0.1), ("test/seen", 1.0, 0.1)]
+    ("split", "rho", "share"),
+    [("train", 1.0, 1.0), ("train", 0.0, 0.1), ("bank", 1.0, 0.1), ("test/original", 1.0, 0.1)],
 )
 def test_background_is_tied_to_the_class_in_training_alone(monkeypatch, split, rho, share):
     families = []
@@ -146,7 +147,9 @@ def test_background_is_tied_to_the_class_in_training_alone(monkeypatch, split, r
     assert abs(own - share) <= 4 * (share * (1 - share) / 1000) ** 0.5
 
 
-@pytest.mark.parametrize(("split", "part"), [("bank", "train"), ("validation", "validation"), ("test/seen", "test")])
+@pytest.mark.parametrize(
+    ("split", "part"), [("bank", "train"), ("validation", "validation"), ("test/original", "test")]
+)
 def test_split_takes_strips_of_its_own_part_only(monkeypatch, split, part):
     taken = []
     windows = ingredients.windows
@@ -180,7 +183,9 @@ def test_smaller_split_is_the_beginning_of_a_larger_one():
 
 
 def test_every_split_has_draws_of_its_own():
-    masks = [emoji_scenes.load(emoji_scenes.Config(**SMALL), split).masks for split in ("train", "bank", "test/seen")]
+    masks = [
+        emoji_scenes.load(emoji_scenes.Config(**SMALL), split).masks for split in ("train", "bank", "test/original")
+    ]
     for one, other in ((0, 1), (0, 2), (1, 2)):
         assert (masks[one] != masks[other]).any(axis=(1, 2)).mean() > 0.95
 
