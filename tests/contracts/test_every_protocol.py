@@ -20,7 +20,14 @@ from orchestrator.protocols import Score, nearest
 PACKAGE = "orchestrator.protocols"
 DATA = fashion_scenes.Config(train_size=100, validation_size=60, test_size=60)
 # What keeps the suite quick; a protocol that is not listed is measured with its defaults.
-SETTINGS: dict[str, dict[str, object]] = {}
+SETTINGS: dict[str, dict[str, object]] = {
+    "adversarial": {"eps": (4.0,), "steps": 2, "queries": 3, "images": 20},
+    "background_challenge": {"foregrounds": 10, "backgrounds": 10},
+    "corruptions": {"levels": (3,), "images": 10},
+    "few_shot": {"tasks": 5, "queries": 2},
+    "limited_labels": {"percents": (10,), "epochs": 1},
+    "linear_sgd": {"epochs": 1},
+}
 NAME = re.compile(r"[a-z_0-9]+/\d+")
 
 
@@ -67,7 +74,7 @@ def check_score(score: Score) -> None:
 
 
 def test_protocols_are_all_here():
-    assert set(names(PACKAGE)) >= {"knn", "nearest", "linear", "linear_biased"}
+    assert len(names(PACKAGE)) >= 15
 
 
 def test_protocols_have_names_of_their_own():
