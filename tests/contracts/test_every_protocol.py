@@ -39,7 +39,9 @@ def encoder() -> FrozenEncoder:
     return FrozenEncoder("tiny", network.eval().requires_grad_(False), card.size, card.mean, card.std)
 
 
-def check_protocol(module: types.ModuleType, encoder: FrozenEncoder, folder: Path, **settings: object) -> None:
+def check_protocol(
+    module: types.ModuleType, encoder: FrozenEncoder, folders: tuple[Path, Path], **settings: object
+) -> None:
     """Asserts everything that the runner, the tables and MLflow rely on."""
     assert issubclass(module.Config, Config)
     module.Config()  # every field has a default, so `knn: {}` is enough
@@ -48,7 +50,7 @@ def check_protocol(module: types.ModuleType, encoder: FrozenEncoder, folder: Pat
     assert module.__doc__
     assert module.measure.__doc__
     before, generator = fingerprint(encoder.network), torch.get_rng_state()
-    found = module.measure(encoder, EvaluationData("own", DATA, encoder, folder / "one"), config)
+    found = module.measure(encoder, EvaluationData("own", DATA, encoder, folders[0]), config)
     assert fingerprint(encoder.network) == before, "the encoder is frozen"
     assert torch.equal(torch.get_rng_state(), generator), "random numbers come from augment.draws alone"
     assert found, "scenes have labels, masks and variants, so everything can be measured"
@@ -56,7 +58,7 @@ def check_protocol(module: types.ModuleType, encoder: FrozenEncoder, folder: Pat
     assert len(set(places)) == len(places), "a number is known by its split and its metric"
     for score in found:
         check_score(score)
-    again = module.measure(encoder, EvaluationData("own", DATA, encoder, folder / "two"), config)
+    again = module.measure(encoder, EvaluationData("own", DATA, encoder, folders[1]), config)
     assert again == found, "the same encoder and data give the same numbers"
 
 
@@ -74,7 +76,7 @@ def check_score(score: Score) -> None:
 
 
 def test_protocols_are_all_here():
-    assert len(names(PACKAGE)) >= 15
+    assert len(names(PACKAGE)) >= 14
 
 
 def test_protocols_have_names_of_their_own():
@@ -82,9 +84,15 @@ def test_protocols_have_names_of_their_own():
     assert len(set(versions)) == len(versions)
 
 
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory):
+    """A folder of features, which protocols find where others have put them."""
+    return tmp_path_factory.mktemp("features")
+
+
 @pytest.mark.parametrize("name", names(PACKAGE))
-def test_protocol_keeps_the_contract(name, encoder, tmp_path):
-    check_protocol(find(PACKAGE, name), encoder, tmp_path, **SETTINGS.get(name, {}))
+def test_protocol_keeps_the_contract(name, encoder, shared, tmp_path):
+    check_protocol(find(PACKAGE, name), encoder, (shared, tmp_path), **SETTINGS.get(name, {}))
 
 
 def training(encoder, data, config):
@@ -121,4 +129,4 @@ def test_malformed_protocol_is_rejected(broken, encoder, tmp_path):
     if "measure" in broken:
         module.measure.__doc__ = "Wrong."
     with pytest.raises(AssertionError):
-        check_protocol(module, encoder, tmp_path)
+        check_protocol(module, encoder, (tmp_path / "one", tmp_path / "two"))
