@@ -39,6 +39,7 @@ def card(config: Config) -> DatasetCard:
         fingerprint=fingerprint(folders.FORMAT, DECODING, config.size, config.seed, train.content, test.content),
         variants=VARIANTS,
         bank_is_train=True,
+        remarks=folders.remarks(config),
         label_space=LABEL_SPACE,
     )
 

@@ -103,6 +103,11 @@ def _opened_train(folder: Path, per_class: int | None, *, seed: int, size: int, 
     return _decoded(layout, f"{folder}, {per_class or 'all'} of each class", parts, (size, cache))
 
 
+def remarks(config: Settings) -> tuple[str, ...]:
+    """What a reader of a number must know, where a classifier was fitted on a part of the training photographs."""
+    return (f"trained on {config.train_per_class} photographs of each class",) if config.train_per_class else ()
+
+
 def imagenet_layout(folder: Path) -> Layout:
     """Of a folder of ImageNet's own: class folders by WordNet id."""
     return Layout(folder, tuple(numbers().items()))

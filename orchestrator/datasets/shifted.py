@@ -65,6 +65,7 @@ class Shifted:
         test, train, val = self._test(config), _train(config), _val(config)
         count, variants = test.parts["test"], self._variants(config)
         contents = [None if part is None else part.content for part in (test, train, val)]
+        remarks = () if count == self.images else (f"{count} of the {self.images} published images are there",)
         return DatasetCard(
             num_classes=NUM_CLASSES,
             mean=folders.MEAN,
@@ -76,7 +77,7 @@ class Shifted:
             variants=variants,
             bank_is_train=True,
             unlabelled=tuple(f"test/{variant}" for variant in variants) if _several(self._table(config)) else (),
-            remarks=() if count == self.images else (f"{count} of the {self.images} published images are there",),
+            remarks=(*remarks, *(folders.remarks(config) if train else ())),
             label_space=LABEL_SPACE,
             present=tuple(np.flatnonzero(self._shown(config)).tolist()) if self.restricted else None,
         )
@@ -95,7 +96,9 @@ class Shifted:
         table = self._table(config)
         if val and split == f"test/{ORIGINAL}":
             images = val.part("test")
-            images = images.rows(np.flatnonzero(self._shown(config)[_listed(images)]))
+            shown = self._shown(config)[_listed(images)]
+            if not shown.all():  # else they stay mapped, and take no memory
+                images = images.rows(np.flatnonzero(shown))
             # A photograph of one of a folder's classes is right as any of them.
             return _answered(
                 images, (table.T.astype(np.int64) @ table > 0) if _several(table) else np.eye(NUM_CLASSES) > 0

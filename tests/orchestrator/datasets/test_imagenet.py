@@ -85,7 +85,9 @@ def test_training_photographs_of_each_class_are_drawn_by_the_seed(tmp_path):
         pixels = {image.tobytes() for part in images for image in part.images}
         assert len(pixels) == len(labels)
         assert shown.setdefault(seed, pixels) == pixels
-        assert module("imagenet").card(config).train_size == len(images[0]) == 9
+        card = module("imagenet").card(config)
+        assert card.train_size == len(images[0]) == 9
+        assert card.remarks == ("trained on 2 photographs of each class",)
     assert shown[0] != shown[1]
 
 
