@@ -26,7 +26,7 @@ from orchestrator.protocols import Score
 
 PROTOCOL = "background_challenge/1"
 BACKGROUNDS, FOREGROUNDS = "only_bg_t", "original"
-ONLY_BACKGROUND = ("no_fg", "only_bg_b", "only_bg_t")
+ONLY_BACKGROUND = ("only_bg_b", "only_bg_t")  # in no_fg, the hole has the shape of the object
 
 Classes = Callable[[Float[Tensor, "N D"]], Int64[Tensor, "N"]]
 
