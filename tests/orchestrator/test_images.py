@@ -22,6 +22,8 @@ for fields in (
     dict(images=images, labels=np.zeros(4, np.int32)),
     dict(images=images, masks=np.zeros((4, 8, 7), np.uint8)),
     dict(images=images, masks=np.zeros((4, 8, 8), bool)),
+    dict(images=images, accepted=np.zeros((4, 5), np.int64)),
+    dict(images=images, accepted=np.zeros((3, 5), bool)),
 ):
     try:
         ImageSet(**fields)
@@ -41,11 +43,22 @@ def test_image_set_refuses_what_does_not_fit_together():
         "labels must be int64 (4,), got int32 (4,)",
         "masks must be uint8 (4, 8, 8), got uint8 (4, 8, 7)",
         "masks must be uint8 (4, 8, 8), got bool (4, 8, 8)",
+        "accepted must be bool (4, C), got int64 (4, 5)",
+        "accepted must be bool (4, C), got bool (3, 5)",
     ]
 
 
 def test_image_set_has_the_length_of_its_images():
     assert len(ImageSet(IMAGES, np.zeros(4, np.int64), np.zeros((4, 8, 8), np.uint8))) == 4
+
+
+def test_rows_of_an_image_set_keep_what_belongs_to_them():
+    labels, accepted = np.arange(4), np.eye(4, dtype=bool)
+    masks = np.full((4, 8, 8), labels[:, None, None], np.uint8)
+    chosen = ImageSet(np.stack([masks] * 3, axis=-1), labels, masks, accepted).rows(np.array([3, 1]))
+    assert chosen.labels.tolist() == chosen.images[:, 0, 0, 0].tolist() == chosen.masks[:, 0, 0].tolist() == [3, 1]
+    np.testing.assert_array_equal(chosen.accepted, accepted[[3, 1]])
+    assert ImageSet(IMAGES).rows(np.array([0])).labels is None
 
 
 def test_fingerprint_depends_on_values_and_not_on_the_order_of_keys():
