@@ -35,8 +35,8 @@ def measure(encoder: FrozenEncoder, data: EvaluationData, config: Config) -> lis
         2021), appendix, and its code: the sum of the cross-entropies plus w times the sum of all squared parameters,
         the bias's too; L-BFGS with strong Wolfe line search, at most 5000 iterations and a gradient of 1e-10, each w
         starting from the one before. There, it runs in float32 and in the features' own coordinates, so that small
-        penalties end short of their minimum; here it finds it. Images are the data set's own squares, resampled to the
-        encoder's size as everywhere here, not cut from the centre of larger ones.
+        penalties end short of their minimum; here it comes to a millionth of the loss, see `LogisticRegression`. Images
+        are the data set's own squares, resampled to the encoder's size as everywhere here.
     """
     bank, validation = (_on_device(data.features(split), encoder) for split in ("bank", "validation"))
     num_classes = int(torch.cat((bank.labels, validation.labels)).max()) + 1
