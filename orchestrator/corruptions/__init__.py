@@ -6,8 +6,7 @@ the random numbers; frost, which is drawn and not photographed; and no image is 
 ImageNet-C is.
 """
 
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Callable, Mapping
 
 import numpy as np
 import torch
@@ -21,7 +20,8 @@ from orchestrator.evaluating.draw import Draw
 LEVELS = (1, 2, 3, 4, 5)
 PIXELS_AT_ONCE = 1 << 19  # small enough to stay near the processor, large enough to keep it busy
 
-_FUNCTIONS: Sequence[Callable[..., Tensor]] = (
+# Functions of images in [0, 1], (B, 3, H, W), of a `Draw`, and of the constants of a level, by name.
+_FUNCTIONS: tuple[Callable[..., Tensor], ...] = (
     noise.gaussian_noise,
     noise.shot_noise,
     noise.impulse_noise,
@@ -38,7 +38,7 @@ _FUNCTIONS: Sequence[Callable[..., Tensor]] = (
     digital.pixelate,
     digital.jpeg_compression,
 )
-CORRUPTIONS: dict[str, Callable[..., Any]] = {function.__name__: function for function in _FUNCTIONS}
+CORRUPTIONS: Mapping[str, Callable[..., Tensor]] = {function.__name__: function for function in _FUNCTIONS}
 
 
 def corrupted(

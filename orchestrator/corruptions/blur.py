@@ -18,7 +18,7 @@ def defocus_blur(
     images: Float[Tensor, "B 3 H W"], draw: Draw, radius: float, softness: float
 ) -> Float[Tensor, "B 3 H W"]:
     """A disc of `radius` pixels, its edge blurred by `softness` pixels; edges are mirrored."""
-    kernel = soft_disc(radius, softness).to(images.device)
+    kernel = soft_disc(radius, softness)
     reach = len(kernel) // 2
     padded = functional.pad(images, (reach,) * 4, mode="reflect")
     return functional.conv2d(padded, kernel.expand(3, 1, -1, -1), groups=3)
@@ -62,12 +62,11 @@ def glass_blur(
     blurred = gaussian_blurred(images, sigma, edge="nearest")
     pixels = (255 * blurred).floor().flatten(2).mT.contiguous()  # (B, H W, 3)
     height, width = images.shape[-2:]
-    place = torch.arange(height * width, device=images.device)
+    place = torch.arange(height * width)
     for turn in range(rounds):
         offset = (2 * reach * draw.uniform(f"offset {turn}", 2, height * width)).long() - reach
         source = place + offset[:, 0] * width + offset[:, 1]
         for front in _fronts(height, width, reach):
-            front = front.to(images.device)
             pixels[:, front] = pixels.gather(1, source[:, front, None].expand(-1, -1, 3))
     return gaussian_blurred(pixels.mT.reshape(images.shape) / 255, sigma, edge="nearest")
 

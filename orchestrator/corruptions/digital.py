@@ -32,9 +32,8 @@ def elastic_transform(
         corner: how far, at most, each of the three points moves along each axis, idem.
     """
     height, width = images.shape[-2:]
-    pixels = torch.stack(torch.meshgrid(torch.arange(width), torch.arange(height), indexing="xy"), dim=-1).to(
-        images
-    )  # (H, W, 2): x, y
+    x, y = torch.meshgrid(torch.arange(float(width)), torch.arange(float(height)), indexing="xy")
+    pixels = torch.stack((x, y), dim=-1)  # (H, W, 2)
     side = max(height, width)
     moved = _sampled(images, _affine(pixels, draw, corner * side), mirrored_at_centres=True)
     noise = draw.between(-size * side, size * side, "shift", 2, height, width)
@@ -85,6 +84,6 @@ def jpeg_compression(images: Float[Tensor, "B 3 H W"], draw: Draw, quality: int)
 
 def _each(images: Float[Tensor, "B 3 H W"], change: Callable[[Image.Image], Image.Image]) -> Float[Tensor, "B 3 H W"]:
     """Pillow's work, one image at a time."""
-    pixels = (255 * images).round().byte().permute(0, 2, 3, 1).cpu().numpy()
+    pixels = (255 * images).round().byte().permute(0, 2, 3, 1).numpy()
     changed = np.stack([np.asarray(change(Image.fromarray(image))) for image in pixels])
-    return torch.from_numpy(changed).to(images.device).permute(0, 3, 1, 2).float() / 255
+    return torch.from_numpy(changed).permute(0, 3, 1, 2).float() / 255

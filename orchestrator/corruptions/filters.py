@@ -39,9 +39,7 @@ def gaussian_blurred(
     planes: Float[Tensor, "... H W"], sigma: float, *, truncate: float = 4.0, edge: Literal["nearest", "reflect"]
 ) -> Float[Tensor, "... H W"]:
     """Planes under a Gaussian of `sigma` pixels; see `gaussian_matrix`."""
-    down, across = (
-        gaussian_matrix(side, sigma, truncate=truncate, edge=edge).to(planes.device) for side in planes.shape[-2:]
-    )
+    down, across = (gaussian_matrix(side, sigma, truncate=truncate, edge=edge) for side in planes.shape[-2:])
     return down @ planes @ across.mT
 
 
@@ -59,13 +57,13 @@ def motion_blurred(
     Source: ImageMagick's motion blur, by which the published corruptions smear.
     """
     height, width = planes.shape[-2:]
-    steps = torch.arange(2 * radius + 1, device=planes.device)
+    steps = torch.arange(2 * radius + 1)
     weights = torch.exp(-0.5 * (steps / sigma) ** 2)
     weights = weights / weights.sum()
     turn = torch.deg2rad(angle)[:, None]
     down, along = (torch.ceil(steps * share - 0.5).long() for share in (turn.sin(), turn.cos()))  # (B, K)
-    rows = (torch.arange(height, device=planes.device)[:, None] + down[:, None]).clamp(0, height - 1)  # (B, H, K)
-    columns = (torch.arange(width, device=planes.device)[:, None] + along[:, None]).clamp(0, width - 1)
+    rows = (torch.arange(height)[:, None] + down[:, None]).clamp(0, height - 1)  # (B, H, K)
+    columns = (torch.arange(width)[:, None] + along[:, None]).clamp(0, width - 1)
     pixels, smeared = planes.flatten(2), torch.zeros_like(planes)
     for k in range(len(steps)):
         source = (rows[:, :, None, k] * width + columns[:, None, :, k]).flatten(1)

@@ -23,11 +23,11 @@ def shot_noise(images: Float[Tensor, "B 3 H W"], draw: Draw, photons: float) -> 
     end in one sorted table.
     """
     most = math.ceil(photons + 10 * math.sqrt(photons) + 20)  # nobody draws more within 2^-24
-    rates = photons * torch.arange(BYTES, dtype=torch.float64, device=images.device) / (BYTES - 1)
-    counts = torch.arange(most, dtype=torch.float64, device=images.device)
+    rates = photons * torch.arange(BYTES, dtype=torch.float64) / (BYTES - 1)
+    counts = torch.arange(most, dtype=torch.float64)
     shares = torch.special.gammaincc(counts + 1, rates[:, None])  # (256, most): of draws that are no larger
     values = ((BYTES - 1) * images).round().long()
-    table = (shares + torch.arange(BYTES, device=images.device)[:, None]).flatten()
+    table = (shares + torch.arange(BYTES)[:, None]).flatten()
     places = torch.searchsorted(table, draw.uniform("photons", *images.shape[1:]).double() + values, right=True)
     return (places - most * values) / photons
 

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 Levels = tuple[tuple[float, ...], ...]
 
 SMALL_SIDE, LARGE_SIDE = 32, 224
-_244 = 244 / 224  # the side that ImageNet-C's elastic_transform takes shares of, over the side that its images have
+_WIDER = 244 / 224  # ImageNet-C's elastic_transform takes shares of 244 pixels, of images of 224
 
 SMALL: Mapping[str, Levels] = {
     "gaussian_noise": ((0.04,), (0.06,), (0.08,), (0.09,), (0.10,)),
@@ -61,7 +61,7 @@ LARGE: Mapping[str, Levels] = {
     "brightness": ((0.1,), (0.2,), (0.3,), (0.4,), (0.5,)),
     "contrast": ((0.4,), (0.3,), (0.2,), (0.1,), (0.05,)),
     "elastic_transform": tuple(
-        (size * _244, sigma * _244, corner * _244)
+        (size * _WIDER, sigma * _WIDER, corner * _WIDER)
         for size, sigma, corner in (
             (2.0, 0.7, 0.1),
             (2.0, 0.08, 0.2),

@@ -80,7 +80,7 @@ def _ridges(noise: Float[Tensor, "B 1 G G"], shape: tuple[int, int]) -> Float[Te
 
 
 def fog(images: Float[Tensor, "B 3 H W"], draw: Draw, density: float, decay: float) -> Float[Tensor, "B 3 H W"]:
-    """`density` of a cloud laid over the image, which keeps its brightest value."""
+    """`density` of a cloud laid over the image, whose brightest value the sum keeps."""
     height, width = images.shape[-2:]
     brightest = images.amax(dim=(1, 2, 3), keepdim=True)
     cloud = _cloud(max(height, width), decay, draw)[:, None, :height, :width]
@@ -96,7 +96,7 @@ def _cloud(side: int, decay: float, draw: Draw) -> Float[Tensor, "B S S"]:
         draw: of the moves.
     """
     size = 1 << (side - 1).bit_length()
-    field = torch.zeros(len(draw.rows), size, size, device=draw.rows.device)
+    field = torch.zeros(len(draw.rows), size, size)
     step, move = size, 1.0
     while step >= 2:
         half, cells = step // 2, size // step

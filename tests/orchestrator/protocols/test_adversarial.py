@@ -101,6 +101,12 @@ def test_accuracy_falls_with_eps_and_an_honest_encoder_shows_no_sign_of_masking(
     assert "eps=8/255" in found["pgd_8"].note
 
 
+def test_eps_must_ascend():
+    with pytest.raises(ValueError, match=r"eps must ascend, got \[2.0, 1.0\]"):
+        Config(eps=(2.0, 1.0))
+    assert Config.model_validate({"eps": [1, 2]}).eps == (1.0, 2.0)  # as YAML gives it
+
+
 @pytest.mark.parametrize("mask", ["steps", "saturation"])
 def test_masked_gradient_is_seen(mask, tmp_path, monkeypatch):
     if mask == "steps":  # no gradient at all, though small changes cross the steps
