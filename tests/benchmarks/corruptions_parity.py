@@ -1,0 +1,57 @@
+"""Are our common corruptions those of an independent implementation, imagecorruptions-imaug 1.1?
+
+python -m pip install --no-deps imagecorruptions-imaug opencv-python-headless numba llvmlite
+python -m tests.benchmarks.corruptions_parity
+
+Those without chance have to agree within 1 of 255 in every value. Of those by chance, brightness, contrast, sharpness
+and distance from the original, each averaged over 64 draws, have to agree within 4 standard errors. That package has
+ImageNet-C's constants alone. Left out are frost, which we draw and it photographs, and elastic_transform, which it has
+changed.
+"""
+
+import sys
+
+import numpy as np
+from imagecorruptions import corrupt
+
+from orchestrator.corruptions import CORRUPTIONS, LEVELS, corrupted
+from tests.orchestrator.corruptions.pictures import pictures
+
+SIDE = 180  # every zoom of snow ends on it: else that package leaves the snow's outermost pixels, of most contrast, on
+DRAWS, MOST_ERRORS = 64, 4.0
+WITHOUT_CHANCE = ("defocus_blur", "zoom_blur", "brightness", "contrast", "pixelate", "jpeg_compression")
+LEFT_OUT = ("frost", "elastic_transform")
+
+
+def traits(images: np.ndarray, original: np.ndarray) -> np.ndarray:
+    """Mean, deviation, sharpness and distance from the original of each image, (N, 4)."""
+    values, axes = images.astype(float), (1, 2, 3)
+    sharpness, distance = np.abs(np.diff(values, axis=2)).mean(axes), np.abs(values - original).mean(axes)
+    return np.stack((values.mean(axes), values.std(axes), sharpness, distance), axis=1)
+
+
+def compare(name: str, level: int, image: np.ndarray) -> bool:
+    """Prints one line; whether the two agree."""
+    count = 1 if name in WITHOUT_CHANCE else DRAWS
+    theirs = np.stack([np.uint8(corrupt(image, severity=level, corruption_name=name)) for _ in range(count)])
+    ours = corrupted(np.stack([image] * count), name, level, seed=0)
+    if name in WITHOUT_CHANCE:
+        furthest = int(np.abs(theirs.astype(int) - ours).max())
+        print(f"{name:18} {level}  furthest {furthest}")
+        return furthest <= 1
+    one, other = traits(theirs, image), traits(ours, image)
+    errors = (one.mean(0) - other.mean(0)) / np.sqrt((one.var(0) + other.var(0)) / count)
+    print(f"{name:18} {level}  theirs {one.mean(0).round(2)}  ours {other.mean(0).round(2)}  errors {errors.round(1)}")
+    return bool(np.abs(errors).max() <= MOST_ERRORS)
+
+
+def main() -> int:
+    image = pictures(2, SIDE)[1]
+    np.random.seed(0)  # theirs has no other way to be told
+    agree = [compare(name, level, image) for name in CORRUPTIONS if name not in LEFT_OUT for level in LEVELS]
+    print(f"{sum(agree)} of {len(agree)} agree")
+    return 0 if all(agree) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
