@@ -113,7 +113,7 @@ def bordered(file: Path) -> None:
 def imagenet9(root: Path) -> dict[str, object]:
     for variant in VARIANTS:
         for folder in FOLDERS:
-            for count in range(2):
+            for count in range(2 if variant == "original" else 1):
                 photograph(root / variant / "val" / folder / f"{variant}_{count}.JPEG")
     for folder in FOLDERS:
         for count in range(2):

@@ -61,8 +61,8 @@ def test_test_alone_keeps_the_contract(tmp_path, name):
 
 
 def test_sweep_on_a_test_alone_is_refused(tmp_path):
-    assert refusal(tmp_path, {"run.dataset": {"name": "imagenet9", **alone("imagenet9", tmp_path)}}) == (
-        "run.dataset.name = imagenet9: must have images to train on; as set up here it has those of a test alone, "
+    assert refusal(tmp_path, {"run.dataset": {"name": "imagenet_v2", **alone("imagenet_v2", tmp_path)}}) == (
+        "run.dataset.name = imagenet_v2: must have images to train on; as set up here it has those of a test alone, "
         "which `evaluate` takes"
     )
 
