@@ -18,6 +18,8 @@ from orchestrator.storage.place import at
 from orchestrator.storage.s3 import UnavailableError
 from orchestrator.tracking.tracker import send_evaluation, send_scores, tracking_uri
 
+_WIDTH = 180  # columns where there is no terminal
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command line; returns the exit code."""
@@ -29,8 +31,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         evaluation = Runner(found, suite).run()
         if not evaluation.rows:
             raise UserError("\n".join(map(_told, evaluation.unscored)))
-        console = Console(highlight=False, soft_wrap=True)
-        console.print(heading(evaluation), table(evaluation), remarks(evaluation), sep="\n", markup=False)
+        console = Console(highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else _WIDTH)
+        console.print(
+            heading(evaluation), table(evaluation, console.width), remarks(evaluation), sep="\n", markup=False
+        )
         problem = _send(found, uri)
     except (UserError, UnavailableError) as error:
         for line in str(error).splitlines():

@@ -1,7 +1,7 @@
 """Runs a suite on an encoder, and keeps what it finds."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from types import ModuleType
 from typing import Any
@@ -13,7 +13,7 @@ from orchestrator.evaluating.data import EvaluationData
 from orchestrator.evaluating.frozen import fingerprint
 from orchestrator.evaluating.subject import Subject
 from orchestrator.evaluating.suite import OWN, PROTOCOLS, Suite, Task
-from orchestrator.protocols import Score
+from orchestrator.protocols import USUAL, Score
 from orchestrator.training import hardware
 
 
@@ -40,7 +40,7 @@ class Row:
         """Its name in MLflow: `linear_test/1/mixed_rand`, `few_shot/1/pets/original/1-shot`."""
         parts = [self.protocol, *([self.data] if self.data != OWN else [])]
         parts += [self.score.split.partition("/")[2]] if "/" in self.score.split else []
-        parts += [self.score.metric] if self.score.metric != "accuracy" or len(parts) == 1 else []
+        parts += [self.score.metric] if self.score.metric != USUAL or len(parts) == 1 else []
         return "/".join(parts)
 
 
@@ -151,8 +151,8 @@ class Runner:
         earlier = scores.read_scores(shelf.folder)
         old = earlier.content if earlier and earlier.content.get("encoder") == encoder else {}
         new = [_plain(row) for row in rows]
-        taken = {row["name"] for row in new}
-        kept = [row for row in old.get("scores", []) if row["name"] not in taken] + new
+        measured = {_measured(row) for row in new}
+        kept = [row for row in old.get("scores", []) if _measured(row) not in measured] + new
         metrics: dict[str, float] = {}
         for row in kept:
             metrics[row["name"]] = row["value"]
@@ -176,6 +176,11 @@ class Runner:
 
 class _OtherDataError(UserError):
     """The data are others than those of the training."""
+
+
+def _measured(row: Mapping[str, Any]) -> tuple[str, str]:
+    # All of a protocol's scores on some data come together: with other settings it may have others.
+    return row["protocol"], row["data"]
 
 
 def _plain(row: Row) -> dict[str, Any]:

@@ -7,9 +7,11 @@ from rich.table import Table
 from orchestrator import scores
 from orchestrator.evaluating.runner import Evaluation, Row
 from orchestrator.evaluating.suite import OWN
+from orchestrator.protocols import USUAL
 from orchestrator.running.wording import count
 
-_SIDE_BY_SIDE = 4  # protocols that a table has room for
+_SIDE_BY_SIDE = 4  # protocols that a line has room for
+_WITH_NOTES = 140  # columns from which on it has room for notes
 
 
 def heading(evaluation: Evaluation) -> str:
@@ -19,21 +21,28 @@ def heading(evaluation: Evaluation) -> str:
     )
 
 
-def table(evaluation: Evaluation) -> Table:
-    """A row for each thing that was tested and a column for each protocol, or a row for each score of many."""
-    protocols = list(dict.fromkeys(row.protocol for row in evaluation.rows))
-    if len(protocols) <= _SIDE_BY_SIDE:
-        return _side_by_side(evaluation.rows, protocols)
-    return _one_by_one(evaluation.rows)
+def table(evaluation: Evaluation, width: int) -> Table:
+    """A column for each protocol where all have tested the same things, else a row for each score.
+
+    Args:
+        evaluation: with at least one score.
+        width: of the screen, in columns.
+    """
+    tested: dict[str, list[tuple[str, str, str]]] = {}
+    for row in evaluation.rows:
+        tested.setdefault(row.protocol, []).append((row.data, _variant(row), row.score.metric))
+    alike = all(things == next(iter(tested.values())) for things in tested.values())
+    if alike and len(tested) <= _SIDE_BY_SIDE:
+        return _side_by_side(evaluation.rows, list(tested))
+    return _one_by_one(evaluation.rows, with_notes=width >= _WITH_NOTES)
 
 
 def remarks(evaluation: Evaluation) -> str:
     """What must be known to read the table."""
     subject, lines = evaluation.subject, []
-    notes = {row.protocol: row.score.note for row in reversed(evaluation.rows) if row.score.note}
     for protocol, seconds in evaluation.seconds.items():
-        note = f"  {notes[protocol]}" if protocol in notes else ""
-        lines.append(f"{protocol:<24} {seconds:7.1f} s{note}")
+        notes = {row.score.note for row in evaluation.rows if row.protocol == protocol}
+        lines.append(f"{protocol:<24} {seconds:7.1f} s  {notes.pop() if len(notes) == 1 else ''}".rstrip())
     lines.append(f"{'in all':<24} {sum(evaluation.seconds.values()):7.1f} s\n")
     lines += [f"Not measured: {one.protocol} on {one.data}: {one.reason}." for one in evaluation.unscored]
     lines.append(f"Encoder {subject.encoder.fingerprint[:16]}, frozen (the same hash before and after).")
@@ -50,36 +59,47 @@ def remarks(evaluation: Evaluation) -> str:
 
 
 def _side_by_side(rows: Sequence[Row], protocols: Sequence[str]) -> Table:
-    shown = Table()
-    several = len({row.data for row in rows}) > 1
-    for title in [*(["data"] if several else []), "test"]:
+    shown, several = Table(), _several(rows)
+    for title in (*several, "test"):
         shown.add_column(title)
     for protocol in protocols:
         shown.add_column(protocol, justify="right", no_wrap=True)
-    found = {(row.data, _tested(row), row.protocol): row for row in rows}
-    for data, tested in dict.fromkeys((row.data, _tested(row)) for row in rows):
-        cells = [_cell(found.get((data, tested, protocol))) for protocol in protocols]
+    found = {(row.data, _variant(row), row.score.metric, row.protocol): row for row in rows}
+    for data, variant, metric in dict.fromkeys((row.data, _variant(row), row.score.metric) for row in rows):
+        cells = [_cell(found.get((data, variant, metric, protocol))) for protocol in protocols]
+        tested = " ".join(part for part in (variant, "" if metric == USUAL else metric) if part)
         shown.add_row(*([data] if several else []), tested, *cells)
     return shown
 
 
-def _one_by_one(rows: Sequence[Row]) -> Table:
-    shown = Table("protocol", "data", "test")
+def _one_by_one(rows: Sequence[Row], *, with_notes: bool) -> Table:
+    """What is as in the row before is not said again."""
+    shown, several = Table(), _several(rows)
+    for title in ("protocol", *several, "test", "metric"):
+        shown.add_column(title, no_wrap=True)
     shown.add_column("score", justify="right", no_wrap=True)
-    before = None
+    if with_notes:
+        shown.add_column("note")
+    before: list[str] = []
     for row in rows:
-        if before is not None and before.protocol != row.protocol:
+        told = [row.protocol, *([row.data] if several else []), _variant(row)]
+        if before and before[0] != row.protocol:
             shown.add_section()
-        first = before is None or before.protocol != row.protocol
-        shown.add_row(row.protocol if first else "", row.data, _tested(row), _cell(row))
-        before = row
+        same = next((n for n, (new, old) in enumerate(zip(told, before, strict=False)) if new != old), len(told))
+        same_note = before != [] and (before[0], before[-1]) == (row.protocol, row.score.note)
+        note = [row.score.note if not same_note else ""] if with_notes else []
+        shown.add_row(*([""] * same + told[same:]), row.score.metric, _cell(row), *note)
+        before = [*told, row.score.note]
     return shown
 
 
-def _tested(row: Row) -> str:
-    """The variant, and the metric where it is not the usual one."""
-    variant = row.score.split.partition("/")[2]
-    return " ".join(part for part in (variant, "" if row.score.metric == "accuracy" else row.score.metric) if part)
+def _several(rows: Sequence[Row]) -> tuple[str, ...]:
+    """The title of a column that is only wanted where there are several data sets."""
+    return ("data",) if len({row.data for row in rows}) > 1 else ()
+
+
+def _variant(row: Row) -> str:
+    return row.score.split.partition("/")[2]
 
 
 def _cell(row: Row | None) -> str:

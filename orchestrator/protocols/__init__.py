@@ -8,6 +8,8 @@ at nothing but `test/...` for what it reports. What it cannot score, for want of
 
 from dataclasses import dataclass
 
+USUAL = "accuracy"  # the metric that goes without saying
+
 
 @dataclass(frozen=True)
 class Score:
