@@ -108,7 +108,9 @@ def _logged(client: MlflowClient, run_id: str, trial: TrialFolder) -> Problems:
             times = Counter(step for step, _ in history)
             lacking = [epoch for epoch, _ in told if epoch not in times]
             again = sorted(step for step in times if times[step] > 1)
-            problems.append(f"MLflow, trial {trial.number}, {name}: steps {lacking} lack, {again} are there again")
+            told_of = [f"steps {lacking} lack"] * bool(lacking) + [f"steps {again} are there again"] * bool(again)
+            what = ", ".join(told_of) or "its values are not those of the folder"
+            problems.append(f"MLflow, trial {trial.number}, {name}: {what}")
     return problems
 
 
