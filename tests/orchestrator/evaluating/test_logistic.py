@@ -73,3 +73,10 @@ def test_logistic_regression_tells_what_ended_it(monkeypatch):
     hasty = problem.fit(1e-1, problem.start())
     assert hasty.ended == "iterations"
     assert endings([hasty, tight, hasty]) == "2 by iterations, 1 by gradient"
+
+
+def test_logistic_regression_refuses_broken_features():
+    features, labels = skewed(20, 3, 3)
+    features[4, 1] = torch.nan
+    with pytest.raises(ValueError, match="features must be finite"):
+        LogisticRegression(features, labels, 4)
