@@ -21,6 +21,8 @@ def test_mean_colour_knows_the_colour_jitter_and_not_the_flip(tmp_path):
     assert float(brightness[1]) > 0.6
     assert 40 < found["flip_accuracy"].value < 60
     assert found["blur_r2"].value < 0.1
+    dim = known(lambda images: 1e-4 * mean_colour(images), tmp_path / "dim", **SETTINGS)
+    assert dim["color_jitter_r2"].value == pytest.approx(found["color_jitter_r2"].value, abs=0.01)
 
 
 def test_pixels_know_the_flip_and_blur(tmp_path):
