@@ -4,6 +4,7 @@ It asks what the features know; `linear_biased` asks what a user of the data as 
 """
 
 from augment import config
+from orchestrator.evaluating.classifiers import FITTED
 from orchestrator.evaluating.data import EvaluationData
 from orchestrator.evaluating.frozen import FrozenEncoder
 from orchestrator.evaluating.variants import over_variants
@@ -11,7 +12,6 @@ from orchestrator.evaluations import linear
 from orchestrator.protocols import Score
 
 PROTOCOL = "linear_test/1"
-NOTE = f"standardised, L-BFGS, L2={linear.L2:g}"
 
 
 class Config(config.Config):
@@ -25,4 +25,4 @@ def measure(encoder: FrozenEncoder, data: EvaluationData, config: Config) -> lis
         ValueError: if a split has no labels.
     """
     bank = data.features("bank")
-    return over_variants(data, linear.fit_linear(bank.values, bank.labels).predict, NOTE)
+    return over_variants(data, linear.fit_linear(bank.values, bank.labels).predict, FITTED)
