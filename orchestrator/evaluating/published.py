@@ -20,15 +20,15 @@ from torchvision import models
 
 from methods.parts.initial import initialise
 from orchestrator.components import suggest
+from orchestrator.datasets.imagenet_classes import LABEL_SPACE, NUM_CLASSES
 from orchestrator.errors import UserError, named
 from orchestrator.evaluating import weights
 from orchestrator.evaluating.frozen import FrozenEncoder
 from orchestrator.training import hardware
 
 TORCHVISION = "torchvision:"
-IMAGENET = "imagenet1k"  # the label space of 1000 classes, in the order of their synsets
 _MEAN, _STD, _SIZE = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225), 224  # what models of ImageNet are used to
-_RANDOM, _NUM_CLASSES = "random", 1000
+_RANDOM = "random"
 _FUNCTION = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
 
 
@@ -78,7 +78,7 @@ def _torchvision(name: str, size: int | None) -> FrozenEncoder:
         weighed.mean,
         weighed.std,
         head=head if weighed.classifies else None,
-        label_space=IMAGENET if weighed.classifies else None,
+        label_space=LABEL_SPACE if weighed.classifies else None,
     )
 
 
@@ -102,7 +102,7 @@ def _weighed(name: str, model: str, source: str) -> _Weighed:
             f"{torch.hub.get_dir()}/checkpoints, or name a file of weights: {name}@FILE"
         ) from error
     wanted = default.transforms()
-    classifies = len(default.meta["categories"]) == _NUM_CLASSES
+    classifies = len(default.meta["categories"]) == NUM_CLASSES
     head = _last_linear(network, name)
     return _Weighed(network, head, wanted.crop_size[0], tuple(wanted.mean), tuple(wanted.std), classifies)
 
@@ -117,7 +117,7 @@ def _draw(network: nn.Module, name: str) -> None:
 def _last_linear(network: nn.Module, name: str) -> str:
     """The path of the layer that classifies; what comes into it are the features."""
     layers = {path: module for path, module in network.named_modules() if isinstance(module, nn.Linear)}
-    found = [path for path, layer in layers.items() if layer.out_features == _NUM_CLASSES]
+    found = [path for path, layer in layers.items() if layer.out_features == NUM_CLASSES]
     if not found:
         law = "it does not end in a linear layer, so a function must say what its features are"
         raise UserError(f"{name}: {law}; see orchestrator/evaluating/published.py")
