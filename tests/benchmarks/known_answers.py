@@ -5,8 +5,9 @@ python -m tests.benchmarks.known_answers [--output known_answers]
 
 Untrained weights, raw pixels, an encoder trained with the labels of fashion_scenes (it is trained first, unless it lies
 in the output folder), and one that others have trained on ImageNet (17 MB, inside a package), each on fashion_scenes
-and on emoji_scenes. Prints every score, then what must be so and whether it is: a claim holds where the difference is
-more than two standard errors. Ends with 1 if one does not hold. Needs neither Ray nor MLflow.
+and on emoji_scenes. Prints every score, then each claim of what must be more than what and the difference found: it is
+unclear up to two standard errors, and broken at zero and below. Ends with 1 if one is broken. Needs neither Ray nor
+MLflow, and about five minutes of an idle core.
 """
 
 import argparse
@@ -114,7 +115,7 @@ def main() -> int:
     console.print(scores_table(found))
     table, broken = claims_table(found)
     console.print(table)
-    print(f"{broken} broken" if broken else "all hold")
+    print(f"{broken} broken" if broken else "none is broken")
     return 1 if broken else 0
 
 
@@ -142,7 +143,7 @@ def scores_table(found: Mapping[str, Scores]) -> Table:
 
 
 def claims_table(found: Mapping[str, Scores]) -> tuple[Table, int]:
-    """Each claim and the difference that each protocol sees, and how many of these differences do not bear it out."""
+    """Each claim and the difference that each protocol sees, and how many of these differences go against it."""
     protocols = list(dict.fromkeys(key[0] for scores in found.values() for key in scores))
     table, broken = Table("because", "data", "more", "less", *protocols), 0
     for claim in CLAIMS:
@@ -153,9 +154,9 @@ def claims_table(found: Mapping[str, Scores]) -> tuple[Table, int]:
                 cells.append("")
                 continue
             difference, error = more.value - less.value, ((more.error or 0) ** 2 + (less.error or 0) ** 2) ** 0.5
-            holds = difference > 2 * error
-            broken += not holds
-            cells.append(f"{difference:+.1f} ± {error:.1f}{'' if holds else ' BROKEN'}")
+            broken += difference <= 0
+            verdict = " BROKEN" if difference <= 0 else " unclear" if difference <= 2 * error else ""
+            cells.append(f"{difference:+.1f} ± {error:.1f}{verdict}")
         table.add_row(claim.reason, claim.data, *(f"{name}, {what}" for name, what in (claim.more, claim.less)), *cells)
     return table, broken
 
