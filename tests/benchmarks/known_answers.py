@@ -7,7 +7,7 @@ Untrained weights, raw pixels, an encoder trained with the labels of fashion_sce
 in the output folder), and one that others have trained on ImageNet (17 MB, inside a package), each on fashion_scenes
 and on emoji_scenes. Prints every score, then each claim of what must be more than what and the difference found: it is
 unclear up to two standard errors, and broken at zero and below. Ends with 1 if one is broken. Needs neither Ray nor
-MLflow, and about five minutes of an idle core.
+MLflow, and half an hour of a busy core.
 """
 
 import argparse
