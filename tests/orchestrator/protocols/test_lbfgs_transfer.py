@@ -7,8 +7,9 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import balanced_accuracy_score
 
 from orchestrator.evaluating.data import Features
+from orchestrator.evaluating.logistic import Classifier
 from orchestrator.evaluating.variants import percent_right
-from orchestrator.protocols.lbfgs_transfer import PENALTIES, Config, measure
+from orchestrator.protocols.lbfgs_transfer import PENALTIES, Config, chosen, measure
 from tests.orchestrator.protocols.encoders import coarse, keeping, shapes
 
 SIZES = {"bank": 81, "validation": 90, "test/original": 151}
@@ -61,6 +62,14 @@ def test_transfer_agrees_with_scikit_learn(tmp_path, monkeypatch):
     assert score.value == pytest.approx(value)
     assert PENALTIES[0] < best < PENALTIES[-1]
     assert 40 < score.value < 95
+
+
+def test_of_equal_penalties_the_smallest_is_chosen():
+    wrong, right = (
+        Classifier(sign * torch.tensor([[1.0, 0], [-1, 0]], dtype=torch.float64), "loss") for sign in (-1, 1)
+    )
+    validation = Features(torch.tensor([[2.0], [-2.0]]), torch.tensor([0, 1]))
+    assert chosen([wrong, right, right, wrong], validation, "accuracy") == 1
 
 
 def test_mean_per_class_counts_every_class_alike():
