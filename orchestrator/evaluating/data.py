@@ -57,12 +57,12 @@ class EvaluationData:
 
         Raises:
             UserError: if a data file is damaged.
-            ValueError: if the split has no labels.
+            ValueError: if the split has no labels, or a feature is not finite.
         """
-        return Features(
-            self.kept(split, lambda: self._encoder.features(self.images(split).images)),
-            self.kept(f"{split}-labels", lambda: labels_of(self.images(split))),
-        )
+        values = self.kept(split, lambda: self._encoder.features(self.images(split).images))
+        if not bool(values.isfinite().all()):
+            raise ValueError("features must be finite, and some are not: the encoder has diverged, or is damaged")
+        return Features(values, self.kept(f"{split}-labels", lambda: labels_of(self.images(split))))
 
     def kept(self, key: str, make: Callable[[], Tensor]) -> Tensor:
         """What is made from these data and this encoder, made once and kept on disk.

@@ -22,7 +22,7 @@ from orchestrator.evaluating.variants import over_variants
 from orchestrator.evaluations import linear
 from orchestrator.features import labels_of
 from orchestrator.images import ImageSet, fingerprint
-from orchestrator.protocols import Score
+from orchestrator.protocols import USUAL, Score
 
 PROTOCOL = "limited_labels/1"
 
@@ -81,8 +81,12 @@ def measure(encoder: FrozenEncoder, data: EvaluationData, config: Config) -> lis
             ("linear", _linear(data, rows, note)),
             ("finetune", _finetune(encoder, data, few, RATES[percent], config, note)),
         ):
-            scores += [replace(score, metric=f"{way}_{percent}pct_{score.metric}") for score in found]
+            scores += [replace(score, metric=_named(score.metric, f"{way}_{percent}pct")) for score in found]
     return scores
+
+
+def _named(metric: str, kind: str) -> str:
+    return kind if metric == USUAL else f"{kind}_{metric}"
 
 
 def chosen_rows(labels: Int64[Tensor, "N"], percent: int, seed: int) -> Int64[Tensor, "n"]:

@@ -120,6 +120,17 @@ def test_what_cannot_be_measured_is_told_and_the_rest_goes_on(write, tmp_path, c
     assert re.fullmatch(r"error: nearest on gone: run.dataset.root = .*nowhere: there is no such file.*", told)
 
 
+def test_diverged_encoder_is_refused_in_a_sentence(write, tmp_path):
+    network = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.BatchNorm1d(192))
+    network[1].running_mean.fill_(torch.nan)
+    encoder = FrozenEncoder("nan", network.eval(), 8, (0.5,) * 3, (0.25,) * 3)
+    subject = Subject(encoder, OWN, None, 1, Shelf(at(tmp_path), at(tmp_path), tmp_path / "features"))
+    found = Runner(subject, suites.load(write("protocols: {nearest: {}, linear: {}}"), (), OWN, 8)).run()
+    assert [one.reason for one in found.unscored] == [
+        "features must be finite, and some are not: the encoder has diverged, or is damaged"
+    ] * 2
+
+
 def test_protocol_that_trains_the_encoder_is_found_out(write, tmp_path, monkeypatch):
     network = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.BatchNorm1d(192))
     encoder = FrozenEncoder("norm", network.eval(), 8, (0.5,) * 3, (0.25,) * 3)

@@ -94,7 +94,7 @@ def test_limited_labels_are_scored_both_ways(tmp_path):
     encoder = keeping(coarse)
     data = shapes(encoder, tmp_path, train_size=200, test_size=60)
     scores = measure(encoder, data, Config(percents=(10,), epochs=2))
-    assert [score.metric for score in scores] == ["linear_10pct_accuracy", "finetune_10pct_accuracy"]
+    assert [score.metric for score in scores] == ["linear_10pct", "finetune_10pct"]
     assert all(score.note.startswith("20 of 200 labels (") for score in scores)
     bank, tested = data.features("bank"), data.features("test/original")
     rows = chosen_rows(bank.labels, 10, 0)
