@@ -63,7 +63,7 @@ def write_shards(root: Path, count: int, side: int, kind: str) -> None:
 def run_config(root: Path, arguments: argparse.Namespace, *, streamed: bool) -> RunConfig:
     stream = {"buffer": arguments.buffer, "sample": 2000, "threads": arguments.decoders}
     place = {"root": str(root), "cache": str(root.parent / "cache"), "size": arguments.size}
-    training = {"epochs": 1, "batch_size": arguments.batch, "threads": arguments.threads}
+    training = {"epochs": 100, "batch_size": arguments.batch, "threads": arguments.threads}
     ops = {"weak": {"crop": {}, "flip": {}}, "aggressive": {"color_jitter": {}, "grayscale": {}}}
     return resolve(
         {
