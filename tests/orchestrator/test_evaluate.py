@@ -75,7 +75,7 @@ def evaluated(tmp_path_factory: pytest.TempPathFactory) -> Evaluation:
 
 def test_scores_cover_every_variant_of_every_protocol(evaluated: Evaluation) -> None:
     variants = find("orchestrator.datasets", "fashion_scenes").VARIANTS
-    protocols = ("test_knn/1", "linear_test/1", "linear_test_biased/1")
+    protocols = ("test_knn/1", "test_nearest/1", "linear_test/1", "linear_test_biased/1")
     found = values(evaluated)
     names = [f"{protocol}/{variant}" for protocol in protocols for variant in (*variants, "bg_gap")]
     assert set(found) == {name + end for name in names for end in ("", "_se")}
