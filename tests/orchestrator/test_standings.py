@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from orchestrator import evaluate
 from orchestrator.errors import UserError
+from orchestrator.evaluating import subject as subjects
 from orchestrator.folder import SweepFolder
 from orchestrator.numbering import repeat_number
 from orchestrator.spec.sweep_config import Goal
@@ -78,4 +78,4 @@ def test_standings_kept_up_are_those_read_anew(two_goals: SweepFolder) -> None:
 
 def test_evaluating_a_sweep_of_several_goals_asks_which_trial(two_goals: SweepFolder) -> None:
     with pytest.raises(UserError, match="its Pareto front holds trials 0, 1; name the folder of one of them, such as"):
-        evaluate.locate("pareto", two_goals.path.parent, "sqlite:////nowhere.db")
+        subjects.locate("pareto", two_goals.path.parent, "sqlite:////nowhere.db")
