@@ -44,7 +44,11 @@ class FrozenEncoder:
     @cached_property
     def fingerprint(self) -> str:
         """SHA-256 of every parameter and buffer, as they were when first asked for."""
-        return fingerprint(self.network)
+        return self.fingerprint_now()
+
+    def fingerprint_now(self) -> str:
+        """The same as they are: equal before and after means that nothing was trained, neither encoder nor head."""
+        return fingerprint(self.network if self.head is None else nn.ModuleList([self.network, self.head]))
 
     def prepared(self, images: UInt8[Tensor, "B H W 3"]) -> Float[Tensor, "B 3 S S"]:
         """Images as the network wants them: on its device, of its size, normalised."""
@@ -68,7 +72,7 @@ class FrozenEncoder:
 
 
 def fingerprint(module: nn.Module) -> str:
-    """SHA-256 of every parameter and buffer, by name: equal before and after means that nothing was trained."""
+    """SHA-256 of every parameter and buffer, by name."""
     digest = hashlib.sha256()
     for name, tensor in sorted(module.state_dict().items()):
         digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())

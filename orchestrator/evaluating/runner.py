@@ -10,7 +10,6 @@ from orchestrator import scores
 from orchestrator.components import find
 from orchestrator.errors import UserError
 from orchestrator.evaluating.data import EvaluationData
-from orchestrator.evaluating.frozen import fingerprint
 from orchestrator.evaluating.subject import Subject
 from orchestrator.evaluating.suite import OWN, PROTOCOLS, Suite, Task
 from orchestrator.protocols import USUAL, Score
@@ -122,7 +121,7 @@ class Runner:
             if name == OWN and isinstance(error, _OtherDataError):
                 raise
             return Unscored(task.protocol, name, str(error), mistake=isinstance(error, UserError))
-        if fingerprint(encoder.network) != before:
+        if encoder.fingerprint_now() != before:
             raise RuntimeError(f"{module.PROTOCOL} changed the encoder that it measures")
         return [Row(module.PROTOCOL, name, data.config.name, data.card.fingerprint, score) for score in found]
 

@@ -27,7 +27,9 @@ def read(file: Path) -> dict[str, Tensor]:
         raise UserError(f"{file}: there is no such file of weights") from error
     except _UNREADABLE as error:
         law = "it must be a state dict as torch.save writes it, of tensors and plain values only"
-        raise UserError(f"{file}: cannot be read ({named(error)}); {law}") from error
+        # What the unpickler says of a file that is none is a lecture on safety.
+        told = named(error) if isinstance(error, OSError) else type(error).__name__
+        raise UserError(f"{file}: cannot be read ({told}); {law}") from error
     for key in _WRAPPERS:
         if isinstance(content, Mapping) and isinstance(content.get(key), Mapping):
             content = content[key]

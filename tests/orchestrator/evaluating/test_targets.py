@@ -84,6 +84,9 @@ def test_own_head_is_kept_where_it_was_trained_on_imagenet(monkeypatch) -> None:
     encoder = loaded("torchvision:resnet18")
     assert (encoder.size, encoder.label_space) == (224, "imagenet1k")
     assert encoder.head(encoder.network(PAGE)).shape == (1, 1000)
+    before = encoder.fingerprint_now()
+    encoder.head.weight.add_(1)
+    assert encoder.fingerprint_now() != before, "the head is part of what is measured"
     assert encoder.network(PAGE).shape == (1, 512)
 
 
