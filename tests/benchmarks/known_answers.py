@@ -111,7 +111,7 @@ def main() -> int:
         IMAGENET: f"{HERE}:efficientnet_lite0",
     }
     found = {name: measured(target, folder) for name, target in encoders.items()}
-    console = Console(highlight=False, soft_wrap=True)
+    console = Console(highlight=False, soft_wrap=True, width=160)
     console.print(scores_table(found))
     table, broken = claims_table(found)
     console.print(table)
