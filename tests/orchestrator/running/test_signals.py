@@ -49,7 +49,8 @@ def test_sigterm_while_ray_starts_stops_as_at_any_other_time(command: Command) -
     assert "starting the first trials" not in output
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+# SIGTERM comes while Ray starts in the test above; here, in a training, it is left to the slow tests.
+@pytest.mark.parametrize("number", [signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.slow)])
 def test_one_signal_stops_cleanly_and_tells_how_to_go_on(command: Command, number: signal.Signals) -> None:
     since = max([trial.last_epoch() for trial in command.sweep.trials()], default=0)
     command.start()
