@@ -16,3 +16,8 @@ def first_line(error: BaseException) -> str:
 def named(error: BaseException) -> str:
     """The kind of an error and what it says, in one line."""
     return f"{type(error).__name__}: {first_line(error)}"
+
+
+def told(error: BaseException) -> str:
+    """What a command line prints of mistakes: a line for each; an indented one goes with the line before."""
+    return "".join(f"{'' if line.startswith(' ') else 'error: '}{line}\n" for line in str(error).split("\n"))

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 from rich.console import Console
 
-from orchestrator.errors import UserError
+from orchestrator.errors import UserError, told
 from orchestrator.evaluating import suite as suites
 from orchestrator.evaluating.runner import Runner, Unscored
 from orchestrator.evaluating.subject import Subject, subject, sweep_of
@@ -37,8 +37,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         )
         problem = _send(found, uri)
     except (UserError, UnavailableError) as error:
-        for line in str(error).splitlines():
-            print(f"error: {line}", file=sys.stderr)
+        sys.stderr.write(told(error))
         return 2
     if problem:
         print(f"warning: {problem}", file=sys.stderr)

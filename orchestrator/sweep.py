@@ -23,7 +23,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _run(options: argparse.Namespace, given: Sequence[str]) -> int:
     # Imported here, so that Ctrl-C is met by `main` at any moment, and a mistake in the file before Ray is imported.
-    from orchestrator.errors import UserError
+    from orchestrator.errors import UserError, told
     from orchestrator.spec.checks import check_storage
     from orchestrator.spec.study_file import load_study
     from orchestrator.storage.place import at, on_disk
@@ -53,8 +53,7 @@ def _run(options: argparse.Namespace, given: Sequence[str]) -> int:
             ),
         )
     except UserError as error:
-        lines = str(error).split("\n")  # one per mistake; an indented one goes with the line before
-        sys.stderr.write("".join(f"{'' if line.startswith(' ') else 'error: '}{line}\n" for line in lines))
+        sys.stderr.write(told(error))
         return 2
 
 

@@ -19,7 +19,7 @@ from orchestrator.spec import yaml_file
 from orchestrator.spec.changes import change, located
 from orchestrator.spec.config import Named
 from orchestrator.spec.mistakes import Mistake, show
-from orchestrator.spec.sections import chosen, read
+from orchestrator.spec.sections import chosen, read, section, strangers
 
 OWN = "own"
 SUITES = Path(__file__).parents[1] / "suites"
@@ -79,36 +79,27 @@ def load(name: str, sets: Sequence[str], own: Mapping[str, Any] | None, size: in
         law = f"there is no such suite{suggest(name, names())}; name a file, or one of {', '.join(names())}"
         raise UserError(f"--suite {name}: {law}")
     tree, mistakes = yaml_file.read(path, _SECTIONS, SUITES), list[Mistake]()
-    for key in tree.keys() - set(_SECTIONS):
-        mistakes.append(Mistake(key, f"unknown key{suggest(key, list(_SECTIONS))}", show(tree[key])))
-    datasets = _mapping(tree, "datasets", mistakes)
+    mistakes += strangers(tree, _SECTIONS)
+    datasets = section(tree, "datasets", mistakes)
     tree["datasets"] = ({OWN: dict(own)} if own else {}) | datasets
     example = "protocols.few_shot.tasks=100"
     changed = {change(tree, text, mistakes, sections=_SECTIONS, example=example) for text in sets}
-    tasks = _tasks(_mapping(tree, "protocols", mistakes), list(tree["datasets"]), mistakes)
+    tasks = _tasks(section(tree, "protocols", mistakes), list(tree["datasets"]), mistakes)
     wanted = {where for task in tasks for where in task.on}
     configs = {}
-    for where, section in tree["datasets"].items():
+    for where, raw in tree["datasets"].items():
         if where in wanted:
-            configs[where] = _dataset(section, f"datasets.{where}", size, mistakes)
+            configs[where] = _dataset(raw, f"datasets.{where}", size, mistakes)
     if mistakes:
         raise located(mistakes, path if path.parent != SUITES else f"suite {name}", changed)
     return Suite(path.stem, configs, tasks)
 
 
-def _mapping(tree: Mapping[str, Any], key: str, mistakes: list[Mistake]) -> dict[str, Any]:
-    section = tree.get(key, {})
-    if isinstance(section, dict):
-        return section
-    mistakes.append(Mistake(key, "a mapping (name: settings) must be given", show(section)))
-    return {}
-
-
-def _tasks(section: Mapping[str, Any], datasets: Sequence[str], mistakes: list[Mistake]) -> list[Task]:
+def _tasks(protocols: Mapping[str, Any], datasets: Sequence[str], mistakes: list[Mistake]) -> list[Task]:
     tasks = []
-    if not section:
+    if not protocols:
         mistakes.append(Mistake("protocols", "must name at least one protocol"))
-    for name, raw in section.items():
+    for name, raw in protocols.items():
         path = f"protocols.{name}"
         if not isinstance(raw, dict):
             mistakes.append(Mistake(path, "a mapping (key: value) must be given; write {} for none", show(raw)))
@@ -141,15 +132,15 @@ def _data(raw: Any, path: str, datasets: Sequence[str], mistakes: list[Mistake])
     return tuple(raw)
 
 
-def _dataset(section: Any, path: str, size: int, mistakes: list[Mistake]) -> Any:
-    if not isinstance(section, dict):
-        mistakes.append(Mistake(path, "a mapping (key: value) must be given", show(section)))
+def _dataset(raw: Any, path: str, size: int, mistakes: list[Mistake]) -> Any:
+    if not isinstance(raw, dict):
+        mistakes.append(Mistake(path, "a mapping (key: value) must be given", show(raw)))
         return None
     try:
-        module = find("orchestrator.datasets", str(section.get("name")))
+        module = find("orchestrator.datasets", str(raw.get("name")))
     except UserError:
         pass  # told by `chosen`
     else:
         if "size" in module.Config.model_fields:
-            section = {"size": size} | section
-    return chosen("orchestrator.datasets", section, path, mistakes)
+            raw = {"size": size} | raw
+    return chosen("orchestrator.datasets", raw, path, mistakes)

@@ -1,17 +1,34 @@
 """Reads the parts of a file, each by the `Config` of what it configures, and gathers all mistakes on the way."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, TypeVar
 
 from pydantic import ValidationError
 
 from augment.config import Config
-from orchestrator.components import find
+from orchestrator.components import find, suggest
 from orchestrator.errors import UserError
 from orchestrator.spec.mistakes import Mistake, join, show, translate
 
 C = TypeVar("C", bound=Config)
+
+
+def section(tree: Mapping[str, Any], name: str, mistakes: list[Mistake]) -> dict[str, Any]:
+    """A section of a file, empty where it has none or it is no mapping; what is wrong goes to `mistakes`."""
+    found = tree.get(name, {})
+    if isinstance(found, dict):
+        return found
+    mistakes.append(Mistake(name, "a mapping (key: value) must be given; write {} for none", show(found)))
+    return {}
+
+
+def strangers(tree: Mapping[str, Any], sections: Sequence[str]) -> list[Mistake]:
+    """The keys of a file that are none of its sections."""
+    return [
+        Mistake(key, f"unknown key{suggest(key, list(sections))}", show(tree[key]))
+        for key in tree.keys() - set(sections)
+    ]
 
 
 def read(model: type[C], raw: Any, path: str, mistakes: list[Mistake]) -> C | None:

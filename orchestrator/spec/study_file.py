@@ -5,13 +5,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
-from orchestrator.components import suggest
 from orchestrator.errors import UserError
 from orchestrator.spec import yaml_file
 from orchestrator.spec.changes import change, located
 from orchestrator.spec.checks import check_data, check_on_data, check_run, check_settings, check_sweep
 from orchestrator.spec.config import Json, RunConfig, resolve, with_values
-from orchestrator.spec.mistakes import ConfigError, Mistake, show
+from orchestrator.spec.mistakes import ConfigError, Mistake
 from orchestrator.spec.paths import around
 from orchestrator.spec.search_section import (
     check_comparable,
@@ -20,6 +19,7 @@ from orchestrator.spec.search_section import (
     read_space,
 )
 from orchestrator.spec.search_space import Space
+from orchestrator.spec.sections import section, strangers
 from orchestrator.spec.sweep_config import SweepConfig, read_sweep
 
 _SECTIONS = ("sweep", "run", "search")
@@ -82,9 +82,8 @@ def load_study(path: Path, sets: Sequence[str] = (), *, trials: int | None = Non
     changes = [*sets, *([f"sweep.trials={trials}"] if trials is not None else [])]
     of_study = {"sections": _SECTIONS, "example": "run.training.epochs=1", "whole": ("search",)}
     changed = {change(tree, text, mistakes, **of_study) for text in changes}
-    sections = {name: _section(tree, name, mistakes) for name in _SECTIONS}
-    for key in tree.keys() - set(_SECTIONS):
-        mistakes.append(Mistake(key, f"unknown key{suggest(key, list(_SECTIONS))}", show(tree[key])))
+    sections = {name: section(tree, name, mistakes) for name in _SECTIONS}
+    mistakes += strangers(tree, _SECTIONS)
     if mistakes:
         raise located(mistakes, path, changed)
     sections["sweep"].setdefault("name", path.stem)
@@ -136,14 +135,6 @@ def _try(read: Callable[[], T], mistakes: list[Mistake]) -> T | None:
     except UserError as error:
         mistakes.append(Mistake("", str(error)))
     return None
-
-
-def _section(tree: Json, name: str, mistakes: list[Mistake]) -> Json:
-    section = tree.get(name, {})
-    if not isinstance(section, dict):
-        mistakes.append(Mistake(name, "a mapping (key: value) must be given; write {} for none", show(section)))
-        return {}
-    return section
 
 
 def _hidden_changes(changed: set[str], space: Space) -> list[Mistake]:
