@@ -21,9 +21,18 @@ def normalised(
     images: UInt8[Tensor, "B H W 3"], mean: Sequence[float], std: Sequence[float]
 ) -> Float[Tensor, "B 3 H W"]:
     """Bytes as an encoder wants them: in [0, 1], then less the mean and over the deviation of each channel."""
-    scaled = images.permute(0, 3, 1, 2).float() / 255
+    return standardised(planes(images), mean, std)
+
+
+def planes(images: UInt8[Tensor, "B H W 3"]) -> Float[Tensor, "B 3 H W"]:
+    """Bytes as numbers in [0, 1]."""
+    return images.permute(0, 3, 1, 2).float() / 255
+
+
+def standardised(images: Float[Tensor, "B 3 H W"], mean: Sequence[float], std: Sequence[float]) -> Tensor:
+    """Numbers less the mean and over the deviation of each channel, (B, 3, H, W)."""
     shape = (1, 3, 1, 1)
-    return (scaled - scaled.new_tensor(mean).view(shape)) / scaled.new_tensor(std).view(shape)
+    return (images - images.new_tensor(mean).view(shape)) / images.new_tensor(std).view(shape)
 
 
 def encoder_features(encoder: nn.Module, mean: Sequence[float], std: Sequence[float]) -> Encode:

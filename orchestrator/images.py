@@ -135,6 +135,16 @@ def held_out_rows(
     return np.sort(order[held_out:]), np.sort(order[:held_out])
 
 
+def drawn_places(labels: Int64[np.ndarray, "N"], seed: int) -> tuple[Int64[np.ndarray, "N"], Int64[np.ndarray, "N"]]:
+    """A drawn order of all images, and the place of each among those of its class, from 0."""
+    order = draws.permutation(seed, 0, len(labels)).numpy()
+    by_class = order[np.argsort(labels[order], kind="stable")]
+    counts = np.bincount(labels)
+    places = np.empty_like(order)
+    places[by_class] = np.arange(len(labels)) - (counts.cumsum() - counts)[labels[by_class]]
+    return order, places
+
+
 def split_names(
     variants: Sequence[str], validation_variants: Sequence[str] = (), *, test_only: bool = False
 ) -> tuple[str, ...]:

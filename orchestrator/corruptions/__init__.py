@@ -16,6 +16,7 @@ from torch import Tensor
 from orchestrator.corruptions import blur, digital, noise, weather
 from orchestrator.corruptions.severities import table
 from orchestrator.evaluating.draw import Draw
+from orchestrator.features import planes
 
 LEVELS = (1, 2, 3, 4, 5)
 PIXELS_AT_ONCE = 1 << 19  # small enough to stay near the processor, large enough to keep it busy
@@ -56,8 +57,8 @@ def corrupted(
     constants = table(max(height, width))[name][level - 1]
     result = np.empty_like(images)
     for rows in torch.arange(len(images)).split(max(1, PIXELS_AT_ONCE // (height * width))):
-        planes = torch.from_numpy(images[rows.numpy()]).permute(0, 3, 1, 2).float() / 255
-        changed = CORRUPTIONS[name](planes, Draw(seed, rows, f"{name}/{level}"), *constants).clamp(0, 1)
+        values = planes(torch.from_numpy(images[rows.numpy()]))
+        changed = CORRUPTIONS[name](values, Draw(seed, rows, f"{name}/{level}"), *constants).clamp(0, 1)
         # The published sets cut fractions off; what is added keeps whole numbers whole in spite of rounding.
         result[rows.numpy()] = (255 * changed + 1e-3).byte().permute(0, 2, 3, 1).numpy()
     return result

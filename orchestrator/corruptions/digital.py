@@ -12,6 +12,7 @@ from torch.nn import functional
 
 from orchestrator.corruptions.filters import gaussian_blurred
 from orchestrator.evaluating.draw import Draw
+from orchestrator.features import planes
 
 
 def contrast(images: Float[Tensor, "B 3 H W"], draw: Draw, factor: float) -> Float[Tensor, "B 3 H W"]:
@@ -86,4 +87,4 @@ def _each(images: Float[Tensor, "B 3 H W"], change: Callable[[Image.Image], Imag
     """Pillow's work, one image at a time."""
     pixels = (255 * images).round().byte().permute(0, 2, 3, 1).numpy()
     changed = np.stack([np.asarray(change(Image.fromarray(image))) for image in pixels])
-    return torch.from_numpy(changed).permute(0, 3, 1, 2).float() / 255
+    return planes(torch.from_numpy(changed))

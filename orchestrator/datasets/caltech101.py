@@ -9,8 +9,10 @@ from collections.abc import Mapping
 import numpy as np
 from torchvision.datasets import Caltech101
 
+from augment import draws
 from orchestrator.datasets import photographs
 from orchestrator.datasets.places import expanded
+from orchestrator.images import drawn_places
 
 TRAIN_PER_CLASS = 30
 SPLIT_SEED = 0
@@ -35,7 +37,7 @@ def _parts(config: Config) -> Mapping[str, photographs.Part]:
     folders = sorted((expanded(config.root) / "caltech101" / "101_ObjectCategories").iterdir())
     classes = [folder for folder in folders if folder.name != CLUTTER and folder.is_dir()]
     images = [(file, label) for label, folder in enumerate(classes) for file in sorted(folder.glob("image_*.jpg"))]
-    _, places = photographs.drawn_places(np.array([label for _, label in images], np.int64), SPLIT_SEED)
+    _, places = drawn_places(np.array([label for _, label in images], np.int64), draws.integer(SPLIT_SEED, "held out"))
     return {
         "train": [images[row] for row in np.flatnonzero(places < TRAIN_PER_CLASS)],
         "test": [images[row] for row in np.flatnonzero(places >= TRAIN_PER_CLASS)],

@@ -16,7 +16,7 @@ from orchestrator.datasets.decode_cache import FORMAT, Decoded, Listing, Sample,
 from orchestrator.datasets.own_images import left_out_text, remarks, state_of, triple
 from orchestrator.datasets.places import CACHE, Place, expanded
 from orchestrator.errors import UserError, named
-from orchestrator.images import DatasetCard, ImageSet, fingerprint, require_split
+from orchestrator.images import DatasetCard, ImageSet, drawn_places, fingerprint, require_split
 
 SPLITTING = "photographs/1"  # raise it when code changes who is held out
 VARIANTS = ("original",)
@@ -183,21 +183,11 @@ def evenly_held_out(
     Returns:
         Rows kept and rows held out, each in ascending order.
     """
-    order, places = drawn_places(labels, seed)
+    order, places = drawn_places(labels, draws.integer(seed, "held out"))
     behind = (places + 0.5) / np.bincount(labels)[labels]  # how far behind in its class, in (0, 1)
     order = order[np.argsort(behind[order], kind="stable")]
     count = round(share * len(labels))
     return np.sort(order[count:]), np.sort(order[:count])
-
-
-def drawn_places(labels: Int64[np.ndarray, "N"], seed: int) -> tuple[Int64[np.ndarray, "N"], Int64[np.ndarray, "N"]]:
-    """A drawn order of all images, and the place of each among those of its class, from 0."""
-    order = draws.permutation(draws.integer(seed, "held out"), 0, len(labels)).numpy()
-    by_class = order[np.argsort(labels[order], kind="stable")]
-    counts = np.bincount(labels)
-    places = np.empty_like(order)
-    places[by_class] = np.arange(len(labels)) - (counts.cumsum() - counts)[labels[by_class]]
-    return order, places
 
 
 # A process sees the files in one state, however often it asks; a new state is seen by the next process.

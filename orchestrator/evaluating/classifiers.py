@@ -67,6 +67,11 @@ def classifier(encoder: FrozenEncoder, data: EvaluationData) -> tuple[Logits, st
     return (own, OWN_HEAD) if own else (fitted(data, "bank"), FITTED)
 
 
+def likeliest(logits: Logits) -> Callable[[Float[Tensor, "N D"]], Int64[Tensor, "N"]]:
+    """The class of each feature vector, by a classifier."""
+    return lambda features: logits(features).argmax(dim=1)
+
+
 def among(logits: Float[Tensor, "N C"], classes: Sequence[int] | None) -> Int64[Tensor, "N"]:
     """The likeliest class of each image.
 

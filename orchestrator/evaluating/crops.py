@@ -15,7 +15,7 @@ from augment.ops import crop, flip
 from augment.pipeline import Pipeline
 from augment.views import Batch, Step, ViewSpec
 from orchestrator.evaluating.frozen import FrozenEncoder
-from orchestrator.features import labels_of
+from orchestrator.features import labels_of, planes
 from orchestrator.images import ImageSet
 
 # torchvision's defaults, which the reference probes take.
@@ -85,8 +85,7 @@ def descend(
         order = draws.permutation(schedule.seed, epoch, len(images))
         for rows in order.tensor_split(schedule.batches(len(images))):
             source = torch.from_numpy(images.images[rows.numpy()]).to(encoder.device)
-            batch = Batch(source.permute(0, 3, 1, 2).float() / 255)
-            views = pipeline(batch, rows.to(encoder.device), epoch)["crop"].images
+            views = pipeline(Batch(planes(source)), rows.to(encoder.device), epoch)["crop"].images
             loss = functional.cross_entropy(
                 logits(views.contiguous(memory_format=torch.channels_last)), labels[rows].to(encoder.device)
             )

@@ -59,10 +59,19 @@ class EvaluationData:
             UserError: if a data file is damaged.
             ValueError: if the split has no labels, or a feature is not finite.
         """
+        return Features(self.values(split), self.kept(f"{split}-labels", lambda: labels_of(self.images(split))))
+
+    def values(self, split: str) -> Float[Tensor, "N D"]:
+        """The features of a split alone, which need not have labels.
+
+        Raises:
+            UserError: if a data file is damaged.
+            ValueError: if a feature is not finite.
+        """
         values = self.kept(split, lambda: self._encoder.features(self.images(split).images))
         if not bool(values.isfinite().all()):
             raise ValueError("features must be finite, and some are not: the encoder has diverged, or is damaged")
-        return Features(values, self.kept(f"{split}-labels", lambda: labels_of(self.images(split))))
+        return values
 
     def kept(self, key: str, make: Callable[[], Tensor]) -> Tensor:
         """What is made from these data and this encoder, made once and kept on disk.
@@ -84,7 +93,3 @@ class EvaluationData:
         save_file({"kept": made.contiguous()}, half_done)
         half_done.replace(file)
         return made
-
-    def answers_known(self, split: str) -> bool:
-        """Whether the images of a split have labels."""
-        return self.card.labelled(split)

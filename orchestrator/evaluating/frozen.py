@@ -11,7 +11,8 @@ from jaxtyping import Float, UInt8
 from torch import Tensor, nn
 from torch.nn import functional
 
-from orchestrator.features import CHUNK, normalised
+from orchestrator.features import CHUNK, normalised, planes, standardised
+from orchestrator.training import hardware
 
 
 @dataclass(frozen=True)
@@ -55,10 +56,9 @@ class FrozenEncoder:
         images = images.to(self.device)
         if images.shape[1:3] == (self.size, self.size):
             return normalised(images, self.mean, self.std).contiguous(memory_format=torch.channels_last)
-        planes = images.permute(0, 3, 1, 2).float() / 255
-        sized = functional.interpolate(planes, size=(self.size, self.size), mode="bicubic", antialias=True).clamp(0, 1)
-        shape = (1, 3, 1, 1)
-        return (sized - sized.new_tensor(self.mean).view(shape)) / sized.new_tensor(self.std).view(shape)
+        side = (self.size, self.size)
+        sized = functional.interpolate(planes(images), size=side, mode="bicubic", antialias=True).clamp(0, 1)
+        return standardised(sized, self.mean, self.std)
 
     @torch.no_grad()
     def features(self, images: UInt8[np.ndarray, "N H W 3"]) -> Float[Tensor, "N D"]:
@@ -69,6 +69,11 @@ class FrozenEncoder:
     def trainable(self) -> nn.Module:
         """A copy of the network whose parameters take gradients; the frozen one stays as it is."""
         return copy.deepcopy(self.network).requires_grad_(True)
+
+
+def at_rest(network: nn.Module) -> nn.Module:
+    """A network as it is measured: in eval mode, without gradients, on the GPU if there is one."""
+    return network.eval().requires_grad_(False).to(hardware.device())
 
 
 def fingerprint(module: nn.Module) -> str:

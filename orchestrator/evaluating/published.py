@@ -23,8 +23,7 @@ from orchestrator.components import suggest
 from orchestrator.datasets.imagenet_classes import LABEL_SPACE, NUM_CLASSES
 from orchestrator.errors import UserError, named
 from orchestrator.evaluating import weights
-from orchestrator.evaluating.frozen import FrozenEncoder
-from orchestrator.training import hardware
+from orchestrator.evaluating.frozen import FrozenEncoder, at_rest
 
 TORCHVISION = "torchvision:"
 _MEAN, _STD, _SIZE = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225), 224  # what models of ImageNet are used to
@@ -69,15 +68,13 @@ def _torchvision(name: str, size: int | None) -> FrozenEncoder:
     weighed = _weighed(name, model, source)
     head = weighed.network.get_submodule(weighed.head)
     weighed.network.set_submodule(weighed.head, nn.Identity())
-    device = hardware.device()
-    network, head = (part.eval().requires_grad_(False).to(device) for part in (weighed.network, head))
     return FrozenEncoder(
         name,
-        network,
+        at_rest(weighed.network),
         size or weighed.size,
         weighed.mean,
         weighed.std,
-        head=head if weighed.classifies else None,
+        head=at_rest(head) if weighed.classifies else None,
         label_space=LABEL_SPACE if weighed.classifies else None,
     )
 
@@ -133,9 +130,9 @@ def _of_function(name: str) -> FrozenEncoder:
     if not isinstance(made, FrozenEncoder):
         law = "must return an orchestrator.evaluating.frozen.FrozenEncoder"
         raise UserError(f"{name}: the function {law}, and returned {type(made).__name__}")
-    made.network.eval().requires_grad_(False).to(hardware.device())
+    at_rest(made.network)
     if made.head is not None:
-        made.head.eval().requires_grad_(False).to(hardware.device())
+        at_rest(made.head)
     return made
 
 

@@ -10,14 +10,14 @@ from orchestrator import build
 from orchestrator.components import find
 from orchestrator.errors import UserError
 from orchestrator.evaluating import published, weights
-from orchestrator.evaluating.frozen import FrozenEncoder
+from orchestrator.evaluating.frozen import FrozenEncoder, at_rest
 from orchestrator.folder import CONFIG, ENCODER_CARD, ENCODER_WEIGHTS, SweepFolder, TrialFolder
 from orchestrator.scores import Shelf
 from orchestrator.spec.config import RunConfig, resolve
 from orchestrator.standings import Standings
 from orchestrator.storage.place import Place, at, on_disk
 from orchestrator.tracking.tracker import find_run
-from orchestrator.training import export, hardware
+from orchestrator.training import export
 from orchestrator.training.export import Exported
 
 EVALUATIONS = "evaluations"  # in the storage: scores of encoders that no sweep here has trained
@@ -92,8 +92,7 @@ def _of_checkpoint(file: Place) -> Subject:
     with on_disk(str(file)) as path:
         weights.fill(network, path, prefix=_ENCODER)
     card = find("orchestrator.datasets", run.dataset.name).card(run.dataset)
-    network = network.eval().requires_grad_(False).to(hardware.device())
-    encoder = FrozenEncoder(f"{_named(trial)}, {file.name}", network, card.size, card.mean, card.std)
+    encoder = FrozenEncoder(f"{_named(trial)}, {file.name}", at_rest(network), card.size, card.mean, card.std)
     folder = trial.path / EVALUATIONS / file.name.removesuffix(".pt")
     shelf = Shelf(folder, sweep_of(trial).path, trial.path.scratch() / "features")
     return Subject(encoder, run.dump()["dataset"], card.fingerprint, run.training.threads, shelf)
@@ -152,9 +151,7 @@ def sweep_of(trial: TrialFolder) -> SweepFolder:
 
 def _frozen(name: str, exported: Exported) -> FrozenEncoder:
     wanted = exported.card["input"]
-    return FrozenEncoder(
-        name, exported.encoder.to(hardware.device()), wanted["size"], tuple(wanted["mean"]), tuple(wanted["std"])
-    )
+    return FrozenEncoder(name, at_rest(exported.encoder), wanted["size"], tuple(wanted["mean"]), tuple(wanted["std"]))
 
 
 def _shelf(storage: Place, name: str, encoder: FrozenEncoder) -> Shelf:

@@ -70,5 +70,9 @@ def _gap(found: dict[str, Score], note: str) -> list[Score]:
         return []
     same, rand = found[SAME], found[RAND]
     # As if the two tests were drawn apart; they show the same objects, so the truth is a little smaller.
-    error = ((same.error or 0) ** 2 + (rand.error or 0) ** 2) ** 0.5
-    return [Score("test", GAP, same.value - rand.value, error, same.count, note)]
+    return [Score("test", GAP, *difference(same, rand), same.count, note)]
+
+
+def difference(first: Score, second: Score) -> tuple[float, float]:
+    """The first score less the second, and its standard error if they were measured on different images."""
+    return first.value - second.value, ((first.error or 0) ** 2 + (second.error or 0) ** 2) ** 0.5

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from augment.pipeline import Pipeline
 from augment.views import Batch, Params, Step, ViewSpec
-from orchestrator.features import CHUNK
+from orchestrator.features import CHUNK, planes
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ def augmented(
     made = {name: np.empty_like(images) for name in recipes}
     params: dict[str, list[Mapping[str, Params]]] = {name: [] for name in recipes}
     for rows in torch.arange(len(images)).split(CHUNK):
-        source = torch.from_dlpack(images)[rows].permute(0, 3, 1, 2).float() / 255
+        source = planes(torch.from_dlpack(images)[rows])
         for name, view in pipeline(Batch(source), rows, 0).items():
             made[name][rows.numpy()] = (255 * view.images).round().to(torch.uint8).permute(0, 2, 3, 1).numpy()
             params[name].append(view.params)

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from augment import config, draws
 from orchestrator.datasets import imagenet9, imagenet_classes
-from orchestrator.evaluating.classifiers import FITTED, OWN_HEAD, fitted, own_head
+from orchestrator.evaluating.classifiers import FITTED, OWN_HEAD, fitted, likeliest, own_head
 from orchestrator.evaluating.data import EvaluationData
 from orchestrator.evaluating.frozen import FrozenEncoder
 from orchestrator.evaluating.variants import RAND, SAME, over_variants
@@ -72,19 +72,14 @@ def _classifiers(encoder: FrozenEncoder, data: EvaluationData) -> Mapping[str, t
         thousand = own_head(encoder, imagenet_classes.LABEL_SPACE, imagenet_classes.NUM_CLASSES)
         if thousand:
             coarse = torch.from_numpy(imagenet_classes.to_imagenet9())
-            return {"": (lambda features: coarse[thousand(features).argmax(dim=1)], f"{OWN_HEAD}, of all 1000 classes")}
+            return {"": (lambda features: coarse[likeliest(thousand)(features)], f"{OWN_HEAD}, of all 1000 classes")}
     if own := own_head(encoder, card.label_space, card.num_classes or 0):
-        return {"": (lambda features: own(features).argmax(dim=1), OWN_HEAD)}
+        return {"": (likeliest(own), OWN_HEAD)}
     splits = {"": "bank"}
     if card.labelled("train") and not card.bank_is_train:
         splits["_biased"] = "train"
-    probes = {ending: fitted(data, split) for ending, split in splits.items()}
     return {
-        ending: (
-            lambda features, logits=logits: logits(features).argmax(dim=1),
-            f"fitted on {splits[ending]}, {FITTED}",
-        )
-        for ending, logits in probes.items()
+        ending: (likeliest(fitted(data, split)), f"fitted on {split}, {FITTED}") for ending, split in splits.items()
     }
 
 

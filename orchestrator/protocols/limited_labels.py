@@ -6,6 +6,7 @@ The classifier is that of `linear_test/1`, on cached features. Fine-tuning train
 from dataclasses import dataclass, replace
 from typing import Annotated, Literal
 
+import numpy as np
 import torch
 from jaxtyping import Float, Int64
 from pydantic import Field
@@ -15,13 +16,14 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from torch.optim import SGD
 
 from augment import config, draws
+from orchestrator.evaluating.classifiers import FITTED
 from orchestrator.evaluating.crops import Schedule, descend
 from orchestrator.evaluating.data import EvaluationData, Features
 from orchestrator.evaluating.frozen import FrozenEncoder
 from orchestrator.evaluating.variants import over_variants
 from orchestrator.evaluations import linear
 from orchestrator.features import labels_of
-from orchestrator.images import ImageSet, fingerprint
+from orchestrator.images import ImageSet, drawn_places, fingerprint
 from orchestrator.protocols import USUAL, Score
 
 PROTOCOL = "limited_labels/1"
@@ -102,16 +104,14 @@ def chosen_rows(labels: Int64[Tensor, "N"], percent: int, seed: int) -> Int64[Te
     """
     counts = labels.bincount()
     share = percent / 100 * len(labels) / int((counts > 0).sum())
-    order = draws.permutation(draws.integer(seed, "limited_labels"), 0, len(labels))
-    by_class = order[labels[order].argsort(stable=True)]
-    place = torch.arange(len(labels)) - (counts.cumsum(0) - counts)[labels[by_class]]  # in its class
-    return by_class[place < max(1, round(share))].sort().values
+    _, places = drawn_places(labels.numpy(), draws.integer(seed, "limited_labels"))
+    return torch.from_numpy(np.flatnonzero(places < max(1, round(share))))
 
 
 def _linear(data: EvaluationData, rows: Int64[Tensor, "n"], note: str) -> list[Score]:
     bank = data.features("bank")
     probe = linear.fit_linear(bank.values[rows], bank.labels[rows])
-    return over_variants(data, probe.predict, f"{note}, standardised, L-BFGS, L2={linear.L2:g}")
+    return over_variants(data, probe.predict, f"{note}, {FITTED}")
 
 
 def _finetune(

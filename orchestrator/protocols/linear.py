@@ -4,11 +4,10 @@ It asks what the features know; `linear_biased` asks what a user of the data as 
 """
 
 from augment import config
-from orchestrator.evaluating.classifiers import FITTED
+from orchestrator.evaluating.classifiers import FITTED, fitted, likeliest
 from orchestrator.evaluating.data import EvaluationData
 from orchestrator.evaluating.frozen import FrozenEncoder
 from orchestrator.evaluating.variants import over_variants
-from orchestrator.evaluations import linear
 from orchestrator.protocols import Score
 
 PROTOCOL = "linear_test/1"
@@ -24,5 +23,4 @@ def measure(encoder: FrozenEncoder, data: EvaluationData, config: Config) -> lis
     Raises:
         ValueError: if a split has no labels.
     """
-    bank = data.features("bank")
-    return over_variants(data, linear.fit_linear(bank.values, bank.labels).predict, FITTED)
+    return over_variants(data, likeliest(fitted(data, "bank")), FITTED)

@@ -1,11 +1,10 @@
 """A linear classifier on cached features, fitted on the training images as they are: what a user would get."""
 
 from augment import config
-from orchestrator.evaluating.classifiers import FITTED
+from orchestrator.evaluating.classifiers import FITTED, fitted, likeliest
 from orchestrator.evaluating.data import EvaluationData
 from orchestrator.evaluating.frozen import FrozenEncoder
 from orchestrator.evaluating.variants import over_variants
-from orchestrator.evaluations import linear
 from orchestrator.protocols import Score
 
 PROTOCOL = "linear_test_biased/1"
@@ -25,5 +24,4 @@ def measure(encoder: FrozenEncoder, data: EvaluationData, config: Config) -> lis
         raise ValueError("the images of train have no labels")
     if data.card.bank_is_train:
         raise ValueError("its labels have no other bias than those of linear_test/1, which says the same")
-    train = data.features("train")
-    return over_variants(data, linear.fit_linear(train.values, train.labels).predict, FITTED)
+    return over_variants(data, likeliest(fitted(data, "train")), FITTED)

@@ -9,6 +9,7 @@ from augment import config
 from orchestrator.evaluating.classifiers import among, classifier, right
 from orchestrator.evaluating.data import EvaluationData
 from orchestrator.evaluating.frozen import FrozenEncoder
+from orchestrator.evaluating.variants import difference
 from orchestrator.features import standard_error
 from orchestrator.protocols import Score
 
@@ -45,8 +46,7 @@ def measure(encoder: FrozenEncoder, data: EvaluationData, config: Config) -> lis
     found = {}
     for variant in card.variants:
         split = f"test/{variant}"
-        features = data.kept(split, lambda split=split: encoder.features(data.images(split).images))
-        hits = right(among(classify(features), card.present), data.images(split))
+        hits = right(among(classify(data.values(split)), card.present), data.images(split))
         share = float(hits.double().mean())
         found[variant] = Score(split, "accuracy", 100 * share, standard_error(share, len(hits)), len(hits), note)
     drops = [_drop(found[reference], score) for variant, score in found.items() if reference and variant != reference]
@@ -54,6 +54,5 @@ def measure(encoder: FrozenEncoder, data: EvaluationData, config: Config) -> lis
 
 
 def _drop(reference: Score, shifted: Score) -> Score:
-    error = ((reference.error or 0) ** 2 + (shifted.error or 0) ** 2) ** 0.5
     note = f"{reference.split} less {shifted.split}; {shifted.note}"
-    return Score(shifted.split, "drop", reference.value - shifted.value, error, shifted.count, note)
+    return Score(shifted.split, "drop", *difference(reference, shifted), shifted.count, note)

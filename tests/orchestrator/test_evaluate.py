@@ -137,16 +137,6 @@ def test_torn_feature_file_is_made_anew(evaluated: Evaluation) -> None:
     assert values(evaluation(evaluated.subject.trial)) == values(evaluated)
 
 
-def test_torn_entry_in_the_book_of_looks_does_not_count(tmp_path: Path) -> None:
-    sweep = invent(tmp_path / "torn", trials=1)
-    scores.note_use(sweep.path, "one", "data")
-    with (sweep.path / "test_uses.jsonl").open("a") as file:
-        file.write('{"time": 1.0, "tri')
-    assert [look["encoder"] for look in scores.uses(sweep.path)] == ["one"]
-    scores.note_use(sweep.path, "two", "data")
-    assert [look["encoder"] for look in scores.uses(sweep.path)] == ["one", "two"]
-
-
 def test_probes_are_fitted_in_repeatable_arithmetic(evaluated: Evaluation, monkeypatch: pytest.MonkeyPatch) -> None:
     fit, modes = linear.fit_linear, []
 
@@ -158,16 +148,6 @@ def test_probes_are_fitted_in_repeatable_arithmetic(evaluated: Evaluation, monke
     monkeypatch.setattr(hardware, "device", lambda: torch.device("cpu"))
     evaluation(evaluated.subject.trial)
     assert modes == [(resolve(evaluated.subject.trial.config()["run"]).training.threads, 2)] * 2
-
-
-def test_fingerprint_sees_parameters_and_buffers() -> None:
-    module = torch.nn.BatchNorm1d(3)
-    seen = {fingerprint(module)}
-    with torch.no_grad():
-        for name in ("weight", "running_mean", "num_batches_tracked"):
-            module.state_dict()[name] += 1
-            seen.add(fingerprint(module))
-    assert len(seen) == 4
 
 
 def test_command_finds_a_trial_by_every_name_and_logs_to_its_run(
