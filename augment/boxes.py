@@ -11,6 +11,7 @@ from pydantic import AfterValidator
 from torch import Tensor
 
 from augment import config as base
+from augment.constants import constant
 
 TRIES = 10
 SLOTS = 2 * TRIES + 2  # area and shape of each try, then the place of the box
@@ -89,7 +90,7 @@ def resampling(
     """
     height, width = shape
     out = (height, width) if size is None else (size, size)
-    source = box.new_tensor((height, width, height, width))
+    source = constant((height, width, height, width), box)
     top, left, box_height, box_width = (box * source).round().unbind(1)
     rows, columns = (top, box_height, height, out[0]), (left, box_width, width, out[1])
     if height <= out[0] and width <= out[1]:  # no box can be larger than the output: nothing to antialias

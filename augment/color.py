@@ -4,6 +4,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from augment.constants import constant
+
 # Weights of red, green and blue in perceived brightness (ITU-R BT.601, rounded as torchvision rounds them).
 LUMA = (0.2989, 0.587, 0.114)
 
@@ -40,7 +42,7 @@ def rotate_hue(images: Float[Tensor, "B 3 H W"], turns: Float[Tensor, "B"]) -> F
     )  # in turns, (B, H, W)
     hue += turns[:, None, None]
     # The hues that lack red, green and blue altogether.
-    opposite = images.new_tensor([1 / 2, 5 / 6, 1 / 6])[:, None, None]
+    opposite = constant([1 / 2, 5 / 6, 1 / 6], images)[:, None, None]
     # In place from here on: on CPU, fresh memory costs more than the arithmetic.
     share = hue[:, None] - opposite  # (B, 3, H, W)
     share = share.sub_(share.round()).abs_().mul_(-6).add_(2).clamp_(0, 1)

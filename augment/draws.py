@@ -13,6 +13,11 @@ import torch
 from jaxtyping import Float32, Int64
 from torch import Tensor
 
+from augment.constants import constant
+
+# Pass over the data, in [0, 2^32); a tensor, so that one graph serves all passes, is on the device of the rows.
+Epoch = int | Int64[Tensor, ""]
+
 _MASK = 0xFFFFFFFF
 _MULTIPLIERS = (0xD2511F53, 0xCD9E8D57)
 _WEYL = (0x9E3779B9, 0xBB67AE85)
@@ -34,13 +39,13 @@ def philox(counter: Sequence[Tensor | int], key: tuple[int, int]) -> Int64[Tenso
     Source: Salmon et al., "Parallel random numbers: as easy as 1, 2, 3" (SC 2011), section 3.3. Torch has no unsigned
         64-bit product, but int64 wraps modulo 2^64, so the low word is right, and so is the high one without its sign.
     """
-    c0, c1, c2, c3 = (torch.as_tensor(word) for word in counter)
+    c0, c1, c2, c3 = counter
     k0, k1 = key
     for _ in range(_ROUNDS):
         even, odd = c0 * _MULTIPLIERS[0], c2 * _MULTIPLIERS[1]
         c0, c1, c2, c3 = ((odd >> 32) & _MASK) ^ c1 ^ k0, odd & _MASK, ((even >> 32) & _MASK) ^ c3 ^ k1, even & _MASK
         k0, k1 = (k0 + _WEYL[0]) & _MASK, (k1 + _WEYL[1]) & _MASK
-    return torch.stack(torch.broadcast_tensors(c0, c1, c2, c3), dim=-1)
+    return torch.stack(torch.broadcast_tensors(*(torch.as_tensor(word) for word in (c0, c1, c2, c3))), dim=-1)
 
 
 @lru_cache(maxsize=4096)
@@ -50,7 +55,7 @@ def stream(name: str) -> int:
 
 
 def uniforms(
-    seed: int, epoch: int, rows: Int64[Tensor, "B"], streams: Sequence[int], slots: int
+    seed: int, epoch: Epoch, rows: Int64[Tensor, "B"], streams: Sequence[int], slots: int
 ) -> Float32[Tensor, "S B slots"]:
     """Uniform numbers for samples of a data set, on the device of `rows`.
 
@@ -71,7 +76,7 @@ def uniforms(
 
 
 def uniform_slices(
-    seed: int, epoch: int, rows: Int64[Tensor, "B"], requests: Sequence[tuple[int, int]]
+    seed: int, epoch: Epoch, rows: Int64[Tensor, "B"], requests: Sequence[tuple[int, int]]
 ) -> list[Float32[Tensor, "B _"]]:
     """`uniforms` for streams that need different numbers of slots, in one draw.
 
@@ -88,8 +93,8 @@ def uniform_slices(
         ValueError: if the seed is out of range.
     """
     blocks = [(number, block) for number, slots in requests for block in range(-(-slots // _WORDS))]
-    numbers = torch.tensor(blocks, dtype=torch.int64, device=rows.device).reshape(-1, 2)
-    drawn = _unit_interval(philox((rows[:, None], epoch, numbers[:, 0], numbers[:, 1]), _key(seed))).flatten(1)
+    numbers, places = (constant([block[part] for block in blocks], rows) for part in (0, 1))
+    drawn = _unit_interval(philox((rows[:, None], epoch, numbers, places), _key(seed))).flatten(1)
     slices, start = [], 0
     for _, slots in requests:
         slices.append(drawn[:, start : start + slots])
@@ -97,13 +102,14 @@ def uniform_slices(
     return slices
 
 
-def permutation(seed: int, epoch: int, n: int) -> Int64[Tensor, "n"]:
-    """The order in which an epoch visits n rows, on CPU.
+def permutation(seed: int, epoch: Epoch, n: int, device: torch.device | None = None) -> Int64[Tensor, "n"]:
+    """The order in which an epoch visits n rows.
 
     Args:
         seed: of the run, in [0, 2^64).
         epoch: pass over the data, in [0, 2^32).
         n: number of rows.
+        device: where to make it; it is the same order everywhere.
 
     Returns:
         The numbers 0 to n - 1, shuffled: the stable argsort of one 64-bit word per row, so that no tie depends on the
@@ -112,7 +118,7 @@ def permutation(seed: int, epoch: int, n: int) -> Int64[Tensor, "n"]:
     Raises:
         ValueError: if the seed is out of range.
     """
-    high, low, _, _ = philox((torch.arange(n), epoch, stream("order"), 0), _key(seed)).unbind(-1)
+    high, low, _, _ = philox((torch.arange(n, device=device), epoch, stream("order"), 0), _key(seed)).unbind(-1)
     return torch.argsort((high << 32) | low, stable=True)
 
 

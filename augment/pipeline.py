@@ -8,6 +8,7 @@ from jaxtyping import Float, Int64
 from torch import Tensor
 
 from augment import draws
+from augment.constants import constant
 from augment.views import Batch, Params, Step, View, ViewSpec
 
 # What a batch holds once per image.
@@ -86,8 +87,11 @@ class Pipeline:
         steps = [step for steps in self._steps.values() for step in steps if hasattr(step.op, "needs")]
         return frozenset[str]().union(*(step.op.needs(step.config) for step in steps))
 
-    def __call__(self, batch: Batch, rows: Int64[Tensor, "B"], epoch: int) -> dict[str, View]:
+    def __call__(self, batch: Batch, rows: Int64[Tensor, "B"], epoch: draws.Epoch) -> dict[str, View]:
         """Every view of a batch.
+
+        From its second call on nothing comes from the host or goes there, if `epoch` is on the device too: a CUDA
+        graph can capture it.
 
         Args:
             batch: images in [0, 1], and what else the steps need.
@@ -128,7 +132,7 @@ class Pipeline:
             group.append(point)
         return [group for _, group in groups]
 
-    def _draw(self, rows: Int64[Tensor, "B"], epoch: int) -> dict[tuple[str, str], Float[Tensor, "B slots"]]:
+    def _draw(self, rows: Int64[Tensor, "B"], epoch: draws.Epoch) -> dict[tuple[str, str], Float[Tensor, "B slots"]]:
         """All random numbers of a step in one go, by view and op; the view `*` has what all views share."""
         requests = [(stream, slots) for _, stream, slots in self._streams]
         slices = draws.uniform_slices(self._seed, epoch, rows, requests)
@@ -150,7 +154,7 @@ class Pipeline:
         return batch, params
 
     def _normalise(self, images: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B 3 H W"]:
-        mean, std = images.new_tensor(self._mean)[:, None, None], images.new_tensor(self._std)[:, None, None]
+        mean, std = (constant(values, images)[:, None, None] for values in (self._mean, self._std))
         return (images - mean) / std
 
 

@@ -11,6 +11,7 @@ from torch import Tensor
 from augment import borrowing
 from augment import config as base
 from augment.borrowing import NOBODY, OWN, Geometry, arranged, arrangement, chosen, fetched, other_place, visible
+from augment.constants import constant
 from augment.separation import AREA, Area
 from augment.views import Batch, Params, Target
 
@@ -60,7 +61,7 @@ def sample(config: Config, shape: tuple[int, int], uniforms: Float[Tensor, "B sl
     """
     own = uniforms[:, SHARED:]
     coin = uniforms[:, 0] if config.shared_coin else own[:, 0]
-    params = {"drawn": coin < config.p, "area": uniforms.new_tensor(config.area).expand(len(uniforms), 2)}
+    params = {"drawn": coin < config.p, "area": constant(config.area, uniforms).expand(len(uniforms), 2)}
     if config.plate != "donor":
         return params | {"colour": torch.full_like(coin, _COLOURS.index(config.plate), dtype=torch.int64)}
     return {**params, "donor": own[:, 1], **arrangement(config.donor, shape, own[:, 2:])}
@@ -108,7 +109,7 @@ def _borrowed(batch: Batch, params: Params) -> tuple[Float[Tensor, "B 3 H W"], I
 
 def _plain(batch: Batch, params: Params) -> Float[Tensor, "B 3 H W"]:
     """One colour everywhere."""
-    palette = batch.images.new_tensor((batch.neutral, _GREY, _BLACK))
+    palette = constant((batch.neutral, _GREY, _BLACK), batch.images)
     return palette[params["colour"]][:, :, None, None].expand_as(batch.images)
 
 

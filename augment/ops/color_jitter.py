@@ -10,6 +10,7 @@ from torch import Tensor
 
 from augment import config as base
 from augment.color import LUMA, rotate_hue
+from augment.constants import constant
 from augment.views import Batch, Params, Target
 
 SLOTS = 9  # whether, the four amounts, the order
@@ -63,9 +64,9 @@ def sample(config: Config, shape: tuple[int, int], uniforms: Float[Tensor, "B sl
         the identity as a share of its range, what AugSelf predicts.
     """
     spreads = (config.brightness, config.contrast, config.saturation)
-    low = uniforms.new_tensor([*(max(0.0, 1 - spread) for spread in spreads), -config.hue])
-    high = uniforms.new_tensor([*(1 + spread for spread in spreads), config.hue])
-    identity = uniforms.new_tensor([1.0, 1.0, 1.0, 0.0])
+    low = constant([*(max(0.0, 1 - spread) for spread in spreads), -config.hue], uniforms)
+    high = constant([*(1 + spread for spread in spreads), config.hue], uniforms)
+    identity = constant([1.0, 1.0, 1.0, 0.0], uniforms)
     applied = uniforms[:, :1] < config.p
     amounts = torch.where(applied, low + (high - low) * uniforms[:, 1:5], identity)  # (B, 4)
     # An empty range leaves the amount at its identity, 0 away, so any divisor will do.
@@ -128,7 +129,7 @@ def _blend(
     All three are affine in a pixel's three channels, so that one batched product serves every image of the batch.
     """
     pixels = images.flatten(2)
-    weights = images.new_tensor(LUMA)
+    weights = constant(LUMA, images)
     to_luma = (1 - factor) * (adjustment == SATURATION)
     to_mean = (1 - factor) * (adjustment == CONTRAST)
     identity = torch.eye(3, dtype=images.dtype, device=images.device)

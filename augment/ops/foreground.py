@@ -11,6 +11,7 @@ from torch import Tensor
 from augment import borrowing
 from augment import config as base
 from augment.borrowing import UNKNOWN, Geometry, arranged, arrangement, chosen, fetched, other_place, visible
+from augment.constants import constant
 from augment.separation import AREA, Area
 from augment.views import Batch, Params, Target
 
@@ -56,7 +57,7 @@ def sample(config: Config, shape: tuple[int, int], uniforms: Float[Tensor, "B sl
     return {
         config.cut: uniforms[:, 0] < config.matched,
         "other": uniforms[:, 1],
-        "area": uniforms.new_tensor(config.area).expand(len(uniforms), 2),
+        "area": constant(config.area, uniforms).expand(len(uniforms), 2),
         **arrangement(config.donor, shape, uniforms[:, 2:]),
     }
 

@@ -5,6 +5,7 @@ import torch
 from scipy import stats
 
 from augment import draws
+from tests.recorded import record
 
 ONES = 0xFFFFFFFF
 # Random123, kat_vectors: "philox4x32 10".
@@ -87,6 +88,8 @@ def test_uniforms_on_gpu_equal_cpu_bitwise():
     rows = torch.arange(10_000)
     ours = draws.uniforms(2**64 - 1, 3, rows.cuda(), [draws.stream("a"), ONES], 22)
     assert torch.equal(ours.cpu(), draws.uniforms(2**64 - 1, 3, rows, [draws.stream("a"), ONES], 22))
+    order = draws.permutation(2**64 - 1, 3, 10_000, rows.cuda().device)
+    assert torch.equal(order.cpu(), draws.permutation(2**64 - 1, 3, 10_000))
 
 
 def test_stream_is_stable_across_versions():
@@ -99,6 +102,14 @@ def test_permutation_orders_every_row_once_and_anew_each_epoch():
     assert torch.equal(draws.permutation(3, 0, 1000), first)
     assert (first == second).sum() < 10
     assert draws.permutation(3, 0, 0).shape == (0,)
+
+
+def test_permutation_may_be_made_on_the_device():
+    epoch, device = torch.tensor(2, device="meta"), torch.device("meta")
+    assert record(
+        lambda: draws.permutation(3, epoch, 50, device)
+    ).result.is_meta  # and the host's memory has no part in it
+    assert torch.equal(draws.permutation(3, torch.tensor(2), 50, torch.device("cpu")), draws.permutation(3, 2, 50))
 
 
 def test_permutation_has_no_favoured_place():
