@@ -18,6 +18,7 @@ from orchestrator.features import encoder_features
 from orchestrator.spec.config import RunConfig, identity
 from orchestrator.training import export, hardware, optimizers, ranks
 from orchestrator.training.context import Context, Diverged, Report, TrainingConfig
+from orchestrator.training.step import Step
 from orchestrator.training.stopwatch import Stopwatch
 
 __all__ = ["Context", "Diverged", "Training", "TrainingConfig", "train"]
@@ -75,22 +76,16 @@ class Training:
         self.history: list[Report] = []
         self.objective = build.objective(run).to(device, memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
         self.optimizer = build.optimizer(run, self.objective)
-        self._losses = ranks.share(self.objective)
-        self._pipeline = build.pipeline(run, self.objective.plan, data.card)
         self._evaluations = build.evaluations(run)
-        self._bf16 = hardware.uses_bf16(run.training.precision, device)
-
-        self.images = build.images(run, data, self.objective.plan, device)
+        self._stopwatch = Stopwatch(device)
+        self._optimise = Step(run, data, self.objective, self.optimizer, device, self._stopwatch)
+        self.images = self._optimise.images
 
         self.epoch_steps = len(self.images) // run.training.batch_size
         self.steps = run.training.epochs * self.epoch_steps
         self._warmup_steps = round(run.optimizer.warmup_epochs * self.epoch_steps)
         self._require_steps()
         self._peak = optimizers.peak_rate(run.optimizer, run.training.batch_size)
-        self._progress = torch.arange(self.steps + 1, dtype=torch.float64, device=device) / self.steps
-        self._part_names: list[str] = []
-        self._part_sums = torch.zeros(0, device=device)  # over the epoch so far, on the device
-        self._stopwatch = Stopwatch(device)
         self._lap_images = 0
 
     def run_epoch(self, context: Context) -> None:
@@ -111,7 +106,7 @@ class Training:
         report = self._report(epoch)
         ranks.require_agreement(self.objective)
         self.history.append(report)
-        self._part_sums = torch.zeros_like(self._part_sums)
+        self._optimise.part_sums.zero_()
         self._save(context)
         self.deliver(report, context)
 
@@ -119,24 +114,8 @@ class Training:
         """One optimiser step on the images of some rows, (B,) int64, and the losses of this rank's part of them."""
         self.step += 1
         self._lap_images += len(rows)
-        rows = part(rows)
-        with self._stopwatch.measure("loading"):
-            batch = self.images.batch(rows)
-        rows = rows.to(self.device, non_blocking=True)
-        with self._stopwatch.measure("augmentation"):
-            views = self._pipeline(batch, rows, epoch)
-        with self._stopwatch.measure("training"):
-            labels = None if self.images.labels is None else self.images.labels[rows]
-            with torch.autocast(self.device.type, torch.bfloat16, enabled=self._bf16):
-                losses = self._losses(views, labels, self._progress[self.step])
-            self.optimizer.zero_grad()
-            losses.total.backward()
-            optimizers.set_rate(self.optimizer, self._peak, self._rate_factor())
-            optimizers.hold_frozen(self.optimizer, self.step / self.steps)
-            self.optimizer.step()
-            self.objective.after_step(self._progress[min(self.step + 1, self.steps)], losses.keys)
-            self._accumulate(losses)
-        return losses
+        optimizers.set_rate(self.optimizer, self._peak, self._rate_factor())
+        return self._optimise(rows, epoch, progress=self.step / self.steps, upcoming=(self.step + 1) / self.steps)
 
     def deliver(self, report: Report, context: Context) -> None:
         """Hand out a report; the encoder goes first, so that whoever hears of the end finds it there."""
@@ -154,8 +133,8 @@ class Training:
             "history": self.history,
             "objective": self.objective.state_dict(),
             "optimizer": self.optimizer.state_dict(),
-            "part_names": self._part_names,
-            "part_sums": self._part_sums,
+            "part_names": self._optimise.part_names,
+            "part_sums": self._optimise.part_sums,
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -172,24 +151,18 @@ class Training:
             )
         self.step, self.history = state["step"], list(state["history"])
         self.objective.load_state_dict(state["objective"])
-        self.optimizer.load_state_dict(state["optimizer"])
-        self._part_names = list(state["part_names"])
-        self._part_sums = state["part_sums"].to(self.device)
+        optimizers.load(self.optimizer, state["optimizer"])
+        self._optimise.part_names = list(state["part_names"])
+        self._optimise.part_sums = state["part_sums"].to(self.device)
+        self._optimise.forget()
 
     def _rate_factor(self) -> float:
         return optimizers.rate_factor(self.step, steps=self.steps, warmup_steps=self._warmup_steps)
 
-    def _accumulate(self, losses: Losses) -> None:
-        values = torch.stack([losses.total.detach().float(), *(part.float() for part in losses.parts.values())])
-        if not self._part_names:
-            self._part_names = ["loss", *losses.parts]
-            self._part_sums = torch.zeros_like(values)
-        self._part_sums += values
-
     def _report(self, epoch: int) -> Report:
         self._require_finite_losses(epoch)
-        means = (self._part_sums / self.epoch_steps).tolist()
-        metrics = dict(zip(self._part_names, means, strict=True))
+        means = (self._optimise.part_sums / self.epoch_steps).tolist()
+        metrics = dict(zip(self._optimise.part_names, means, strict=True))
         with self._stopwatch.measure("evaluation"):
             mean, std = self.data.card.mean, self.data.card.std
             encode = encoder_features(self.objective.encoder, mean, std)
@@ -208,9 +181,9 @@ class Training:
     def _require_finite_losses(self, epoch: int) -> None:
         # The sums become the ranks' mean here, and so in every checkpoint, each of which comes after this: what further
         # steps add on each rank leaves them a sum whose mean is right.
-        self._part_sums = average(self._part_sums)
-        finite = torch.isfinite(self._part_sums).tolist()
-        bad = [name for name, good in zip(self._part_names, finite, strict=True) if not good]
+        self._optimise.part_sums = average(self._optimise.part_sums)
+        finite = torch.isfinite(self._optimise.part_sums).tolist()
+        bad = [name for name, good in zip(self._optimise.part_names, finite, strict=True) if not good]
         if bad:
             raise Diverged(
                 f"epoch {epoch}, step {self.step}: {', '.join(bad)} not finite at learning rate {self._rate():.3g}"

@@ -5,7 +5,7 @@
 
 import math
 from collections.abc import Callable, Iterable
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from pydantic import Field
@@ -82,7 +82,7 @@ class LARS(Optimizer):
         buffers = [self.state[param]["momentum_buffer"] for param in params]
         torch._foreach_mul_(buffers, group["momentum"])
         torch._foreach_add_(buffers, updates)
-        torch._foreach_add_(params, buffers, alpha=-group["lr"])
+        torch._foreach_add_(params, torch._foreach_mul(buffers, -group["lr"]))
 
 
 def _trusted(params: list[Tensor], weight_decay: float, trust: float) -> list[Tensor]:
@@ -108,9 +108,23 @@ def build(config: Config, groups: Iterable[dict], batch_size: int) -> Optimizer:
     """
     peak = peak_rate(config, batch_size)
     named = [{"lr_schedule": "cosine", **group} for group in groups]
+    device = named[0]["params"][0].device
+    on_gpu = device.type == "cuda"
+    if on_gpu:  # the rate lies beside the parameters, where a captured step finds each new one
+        named = [{**group, "lr": torch.tensor(peak, device=device)} for group in named]
     if config.name == "lars":
         return LARS(named, peak, momentum=config.momentum, weight_decay=config.weight_decay)
-    return SGD(named, lr=peak, momentum=config.momentum, weight_decay=config.weight_decay, foreach=True)
+    # Fused kernels alone read a rate from the device.
+    kernels = {"fused": True} if on_gpu else {"foreach": True}
+    return SGD(named, lr=peak, momentum=config.momentum, weight_decay=config.weight_decay, **kernels)
+
+
+def load(optimizer: Optimizer, state: dict[str, Any]) -> None:
+    """What an optimiser of the same settings remembered; rate and kernels stay those of the device that is here."""
+    settings = [{name: value for name, value in group.items() if name != "params"} for group in optimizer.param_groups]
+    optimizer.load_state_dict(state)
+    for group, own in zip(optimizer.param_groups, settings, strict=True):
+        group.update(own)
 
 
 def peak_rate(config: Config, batch_size: int) -> float:
@@ -146,9 +160,23 @@ def rate_factor(step: int, *, steps: int, warmup_steps: int) -> float:
 
 
 def set_rate(optimizer: Optimizer, peak: float, factor: float) -> None:
-    """Give every group its learning rate for the step to come."""
+    """Give every group its learning rate for the step to come; one that lies on the device stays in its place."""
     for group in optimizer.param_groups:
-        group["lr"] = peak if group["lr_schedule"] == "constant" else peak * factor
+        rate = peak if group["lr_schedule"] == "constant" else peak * factor
+        if isinstance(group["lr"], Tensor):
+            group["lr"].fill_(rate)
+        else:
+            group["lr"] = rate
+
+
+def frozen(optimizer: Optimizer, progress: float) -> tuple[bool, ...]:
+    """Whether each group is still frozen.
+
+    Args:
+        optimizer: made by `build`.
+        progress: share of the budget done after the step to come, in (0, 1].
+    """
+    return tuple(progress <= group.get("frozen", 0.0) for group in optimizer.param_groups)
 
 
 def hold_frozen(optimizer: Optimizer, progress: float) -> None:
@@ -160,7 +188,6 @@ def hold_frozen(optimizer: Optimizer, progress: float) -> None:
         optimizer: made by `build`.
         progress: share of the budget done after the step to come, in (0, 1].
     """
-    for group in optimizer.param_groups:
-        if progress <= group.get("frozen", 0.0):
-            for parameter in group["params"]:
-                parameter.grad = None
+    for group, held in zip(optimizer.param_groups, frozen(optimizer, progress), strict=True):
+        for parameter in group["params"] if held else ():
+            parameter.grad = None

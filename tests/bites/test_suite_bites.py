@@ -33,8 +33,8 @@ BUGS = {
     ),
     "schedule off by one": (
         "orchestrator/training/loop.py",
-        "labels, self._progress[self.step])",
-        "labels, self._progress[self.step - 1])",
+        "progress=self.step / self.steps",
+        "progress=(self.step - 1) / self.steps",
         "tests/orchestrator/training/test_loop.py::test_reported_schedules_are_means_over_the_steps_of_the_epoch",
     ),
     "crop ratio": (

@@ -1,0 +1,139 @@
+"""One optimiser step: work of fixed shapes on tensors of fixed place, so that a GPU can repeat it from graphs."""
+
+import logging
+from functools import partial
+
+import torch
+from jaxtyping import Float, Int64
+from torch import Tensor
+
+from augment.views import Batch, View
+from methods.contract import Losses
+from methods.objective import Objective
+from methods.parts.gather import part, world_size
+from orchestrator import build
+from orchestrator.build import Data
+from orchestrator.resident import Resident
+from orchestrator.spec.config import RunConfig
+from orchestrator.training import hardware, optimizers, ranks
+from orchestrator.training.graphs import Replayed
+from orchestrator.training.stopwatch import Stopwatch
+
+logger = logging.getLogger(__name__)
+
+
+class Step:
+    """The images, the objective and its optimiser, and what one step does with them.
+
+    What changes from step to step is written into tensors on the device beforehand. On a GPU each phase is captured
+    after a few steps and replayed from then on, if the images lie there and no other worker takes part.
+
+    Args:
+        run: the whole of what decides the numbers.
+        data: its images.
+        objective: on the device.
+        optimizer: of its parameters.
+        device: where to train.
+        stopwatch: takes the time of each phase.
+
+    Attributes:
+        images: what it trains on.
+        part_names: of the losses' parts, once there was a step.
+        part_sums: of the losses' parts over the steps since they were last set to 0, in the order of the names.
+    """
+
+    def __init__(
+        self,
+        run: RunConfig,
+        data: Data,
+        objective: Objective,
+        optimizer: torch.optim.Optimizer,
+        device: torch.device,
+        stopwatch: Stopwatch,
+    ) -> None:
+        self._objective, self._optimizer, self._stopwatch = objective, optimizer, stopwatch
+        self._losses = ranks.share(objective)
+        self._pipeline = build.pipeline(run, objective.plan, data.card)
+        self._bf16 = hardware.uses_bf16(run.training.precision, device)
+        self.images = build.images(run, data, objective.plan, device)
+        self.part_names: list[str] = []
+        self.part_sums = torch.zeros(0, device=device)
+
+        self._device = device
+        self._rows: Int64[Tensor, "B"] = torch.zeros(0, dtype=torch.int64, device=device)
+        self._epoch: Int64[Tensor, ""] = torch.zeros((), dtype=torch.int64, device=device)
+        self._progress: Float[Tensor, ""] = torch.zeros((), dtype=torch.float64, device=device)
+        self._upcoming = torch.zeros_like(self._progress)
+        self.forget()
+
+    def __call__(self, rows: Int64[Tensor, "B"], epoch: int, *, progress: float, upcoming: float) -> Losses:
+        """One step with the rates that the optimiser has.
+
+        Args:
+            rows: of the images, those of all workers.
+            epoch: from 1.
+            progress: share of the budget done after this step, in (0, 1].
+            upcoming: the same after the next one; what lies beyond 1 counts as 1.
+
+        Returns:
+            The losses of this worker's part; on a GPU the next step overwrites them.
+        """
+        rows = part(rows)
+        if rows.shape != self._rows.shape:
+            self._rows = torch.empty_like(rows, device=self._device)
+            self.forget()
+        self._rows.copy_(rows, non_blocking=True)
+        self._epoch.fill_(epoch)
+        self._progress.fill_(progress)
+        self._upcoming.fill_(min(upcoming, 1.0))
+        self._done = progress
+        with self._stopwatch.measure("loading"):
+            self._batch = self._load()
+        with self._stopwatch.measure("augmentation"):
+            self._views = self._augment()
+        with self._stopwatch.measure("training"):
+            losses = self._learn()
+        del self._batch, self._views  # a replayed step has kept them itself, and another may free them
+        return losses
+
+    def forget(self) -> None:
+        """Drop what was captured: tensors have changed their places."""
+        self._load, self._augment, self._learn = self._loading, self._augmentation, self._training
+        if self._device.type != "cuda":
+            return
+        obstacle = self._obstacle()
+        if obstacle is not None:
+            logger.warning("trains without CUDA graphs: %s", obstacle)
+            return
+        replayed = partial(Replayed, key=lambda: optimizers.frozen(self._optimizer, self._done))
+        self._load, self._augment, self._learn = map(replayed, (self._loading, self._augmentation, self._training))
+
+    def _obstacle(self) -> str | None:
+        if world_size() > 1:
+            return "several workers share the training"
+        return None if isinstance(self.images, Resident) else "its images are streamed"
+
+    def _loading(self) -> Batch:
+        return self.images.batch(self._rows)
+
+    def _augmentation(self) -> dict[str, View]:
+        return self._pipeline(self._batch, self._rows, self._epoch)
+
+    def _training(self) -> Losses:
+        labels = None if self.images.labels is None else self.images.labels[self._rows]
+        with torch.autocast(self._device.type, torch.bfloat16, enabled=self._bf16):
+            losses = self._losses(self._views, labels, self._progress)
+        self._optimizer.zero_grad()
+        losses.total.backward()
+        optimizers.hold_frozen(self._optimizer, self._done)
+        self._optimizer.step()
+        self._objective.after_step(self._upcoming, losses.keys)
+        self._add(losses)
+        return losses
+
+    def _add(self, losses: Losses) -> None:
+        values = torch.stack([losses.total.detach().float(), *(part.float() for part in losses.parts.values())])
+        if not self.part_names:
+            self.part_names = ["loss", *losses.parts]
+            self.part_sums = torch.zeros_like(values)
+        self.part_sums += values
