@@ -11,7 +11,7 @@ from torch.nn import functional
 from methods.parts.gather import gather, rank, world_size
 from orchestrator.images import ImageSet
 
-# uint8 images (N, H, W, 3) to float32 features (N, D) on CPU; the same array gives the same features.
+# uint8 images (N, H, W, 3) to float32 features (N, D) on the encoder's device; the same array gives the same ones.
 Encode = Callable[[np.ndarray], Tensor]
 
 CHUNK = 512  # images per pass: large enough to be quick, small enough for any memory
@@ -60,7 +60,7 @@ def encoder_features(encoder: nn.Module, mean: Sequence[float], std: Sequence[fl
                     for chunk in _shared_out(torch.from_dlpack(images).split(CHUNK))
                 ]
             encoder.train(training)
-            remembered[id(images)] = images, _gathered(torch.cat(features).float(), len(images)).cpu()
+            remembered[id(images)] = images, _gathered(torch.cat(features).float(), len(images))
         return remembered[id(images)][1]
 
     return encode
@@ -94,7 +94,7 @@ def unit(features: Float[Tensor, "N D"]) -> Float[Tensor, "N D"]:
 
 
 def labels_of(images: ImageSet) -> Int64[Tensor, "N"]:
-    """The labels of a split that must have them.
+    """The labels of a split that must have them, on CPU.
 
     Raises:
         ValueError: if it has none.

@@ -61,7 +61,7 @@ def knn_accuracy(
     temperature: float,
 ) -> float:
     """Share of queries whose neighbours' weighted vote is right, in [0, 1]; see `knn_classes`."""
-    right = knn_classes(bank, bank_labels, queries, k=k, temperature=temperature) == query_labels
+    right = knn_classes(bank, bank_labels, queries, k=k, temperature=temperature) == query_labels.to(queries.device)
     return int(right.sum()) / len(queries)
 
 
@@ -76,19 +76,19 @@ def knn_classes(
     """The class that each query's neighbours vote for; of classes with equal votes the lowest.
 
     Args:
-        bank: features of any norm.
-        bank_labels: classes from 0.
-        queries: features of any norm.
+        bank: features of any norm, on the device that is to compare.
+        bank_labels: classes from 0, on any device.
+        queries: features of any norm, on the bank's device.
         k: neighbours that vote, 1 to N.
         temperature: a neighbour at cosine c votes with weight exp(c / temperature), > 0.
 
     Source: arXiv 1805.01978, section 3.4 (k = 200, temperature 0.07 there; 0.1 is what self-supervised code bases use).
     """
-    bank, num_classes = unit(bank), int(bank_labels.max()) + 1
+    bank, bank_labels, num_classes = unit(bank), bank_labels.to(bank.device), int(bank_labels.max()) + 1
     chosen = []
     for chunk in unit(queries).split(CHUNK):
         cosine, neighbour = (chunk @ bank.T).topk(k, dim=1)  # (q, k)
-        votes = torch.zeros(len(chunk), num_classes)
+        votes = cosine.new_zeros(len(chunk), num_classes)
         votes.scatter_add_(1, bank_labels[neighbour], (cosine / temperature).exp())
         chosen.append(votes.argmax(dim=1))
     return torch.cat(chosen)

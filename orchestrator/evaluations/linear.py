@@ -53,7 +53,7 @@ class LinearProbe:
 
     def accuracy(self, features: Float[Tensor, "N D"], labels: Int64[Tensor, "N"]) -> float:
         """Share of images whose likeliest class is their own, in [0, 1]."""
-        return float((self.predict(features) == labels).double().mean())
+        return float((self.predict(features) == labels.to(features.device)).double().mean())
 
 
 def evaluate(encode: Encode, splits: Mapping[str, ImageSet], config: Config) -> dict[str, float]:
@@ -76,14 +76,14 @@ def fit_linear(features: Float[Tensor, "N D"], labels: Int64[Tensor, "N"], *, l2
 
     Args:
         features: of any scale.
-        labels: classes from 0.
+        labels: classes from 0, on any device.
         l2: > 0.
 
     Source: this project's own choice; an SGD probe of fixed rate scores badly scaled features far below what they know.
     """
     mean, std = features.mean(dim=0), features.std(dim=0, correction=0).clamp_min(SMALLEST_STD)
     inputs = (features - mean) / std
-    num_classes = int(labels.max()) + 1
+    num_classes, labels = int(labels.max()) + 1, labels.to(features.device)
     weight = inputs.new_zeros(num_classes, inputs.shape[1], requires_grad=True)
     bias = inputs.new_zeros(num_classes, requires_grad=True)
     solver = torch.optim.LBFGS(

@@ -64,6 +64,6 @@ def retrieval_recall(first: Float[Tensor, "N D"], second: Float[Tensor, "N D"]) 
         In [0, 1]; 1/N by chance.
     """
     cosine = unit(first) @ unit(second).T  # (N, N)
-    own = torch.arange(len(first))
+    own = torch.arange(len(first), device=first.device)
     found = (cosine.argmax(dim=1) == own).double().mean() + (cosine.argmax(dim=0) == own).double().mean()
     return float(found / 2)
