@@ -1,0 +1,76 @@
+"""A search with what Ray Tune brings: OptunaSearch, ASHA, checkpoints by `tune.report`, MLflow by its callback.
+
+Actors are used again and the dashboard stays off, both of which are faster than Tune's defaults. Imports nothing of
+this repository.
+"""
+
+import logging
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import ray
+import torch
+from optuna.distributions import FloatDistribution
+from ray import tune
+from ray.air.integrations.mlflow import MLflowLoggerCallback
+from ray.tune.schedulers import ASHAScheduler
+from ray.tune.search.optuna import OptunaSearch
+
+from tests.benchmarks.peers.plain_optuna import Objective, sampler
+
+
+def _train(config: dict[str, Any], objective: Objective) -> None:
+    def report(metrics: dict[str, Any], state: dict) -> None:
+        with tempfile.TemporaryDirectory() as folder:
+            torch.save(state, Path(folder) / "state.pt")
+            tune.report(metrics, checkpoint=tune.Checkpoint.from_directory(folder))
+
+    objective(config, report)
+
+
+def search(
+    objective: Objective,
+    space: Mapping[str, tuple[float, float]],
+    first: Mapping[str, float],
+    *,
+    metric: str,
+    trials: int,
+    at_a_time: int,
+    grace: int,
+    startup: int,
+    folder: Path,
+    epochs: int,
+) -> None:
+    """Runs the trials, `first` before all others."""
+    ray.init(address="local", include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR)
+    searcher = OptunaSearch(
+        {name: FloatDistribution(*bounds) for name, bounds in space.items()},
+        metric=metric,
+        mode="max",
+        sampler=sampler(0, startup),
+        points_to_evaluate=[dict(first)],
+    )
+    scheduler = ASHAScheduler(
+        time_attr="epoch", metric=metric, mode="max", max_t=epochs, grace_period=grace, reduction_factor=2
+    )
+    tuner = tune.Tuner(
+        tune.with_resources(tune.with_parameters(_train, objective=objective), {"CPU": 1}),
+        tune_config=tune.TuneConfig(
+            search_alg=searcher,
+            scheduler=scheduler,
+            num_samples=trials,
+            max_concurrent_trials=at_a_time,
+            reuse_actors=True,
+        ),
+        run_config=tune.RunConfig(
+            name="peer",
+            storage_path=str(folder / "tune"),
+            checkpoint_config=tune.CheckpointConfig(num_to_keep=2),
+            callbacks=[MLflowLoggerCallback(tracking_uri=f"sqlite:///{folder}/mlflow.db", experiment_name="peer")],
+            verbose=0,
+        ),
+    )
+    assert not tuner.fit().errors
+    ray.shutdown()

@@ -1,0 +1,226 @@
+"""A sweep against plain Optuna and against Tune with its stock callbacks, on the same training.
+
+    python -m tests.benchmarks.sweep_vs_optuna [--trials 8] [--rounds 1] [--long]
+
+All three train with our loop, search the same space with the same sampler and the same early stopping, and begin with
+the same settings, whose numbers are compared epoch by epoch first. What the sampler proposes then, and who is stopped,
+differs; so costs are told beside the *work* that was done: the seconds inside loading, augmentation, training and
+evaluation. Trials of about a second, or of about a minute with --long; one at a time, then two.
+
+Optuna writes no checkpoints and knows no tracking server: what it costs is what any search must. Aims: under 0.5 s a
+trial beyond its work for short trials, under 3 % of it for those of a minute.
+"""
+
+import argparse
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+import uuid
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from orchestrator import build
+from orchestrator.folder import SweepFolder
+from orchestrator.running.wording import columns
+from orchestrator.spec.config import RunConfig, resolve, with_values
+from orchestrator.training import loop
+from tests.benchmarks.sweep_outcome import Outcome, own_trials, peer_trials
+
+ROOT = Path(__file__).parents[2]
+CONTESTANTS = ("plain Optuna", "stock Tune", "ours")
+METRIC = "val_knn/1"
+SPACE = {"augment.strength": (0.2, 1.5), "optimizer.lr": (0.02, 0.5)}
+FIRST = {"augment.strength": 1.0, "optimizer.lr": 0.1}
+STARTUP = 4  # random trials before the sampler learns
+
+
+@dataclass(frozen=True)
+class Size:
+    """How much a trial has to do: about a second, or about a minute, on one core."""
+
+    epochs: int
+    images: int
+
+    @property
+    def grace(self) -> int:
+        """The first epoch after which trials are stopped."""
+        return self.epochs // 3
+
+    @property
+    def run(self) -> RunConfig:
+        """What all trials have in common."""
+        ops = {"weak": {"crop": {}, "flip": {}}, "aggressive": {"color_jitter": {}, "grayscale": {}}}
+        return resolve(
+            {
+                "dataset": {"name": "synthetic", "size": 32, "train_size": self.images, "validation_size": 256},
+                "augment": {"recipes": ops},
+                "method": {"name": "simclr"},
+                "encoder": {"name": "resnet", "depth": 8, "stem": "strided"},
+                "optimizer": {"lr": 0.1},
+                "training": {"epochs": self.epochs, "batch_size": 128},
+                "evaluation": {"knn": {}},
+            }
+        )
+
+
+SHORT, LONG = Size(epochs=3, images=640), Size(epochs=12, images=9600)
+
+
+@dataclass(frozen=True)
+class Objective:
+    """A training as a function of its searched settings, which writes down each epoch and when it ended."""
+
+    run: RunConfig
+    data: build.Data
+    log: Path
+
+    def __call__(self, params: Mapping[str, float], report: Callable[[dict[str, Any], dict], None]) -> None:
+        run = resolve(with_values(self.run.dump(), dict(params)))
+        loop.train(run, self.data, _Outside(dict(params), report, self.log))
+
+
+class _Outside:
+    """The loop's surroundings in somebody else's search."""
+
+    def __init__(self, params: dict[str, float], report: Callable[[dict[str, Any], dict], None], log: Path) -> None:
+        self._trial, self._params, self._tell, self._log = uuid.uuid4().hex, params, report, log
+        self._state: dict = {}
+
+    def report(self, metrics: dict[str, float]) -> None:
+        line = {"trial": self._trial, "params": self._params, "ended": time.time(), "report": metrics}
+        with self._log.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(line) + "\n")
+        self._tell(dict(metrics), self._state)
+
+    def save_checkpoint(self, state: dict) -> None:
+        self._state = state
+
+    def load_checkpoint(self) -> None:
+        return None
+
+    def export(self, encoder_state: dict, card: dict) -> None:
+        """Kept by nobody but our own sweep."""
+
+
+def peer(name: str, size: Size, trials: int, at_a_time: int, folder: Path) -> None:
+    """A peer's search, in a process of its own."""
+    objective = Objective(size.run, build.load_data(size.run), folder / "epochs.jsonl")
+    common = {"metric": METRIC, "trials": trials, "at_a_time": at_a_time, "grace": size.grace, "startup": STARTUP}
+    if name == "plain Optuna":
+        from tests.benchmarks.peers import plain_optuna
+
+        plain_optuna.search(objective, SPACE, FIRST, **common, folder=folder)
+    else:
+        from tests.benchmarks.peers import stock_tune
+
+        stock_tune.search(objective, SPACE, FIRST, **common, folder=folder, epochs=size.epochs)
+
+
+def write_study(size: Size, trials: int, at_a_time: int, file: Path) -> None:
+    """The same search as a file of ours."""
+    sweep = {
+        "trials": trials,
+        "metric": METRIC,
+        "sampler": {"name": "tpe", "startup": STARTUP},
+        "scheduler": {"name": "asha", "grace": size.grace / size.epochs, "reduction": 2},
+        "concurrency": at_a_time,
+        "enqueue": [FIRST],
+    }
+    search = {path: {"uniform": list(bounds)} for path, bounds in SPACE.items()}
+    file.write_text(yaml.safe_dump({"sweep": sweep, "run": size.run.dump(), "search": search}), encoding="utf-8")
+
+
+def search(name: str, size: Size, at_a_time: int, trials: int) -> Outcome:
+    """One contestant's whole search, from its command to the prompt."""
+    with tempfile.TemporaryDirectory(prefix="searched-") as scratch:
+        folder = Path(scratch)
+        if name == "ours":
+            write_study(size, trials, at_a_time, folder / "study.yaml")
+            command = ["orchestrator.sweep", str(folder / "study.yaml"), "--quiet", "--storage", scratch]
+            command += ["--tracking-uri", f"sqlite:///{scratch}/mlflow.db"]
+        else:
+            command = ["tests.benchmarks.sweep_vs_optuna", *sys.argv[1:], "--alone", name, str(at_a_time), scratch]
+        quiet = {"RAY_USAGE_STATS_ENABLED": "0", "MLFLOW_DISABLE_TELEMETRY": "true", "OMP_NUM_THREADS": "1"}
+        began = time.time()
+        done = subprocess.run(
+            [sys.executable, "-m", *command],
+            cwd=ROOT,
+            env={**os.environ, **quiet},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        ended = time.time()
+        assert done.returncode == 0, done.stdout
+        if name == "ours":
+            return Outcome(own_trials(SweepFolder(folder / "study"), tuple(SPACE)), at_a_time, began, ended)
+        return Outcome(peer_trials(folder / "epochs.jsonl"), at_a_time, began, ended)
+
+
+def compare(outcomes: Mapping[str, Outcome], trials: int) -> str:
+    """Sees that all did the same number of trials, the first one with the same numbers, and says so.
+
+    Raises:
+        AssertionError: they did not.
+    """
+    firsts = {}
+    for name, outcome in outcomes.items():
+        assert len(outcome.trials) == trials, f"{name} ran {len(outcome.trials)} trials"
+        (first,) = [trial for trial in outcome.trials if trial.params == FIRST]
+        firsts[name] = [{k: v for k, v in report.items() if not k.startswith("time/")} for report in first.reports]
+    epochs = min(map(len, firsts.values()))  # one of two trials at a time may be stopped early where others go on
+    expected = firsts["plain Optuna"][:epochs]
+    assert all(reports[:epochs] == expected for reports in firsts.values()), firsts
+    last = expected[-1]
+    return f"the first trial is the same to the last bit: {METRIC} {last[METRIC]:.6g}, loss {last['loss']:.6g}"
+
+
+def table(outcomes: Mapping[str, list[Outcome]]) -> list[list[str]]:
+    """The median of each contestant's rounds, and what an epoch of its search costs against plain Optuna's."""
+    fields = ("wall", "to_first_step", "to_prompt", "work", "beyond")
+    head = ["", "wall s", "to 1st step", "to prompt", "work/trial", "beyond/trial", "of work", "trials", "epochs"]
+    rows = [[*head, "best", "wall/epoch", "ratio"]]
+    costs = {name: statistics.median(one.wall / one.epochs for one in own) for name, own in outcomes.items()}
+    for name, own in outcomes.items():
+        seconds = [f"{statistics.median(getattr(one, field) for one in own):.2f}" for field in fields]
+        share = f"{100 * statistics.median(one.beyond / one.work for one in own):.1f} %"
+        done = [str(len(own[0].trials)), "/".join(str(one.epochs) for one in own)]
+        best = max(trial.reports[-1][METRIC] for one in own for trial in one.trials if trial.reports[-1]["finished"])
+        cost = [f"{costs[name]:.2f}", f"{costs[name] / costs['plain Optuna']:.2f}"]
+        rows.append([name, *seconds, share, *done, f"{best:.2f}", *cost])
+    return rows
+
+
+def main() -> None:
+    """Searches, compares, and tells."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--trials", type=int, help="of each search, an even number (default: 8, with --long 4)")
+    parser.add_argument("--rounds", type=int, default=1, help="of all three, each in the other order")
+    parser.add_argument("--long", action="store_true", help="trials of about a minute")
+    parser.add_argument("--alone", nargs=3, help=argparse.SUPPRESS)  # contestant, trials at a time, folder
+    arguments = parser.parse_args()
+    size, trials = LONG if arguments.long else SHORT, arguments.trials or (4 if arguments.long else 8)
+    if arguments.alone:
+        name, at_a_time, folder = arguments.alone
+        peer(name, size, trials, int(at_a_time), Path(folder))
+        return
+    for at_a_time in (1, 2):
+        outcomes: dict[str, list[Outcome]] = {name: [] for name in CONTESTANTS}
+        for number in range(arguments.rounds):
+            for name in CONTESTANTS[:: -1 if number % 2 else 1]:
+                outcomes[name].append(search(name, size, at_a_time, trials))
+            same = compare({name: own[-1] for name, own in outcomes.items()}, trials)
+        sys.stdout.write(f"{at_a_time} at a time; {same}\n{columns(table(outcomes))}\n\n")
+        sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    main()
