@@ -107,7 +107,7 @@ def own_trials(folder: SweepFolder, searched: tuple[str, ...]) -> list[Trial]:
         Trial(
             {path: value_at(trial.config()["run"], path) for path in searched},
             trial.reports(),
-            trial.result_file.stat().st_mtime,
+            Path(str(trial.result_file)).stat().st_mtime,
         )
         for trial in folder.trials()
     ]

@@ -1,0 +1,105 @@
+"""What a trial holds in memory of its own, and what it shares: `python -m tests.benchmarks.trial_memory`.
+
+Sweeps of 1, 2 and 4 trials, all at a time, over a data set of about 150 MB, and one trial over next to no data, from
+which the copies of the data show that a trial makes: (private MB - private MB without data) / MB of data. Ray is told
+of as many cores as there are trials, so with fewer cores they only take longer.
+
+    --set run.addons.background='{kind: random}'    or any other change of the run, as the sweep takes it
+
+Private is what a process shares with nobody; PSS divides what is shared by those who share it. Each figure is the peak
+of its own process, looked at every 0.2 s.
+"""
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from statistics import mean
+
+import yaml
+
+from orchestrator.running.wording import columns
+from tests.benchmarks.memory import Tree, watch
+
+ROOT = Path(__file__).parents[2]
+SIDE = 32
+TRIAL = "ImplicitFunc.train"  # as Ray names a process in which Tune runs a function
+
+
+def study(images: int, trials: int) -> dict:
+    """Short trials that look at every image once, for training and for their neighbours."""
+    return {
+        "sweep": {"name": "memory", "trials": trials, "concurrency": trials, "metric": "val_knn/1"}
+        | {"sampler": {"name": "random"}, "scheduler": {"name": "none"}},
+        "run": {
+            "dataset": {"name": "synthetic", "size": SIDE, "train_size": images, "validation_size": 256},
+            "augment": {"recipes": {"weak": {"crop": {}, "flip": {}}, "aggressive": {"grayscale": {}}}},
+            "method": {"name": "simclr"},
+            "encoder": {"name": "resnet", "depth": 8, "stem": "strided", "width": 0.5},
+            "optimizer": {"lr": 0.1},
+            "training": {"epochs": 1, "batch_size": 128},
+            "evaluation": {"knn": {}},
+        },
+        "search": {"optimizer.lr": {"uniform": [0.05, 0.1]}},
+    }
+
+
+def run(images: int, trials: int, sets: Sequence[str]) -> Tree:
+    """A whole sweep, watched."""
+    with tempfile.TemporaryDirectory(prefix="memory-") as scratch:
+        file = Path(scratch) / "study.yaml"
+        file.write_text(yaml.safe_dump(study(images, trials)), encoding="utf-8")
+        command = [sys.executable, "-m", "orchestrator.sweep", str(file), "--quiet", "--storage", scratch]
+        command += ["--tracking-uri", f"sqlite:///{scratch}/mlflow.db", *(f"--set={change}" for change in sets)]
+        cores = {"RAY_OVERRIDE_RESOURCES": json.dumps({"CPU": trials})}
+        with (Path(scratch) / "output.txt").open("w+b") as output:
+            process = subprocess.Popen(
+                command, cwd=ROOT, env={**os.environ, **cores}, stdout=output, stderr=subprocess.STDOUT
+            )
+            tree = watch(process)
+            assert process.returncode == 0, (Path(scratch) / "output.txt").read_text()
+    return tree
+
+
+def row(images: int, trials: int, tree: Tree, without_data: float | None) -> list[str]:
+    """What the table says of one sweep."""
+    at_work = [peak for peak in tree.others if peak.is_named(TRIAL)]
+    assert len(at_work) == trials, [peak.names for peak in tree.others]
+    private, data = mean(peak.private for peak in at_work), images * SIDE * SIDE * 3 / 1e6
+    rest = sum(peak.pss for peak in tree.others if peak not in at_work)
+    copies = "-" if without_data is None else f"{(private - without_data) / data:.2f}"
+    return [
+        f"{data:.0f}",
+        str(trials),
+        f"{private:.0f}",
+        copies,
+        f"{mean(peak.shared_store for peak in at_work):.0f}",
+        f"{mean(peak.pss for peak in at_work):.0f}",
+        f"{mean(peak.rss for peak in at_work):.0f}",
+        f"{tree.root.private:.0f}",
+        f"{rest:.0f}",
+        f"{tree.pss:.0f}",
+    ]
+
+
+def main() -> None:
+    """Watches the sweeps and prints the table, all in MB."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--images", type=int, default=48_000)
+    parser.add_argument("--trials", type=int, nargs="+", default=[1, 2, 4], help="at a time")
+    parser.add_argument("--set", action="append", default=[], metavar="PATH=VALUE", help="change a field of the study")
+    arguments = parser.parse_args()
+    small = run(256, 1, arguments.set)
+    (alone,) = (peak.private for peak in small.others if peak.is_named(TRIAL))
+    head = ["images MB", "trials", "private/trial", "copies of data", "shared data", "PSS/trial", "RSS/trial"]
+    rows = [[*head, "driver private", "Ray's own PSS", "all PSS"], row(256, 1, small, None)]
+    rows += [row(arguments.images, n, run(arguments.images, n, arguments.set), alone) for n in arguments.trials]
+    sys.stdout.write(f"{columns(rows)}\n")
+
+
+if __name__ == "__main__":
+    main()
