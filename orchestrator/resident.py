@@ -59,8 +59,8 @@ class Resident:
         return sum(plane.nbytes for plane in made if plane is not None)
 
     def order(self, epoch: int) -> Int64[Tensor, "N"]:
-        """The rows as an epoch visits them, on CPU."""
-        return draws.permutation(self._seed, epoch, len(self))
+        """The rows as an epoch visits them, on the device, so that no batch of them has to be sent there."""
+        return draws.permutation(self._seed, epoch, len(self), device=self._images.device)
 
     def read_ahead(self, batches: Sequence[Int64[Tensor, "_"]]) -> None:
         """Be told the rows of the batches to come; everything is here already."""

@@ -30,7 +30,7 @@ class Replayed(Generic[Made]):
         self._work, self._key = work, key
         self._stream = torch.cuda.Stream()  # of warm-up and capture: gradients are accumulated where they were first
         self._done: Counter[Hashable] = Counter()
-        self._graphs: dict[Hashable, tuple[torch.cuda.CUDAGraph, Made]] = {}
+        self._graphs: dict[Hashable, tuple[Callable[[], None], Made]] = {}  # what replays each, and what it makes
         self._refused = False
 
     def __call__(self) -> Made:
@@ -48,8 +48,8 @@ class Replayed(Generic[Made]):
                 self._refused = True
                 logger.warning("trains without CUDA graphs: %s", str(error).partition("\n")[0])
                 return self._work()
-        graph, made = self._graphs[key]
-        graph.replay()
+        replay, made = self._graphs[key]
+        replay()
         return made
 
     def _beside(self) -> Made:
@@ -59,9 +59,9 @@ class Replayed(Generic[Made]):
         torch.cuda.current_stream().wait_stream(self._stream)
         return made
 
-    def _captured(self) -> tuple[torch.cuda.CUDAGraph, Made]:
+    def _captured(self) -> tuple[Callable[[], None], Made]:
         """Captures the work, of which nothing is done yet."""
         graph = torch.cuda.CUDAGraph()
         with torch.cuda.graph(graph, stream=self._stream):
             made = self._work()
-        return graph, made
+        return graph.replay, made

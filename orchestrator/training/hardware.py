@@ -1,5 +1,6 @@
 """What the machine computes with, and how exactly."""
 
+import gc
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Literal
@@ -13,6 +14,11 @@ _FILL = "fill_uninitialized_memory"  # a property of the module, which type chec
 def device() -> torch.device:
     """The GPU that this process may see, else the CPU."""
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def captures(device: torch.device) -> bool:
+    """Whether work on a device can be captured, and repeated without its launches."""
+    return device.type == "cuda"
 
 
 def computes_bf16(device: torch.device) -> bool:
@@ -73,4 +79,5 @@ def memory_share(share: float) -> Iterator[None]:
         if limited:
             torch.cuda.set_per_process_memory_fraction(1.0)
         if torch.cuda.is_initialized():
-            torch.cuda.empty_cache()  # what a failed trial leaves, its neighbours need
+            gc.collect()  # a step and the graphs of it know each other
+            torch.cuda.empty_cache()  # what a trial leaves, its neighbours need

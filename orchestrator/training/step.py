@@ -99,7 +99,7 @@ class Step:
     def forget(self) -> None:
         """Drop what was captured: tensors have changed their places."""
         self._load, self._augment, self._learn = self._loading, self._augmentation, self._training
-        if self._device.type != "cuda":
+        if not hardware.captures(self._device):
             return
         obstacle = self._obstacle()
         if obstacle is not None:
