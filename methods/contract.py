@@ -113,10 +113,12 @@ class Encoder(nn.Module):
 
     It maps normalised images (B, 3, H, W) to pooled features (B, num_features). The file may also define
     `elsewhere(config)`, lines of Python that make the same network in a public library. A class and no protocol,
-    because a method needs a module that says its width, and Python has no type for both.
+    because a method needs a module that says its width, and Python has no type for both. Where `any_size` holds, no
+    image is too small or too large for it, and none need be tried.
     """
 
     num_features: int
+    any_size: bool = False
 
 
 @runtime_checkable

@@ -100,6 +100,8 @@ class ResNet(Encoder):
         zero-initialised residual branches: arXiv 1706.02677, section 5.1 (MSR's and AugSelf's code use them too).
     """
 
+    any_size = True
+
     def __init__(self, config: Config) -> None:
         super().__init__()
         block, num_blocks, widths = _SHAPES[config.depth]

@@ -5,13 +5,13 @@ import os
 import signal
 import sys
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from contextlib import ExitStack, contextmanager, redirect_stderr, redirect_stdout
 from pathlib import Path
 
 import ray
 
 from orchestrator.errors import UserError, first_line
-from orchestrator.running import FOR_WORKERS, nodes
+from orchestrator.running import FOR_WORKERS, nodes, spared
 from orchestrator.spec.sweep_config import SweepConfig
 
 # What Ray needs in its object store beside the data.
@@ -33,10 +33,11 @@ def cluster(sweep: SweepConfig, *, data_bytes: int, log: Path, address: str | No
     Raises:
         UserError: there is no Ray, no node on which a worker would ever fit, or one that differs from this machine.
     """
-    with log.open("a", encoding="utf-8") as file, redirect_stdout(file), redirect_stderr(file):
+    with log.open("a", encoding="utf-8") as file, redirect_stdout(file), redirect_stderr(file), ExitStack() as own:
         try:
             if address is None:
                 _start(sweep, object_store_bytes=data_bytes + _STORE_MARGIN, log=log)
+                own.enter_context(spared.environments())
             else:
                 _join(address, log)
             nodes.require_room(sweep)
@@ -48,12 +49,13 @@ def cluster(sweep: SweepConfig, *, data_bytes: int, log: Path, address: str | No
 
 
 def _start(sweep: SweepConfig, *, object_store_bytes: int, log: Path) -> None:
+    # Without it Ray Train does not see that a trial of several workers was ended, and keeps its resources.
+    dashboard = sweep.workers > 1
     try:
-        with _signal_handlers_kept():
+        with _signal_handlers_kept(), spared.processes(dashboard=dashboard):
             ray.init(
                 address="local",
-                # Without it Ray Train does not see that a trial of several workers was ended, and keeps its resources.
-                include_dashboard=sweep.workers > 1,
+                include_dashboard=dashboard,
                 log_to_driver=False,
                 logging_level=logging.CRITICAL,  # what goes wrong is told by the ledger
                 object_store_memory=object_store_bytes,

@@ -14,6 +14,7 @@ from ray import tune
 from ray.tune.experiment import Trial
 
 from orchestrator.folder import TrialFolder
+from orchestrator.running import spared
 from orchestrator.running.ledger import Ledger
 from orchestrator.running.scheduler import LedgerScheduler
 from orchestrator.running.searcher import LedgerSearcher
@@ -106,7 +107,7 @@ def execute(ledger: Ledger, work: Work, *, shared: Mapping[str, Any], interrupti
     """
     sweep = ledger.sweep
     try:
-        with tempfile.TemporaryDirectory(prefix="augsweep-") as scratch:
+        with tempfile.TemporaryDirectory(prefix="augsweep-") as scratch, spared.telemetry():
             # Not `Tuner`, which wants to pickle searcher and callbacks for a restore that we never ask for.
             tune.run(
                 trainable(work, sweep, shared, Path(scratch)),

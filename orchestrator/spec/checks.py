@@ -232,8 +232,11 @@ def _encoder(settings: str) -> Encoder:
 @lru_cache(maxsize=32)
 def _unreadable(encoder: str, size: int) -> str:
     """Why an encoder cannot encode images of a size; or nothing."""
+    built = _encoder(encoder)
+    if built.any_size:
+        return ""
     try:
-        _encoder(encoder)(torch.empty(2, 3, size, size, device="meta"))
+        built(torch.empty(2, 3, size, size, device="meta"))  # for which torch imports its compiler: two seconds
     except _REFUSALS as error:
         return str(error)
     return ""

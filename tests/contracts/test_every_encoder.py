@@ -56,7 +56,7 @@ def check_encoder(module: ModuleType) -> None:
     encoder = built(module)
     assert isinstance(encoder, Encoder), f"{name}.build gives no methods.contract.Encoder"
     assert isinstance(encoder.num_features, int), f"{name} does not say how many features it gives"
-    for side in SIDES:
+    for side in (*SIDES, *((1, 7) if encoder.any_size else ())):
         features = encoder(images(side))
         assert features.shape == (4, encoder.num_features), f"{name} gives {tuple(features.shape)} features"
 

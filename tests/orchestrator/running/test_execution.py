@@ -1,6 +1,7 @@
 """The executor on a real local Ray, with trials of a fraction of a second whose behaviour is one of their settings."""
 
 import os
+import re
 import signal
 import time
 from collections.abc import Iterator
@@ -20,7 +21,7 @@ from orchestrator.running.trial import Tell, TrialContext, run_trial
 from orchestrator.spec.config import resolve, with_values
 from orchestrator.spec.search_space import Choice, Dimension, Range, Space
 from orchestrator.spec.sweep_config import SchedulerConfig, SweepConfig
-from tests.orchestrator.command import descendants
+from tests.orchestrator.command import descendants, living
 from tests.orchestrator.tiny_run import tiny_run
 
 EPOCHS = 6
@@ -60,6 +61,7 @@ def _toy(config: dict[str, Any], tell: Tell, data: np.ndarray) -> None:
             state.write_text(str(epoch))
         score = values["bonus"] + (0.0 if values["kind"] == "bad" else epoch)
         told = {"writeable": float(data.flags.writeable), "gpus": len(os.environ.get("CUDA_VISIBLE_DEVICES", "all"))}
+        told["started anew"] = float("PL_DISABLE_FORK" in os.environ)  # what Tune gives workers of its own
         context.report({"epoch": epoch, "finished": int(epoch == EPOCHS), "score": score, **told})
 
 
@@ -107,7 +109,18 @@ def _spans(folder: SweepFolder, number: int) -> list[tuple[float, float, int]]:
     return [(float(a), float(b), int(pid)) for a, b, pid in (file.read_text().split() for file in files)]
 
 
-def test_trials_overlap_share_data_and_reuse_their_workers(tmp_path: Path) -> None:
+def test_ray_runs_nothing_that_trials_do_not_need() -> None:
+    command_lines = [Path(f"/proc/{pid}/cmdline").read_bytes() for pid in living(descendants(os.getpid()))]
+    assert any(b"raylet" in line for line in command_lines)
+    unwanted = [line for line in command_lines if re.search(rb"/(monitor|log_monitor|dashboard)\.py", line)]
+    assert unwanted == []
+
+
+def test_trials_overlap_share_data_and_reuse_their_workers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def imports_every_tracker(callbacks: object) -> None:
+        raise AssertionError("Tune counts callbacks to report usage")
+
+    monkeypatch.setattr("ray.air._internal.usage._count_callbacks", imports_every_tracker)
     folder = SweepFolder(tmp_path / "s")
     kinds_in_order = ["meets", "meets", "good", "good", "good"]
     ledger = _ledger(folder, _sweep(trials=5, enqueue=[{"kind": kind, "bonus": 0.0} for kind in kinds_in_order]))
@@ -118,6 +131,7 @@ def test_trials_overlap_share_data_and_reuse_their_workers(tmp_path: Path) -> No
     assert len({pid for epochs in spans.values() for *_, pid in epochs}) == 2
     assert all(report["writeable"] == 0 for report in folder.trial(4).reports()), "the data must be mapped, not copied"
     assert all(report["gpus"] == 0 for report in folder.trial(4).reports()), "a trial that asks for no GPU sees none"
+    assert all(report["started anew"] == 0 for report in folder.trial(0).reports()), "Ray had a worker ready for it"
 
 
 def test_a_trial_whose_worker_dies_goes_on_and_one_that_always_raises_is_given_up(tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ from typing import Any
 
 from orchestrator.spec.study_file import load_study
 
-HEAVY = ("ray", "mlflow", "optuna")
+HEAVY = ("ray", "mlflow", "optuna", "torch._dynamo")
 
 
 def outcome(arguments: list[str]) -> dict[str, Any]:

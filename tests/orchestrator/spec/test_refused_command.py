@@ -91,7 +91,7 @@ def outcomes(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, An
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_mistake_is_one_line_and_exit_code_2_and_neither_ray_nor_mlflow_is_imported(outcomes, name):
+def test_mistake_is_one_line_and_exit_code_2_and_nothing_heavy_is_imported(outcomes, name):
     outcome = outcomes[name]
     assert (outcome["code"], outcome["out"], outcome["imported"]) == (2, "", [])
     _check_line(outcome["err"], CASES[name].told)
@@ -99,7 +99,8 @@ def test_mistake_is_one_line_and_exit_code_2_and_neither_ray_nor_mlflow_is_impor
 
 def test_dry_run_imports_neither_ray_nor_mlflow_nor_optuna(outcomes):
     outcome = outcomes[DRY_RUN]
-    assert (outcome["code"], outcome["imported"]) == (0, []), outcome["err"]
+    assert outcome["code"] == 0, outcome["err"]
+    assert not {"ray", "mlflow", "optuna"} & set(outcome["imported"])
     assert "sweep study, 3 trials of 3 epochs" in outcome["out"]
 
 
