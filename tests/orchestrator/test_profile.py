@@ -1,0 +1,131 @@
+import json
+import re
+from typing import Any
+
+import pytest
+import torch
+from torch.autograd import DeviceType
+from torch.autograd.profiler_util import FunctionEvent
+
+from methods.objective import Objective
+from orchestrator import build, phases, profile
+from orchestrator.training.loop import Training
+from orchestrator.training.stopwatch import Stopwatch
+from tests.orchestrator.studies import with_changes, write_study
+from tests.orchestrator.tiny_run import tiny_run
+
+CPU, CUDA = DeviceType.CPU, DeviceType.CUDA
+
+
+def event(name: str, start: float, end: float, **settings: Any) -> FunctionEvent:
+    """What the profiler saw, in microseconds."""
+    return FunctionEvent(0, name, settings.pop("thread", 1), float(start), float(end), **settings)
+
+
+def launching(name: str, start: float, kernels: float, **settings: Any) -> FunctionEvent:
+    """An operation of a microsecond and the length of its kernels."""
+    made = event(name, start, start + 1, **settings)
+    made.append_kernel("kernel", 0, float(kernels))
+    return made
+
+
+def test_profile_tells_where_the_time_of_a_step_goes(tmp_path, capsys):
+    file, trace = write_study(tmp_path, with_changes()), tmp_path / "trace.json"
+    assert profile.main([str(file), "--steps", "2", "--trace", str(trace)]) == 0
+    _, steps, work, evaluations = capsys.readouterr().out.partition("\ntrace")[0].split("\n\n")
+    shares = {name: float(share) for share, name in re.findall(r"^ +([\d.]+) % .* ms  (.+)$", steps, re.M)}
+    assert list(shares) == [
+        *("loading", "augmentation", "training, the rest of it"),
+        *("forward", "backward", "optimizer", "after step", "between them"),
+    ]
+    assert sum(shares.values()) == pytest.approx(100, abs=0.5)
+    assert min(shares["augmentation"], shares["forward"], shares["backward"]) > 0
+    assert len(work.splitlines()) == 11
+    assert re.search(r" [1-9]\d*\.0 x   aten::convolution_backward$", work, re.M)
+    assert re.findall(r"x (\d+)  (\w+)$", evaluations, re.M) == [("3", "features"), ("3", "knn"), ("1", "linear")]
+    marks = [one["name"] for one in json.loads(trace.read_text())["traceEvents"] if one.get("cat") == "user_annotation"]
+    assert {name: marks.count(name) for name in phases.PHASES} == dict.fromkeys(phases.PHASES, 2)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (("studi.yaml",), "studi.yaml: there is no such file"),
+        (("study.yaml", "--set", "run.training.epoch=1"), "run.training.epoch = 1: unknown key; did you mean epochs?"),
+        (("study.yaml", "--steps", "0"), "--steps >= 1 must hold"),
+        (("study.yaml", "--trace", "nowhere/trace.json"), "--trace nowhere/trace.json must be a file that can be"),
+    ],
+)
+def test_profile_tells_a_mistake_in_one_line(tmp_path, monkeypatch, capsys, arguments, told):
+    write_study(tmp_path, with_changes())
+    monkeypatch.chdir(tmp_path)
+    assert profile.main(arguments) == 2
+    output = capsys.readouterr()
+    assert output.err.startswith("error: ")
+    assert told in output.err
+    assert output.err.count("\n") == 1
+    assert not output.out
+
+
+def test_marks_are_gone_after_the_block_even_if_it_fails():
+    run = tiny_run()
+    training = Training(run, build.load_data(run), torch.device("cpu"))
+    before = Objective.forward, Objective.after_step, torch.Tensor.backward, Stopwatch.measure
+    with pytest.raises(KeyboardInterrupt):
+        _interrupted(training)
+    assert (Objective.forward, Objective.after_step, torch.Tensor.backward, Stopwatch.measure) == before
+
+
+def _interrupted(training: Training) -> None:
+    original = Objective.forward
+    with phases.marked(training):
+        assert Objective.forward is not original
+        raise KeyboardInterrupt
+
+
+def test_host_seconds_of_a_phase_are_without_those_of_phases_inside_it():
+    events = [
+        event("training", 10, 100),
+        event("forward", 10, 40),
+        event("aten::mm", 12, 30),
+        event("backward", 50, 90),
+        event("loading", 0, 4),
+        event("training", 0, 1000, device_type=CUDA),  # the GPU's copy of the mark
+    ]
+    seconds = phases.host_seconds(events)
+    assert seconds == pytest.approx({"training": 20e-6, "forward": 30e-6, "backward": 40e-6, "loading": 4e-6})
+
+
+def test_device_seconds_go_to_the_phase_that_launched_them():
+    events = [
+        event("training", 10, 100),
+        event("forward", 10, 40),
+        launching("aten::mm", 12, 300),
+        event("backward", 50, 90),
+        launching("aten::mm", 60, 500, thread=2),  # by the thread of a backward pass
+        launching("aten::add_", 95, 7),
+        launching("aten::fill_", 120, 2),
+    ]
+    seconds = phases.device_seconds(events)
+    assert seconds == pytest.approx({"forward": 300e-6, "backward": 500e-6, "training": 7e-6, phases.OTHER: 2e-6})
+
+
+def test_a_gpu_is_busy_once_however_much_it_does_at_a_time():
+    events = [
+        event("gemm", 0, 10, device_type=CUDA),
+        event("copy", 5, 8, device_type=CUDA),
+        event("gemm", 9, 12, device_type=CUDA),
+        event("gemm", 20, 21, device_type=CUDA),
+        event("training", 0, 500, device_type=CUDA, is_user_annotation=True),
+        event("aten::mm", 30, 40, device_type=CPU),
+    ]
+    assert phases.busy_seconds(events) == pytest.approx(13e-6)
+    assert phases.heaviest(events, on_gpu=True) == [("gemm", pytest.approx(14e-6), 3), ("copy", pytest.approx(3e-6), 1)]
+
+
+def test_a_replayed_training_is_divided_as_it_was_before_its_capture():
+    parts = {"loading": 9.0, "forward": 2.0, "backward": 5.0, "optimizer": 2.0, "training": 1.0}
+    divided = phases.split({"loading": 1.0, "training": 20.0}, parts)
+    assert divided == {"loading": 1.0, "forward": 4.0, "backward": 10.0, "optimizer": 4.0, "training": 2.0}
+    seen = {"training": 1.0, "forward": 3.0}
+    assert phases.split(seen, parts) == seen
