@@ -65,8 +65,10 @@ def apply(batch: Batch, params: Params, size: int | None = None) -> Batch:
     As batched products with one banded matrix per image: on CPU to 96 px faster than a depthwise convolution.
     """
     height, width = batch.images.shape[-2:]
-    down, across = _banded(params["kernel"], height)[:, None], _banded(params["kernel"], width)[:, None].mT
-    return replace(batch, images=down @ (batch.images @ across))
+    across = _banded(params["kernel"], width)
+    down = across if height == width else _banded(params["kernel"], height)
+    blurred = (batch.images.flatten(1, 2) @ across.mT).view_as(batch.images)  # the channels as further rows
+    return replace(batch, images=down[:, None] @ blurred)
 
 
 def describe(params: Params) -> Float[Tensor, "B 1"]:

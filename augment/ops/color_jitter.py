@@ -9,7 +9,7 @@ from pydantic import Field
 from torch import Tensor
 
 from augment import config as base
-from augment.color import LUMA, rotate_hue
+from augment.color import luma, rotate_hue
 from augment.constants import constant
 from augment.views import Batch, Params, Target
 
@@ -126,13 +126,10 @@ def _blend(
 ) -> Float[Tensor, "B 3 H W"]:
     """Brightness, contrast or saturation: factor x image + (1 - factor) x (black, mean luma or luma), within [0, 1].
 
-    All three are affine in a pixel's three channels, so that one batched product serves every image of the batch.
+    Two of the three have no share in an image, so that the same arithmetic serves every image of the batch.
     """
-    pixels = images.flatten(2)
-    weights = constant(LUMA, images)
-    to_luma = (1 - factor) * (adjustment == SATURATION)
-    to_mean = (1 - factor) * (adjustment == CONTRAST)
-    identity = torch.eye(3, dtype=images.dtype, device=images.device)
-    matrix = factor[:, None, None] * identity + to_luma[:, None, None] * weights  # (B, 3, 3)
-    offset = to_mean * (pixels.mean(2) @ weights)
-    return torch.baddbmm(offset[:, None, None], matrix, pixels).clamp_(0, 1).view_as(images)
+    factor, adjustment = factor[:, None, None, None], adjustment[:, None, None, None]
+    to_luma, to_mean = (1 - factor) * (adjustment == SATURATION), (1 - factor) * (adjustment == CONTRAST)
+    bright = luma(images)
+    mean = bright.mean((2, 3), keepdim=True)
+    return (factor * images).add_(bright.mul_(to_luma).add_(to_mean * mean)).clamp_(0, 1)

@@ -38,8 +38,9 @@ def sample(config: Config, shape: tuple[int, int], uniforms: Float[Tensor, "B sl
 
 def apply(batch: Batch, params: Params, size: int | None = None) -> Batch:
     """Mirror the drawn images and their masks left to right; `size` is of no influence."""
-    flipped = params["flipped"][:, None, None, None]
-    return batch.moved(lambda plane: torch.where(flipped, plane.flip(-1), plane))
+    flipped = params["flipped"][:, None, None, None].to(batch.images.dtype)
+    # By a weight of 0 or 1, which is exact: on CPU faster than a choice by `where`.
+    return batch.moved(lambda plane: torch.lerp(plane, plane.flip(-1), flipped))
 
 
 def describe(params: Params) -> Float[Tensor, "B 1"]:

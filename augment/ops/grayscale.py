@@ -48,8 +48,9 @@ def sample(config: Config, shape: tuple[int, int], uniforms: Float[Tensor, "B sl
 
 def apply(batch: Batch, params: Params, size: int | None = None) -> Batch:
     """Take the colour from the drawn images; `size` is of no influence."""
-    gray = params["gray"][:, None, None, None]
-    return replace(batch, images=torch.where(gray, luma(batch.images), batch.images))
+    gray = params["gray"][:, None, None, None].to(batch.images.dtype)
+    # By a weight of 0 or 1, which is exact: on CPU twice as fast as a choice by `where`.
+    return replace(batch, images=torch.lerp(batch.images, luma(batch.images), gray))
 
 
 def describe(params: Params) -> Float[Tensor, "B 1"]:
