@@ -36,37 +36,44 @@ class Mark:
 
 def measure(trials: int, actors: Sequence[int]) -> None:
     """Prints a table of the driver's cost between two numbers of ended trials, for each number of actors."""
-    meter = Meter()
-    for function in ("next", "report", "ended"):
-        meter.watch(Ledger, function, "ledger")
     rows = [["actors", "trials ended", "trials/s", "reports/s", "CPU ms/report", "of it ledger", "busy", "RSS"]]
-    # Two CPUs, of which each actor takes a little: for each CPU Ray starts a process ahead.
-    ray.init(address="local", num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level=logging.CRITICAL)
-    try:
+    with own_ray():
         for concurrency in actors:
-            with tempfile.TemporaryDirectory() as scratch, _trials_of(_reporting(EPOCHS), concurrency):
-                marks = list(_run(Path(scratch), trials, concurrency, meter))
+            marks = marks_of(trials, concurrency)
             rows += [_row(concurrency, *pair) for pair in itertools.pairwise(marks)]
-    finally:
-        ray.shutdown()
     tell(rows)
 
 
-def _run(scratch: Path, trials: int, concurrency: int, meter: Meter) -> list[Mark]:
-    ledger = open_ledger(SweepFolder(scratch / "long"), study(trials, "random", concurrency))
-    reports, marks = 0, [_mark(0, 0, meter)]
+@contextmanager
+def own_ray() -> Iterator[None]:
+    """A Ray with two CPUs, of which each actor takes a little: for each CPU it starts a process ahead."""
+    ray.init(address="local", num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level=logging.CRITICAL)
+    try:
+        yield
+    finally:
+        ray.shutdown()
 
-    def watch(number: int) -> None:
-        nonlocal reports
-        trial = ledger.trials[number]
-        reports += trial.state == "running" and trial.epoch > 0
-        ended = sum(trial.is_over for trial in ledger.trials.values()) if trial.is_over else 0
-        if ended in AT and ended > marks[-1].trials:
-            marks.append(_mark(ended, reports, meter))
 
-    ledger.watch(watch)
-    execution.execute(ledger, tune.report, shared={}, interruption=execution.Interruption(ledger, None, print))
-    assert ledger.is_complete
+def marks_of(trials: int, concurrency: int, *, sampler: str = "random", at: Sequence[int] = AT) -> list[Mark]:
+    """A sweep through the executor, and the driver's state at its start and when so many trials had ended."""
+    meter, reports = Meter(), 0
+    for function in ("next", "report", "ended"):
+        meter.watch(Ledger, function, "ledger")
+    with tempfile.TemporaryDirectory() as scratch, _trials_of(_reporting(EPOCHS), concurrency):
+        ledger = open_ledger(SweepFolder(Path(scratch) / "long"), study(trials, sampler, concurrency))
+        marks = [_mark(0, 0, meter)]
+
+        def watch(number: int) -> None:
+            nonlocal reports
+            trial = ledger.trials[number]
+            reports += trial.state == "running" and trial.epoch > 0
+            ended = sum(trial.is_over for trial in ledger.trials.values()) if trial.is_over else 0
+            if ended in at and ended > marks[-1].trials:
+                marks.append(_mark(ended, reports, meter))
+
+        ledger.watch(watch)
+        execution.execute(ledger, tune.report, shared={}, interruption=execution.Interruption(ledger, None, print))
+        assert ledger.is_complete
     return marks
 
 

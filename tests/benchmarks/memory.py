@@ -8,7 +8,6 @@ from pathlib import Path
 
 from tests.orchestrator.command import descendants
 
-_STORE = "plasma"  # in the name of the file that is Ray's object store
 _GLANCE = 0.2  # seconds between looks
 
 
@@ -22,7 +21,7 @@ class Peak:
         rss: in memory, pages shared with others included.
         pss: the same, each shared page divided by the number of processes that share it.
         private: in memory and shared with nobody.
-        shared_store: mapped from Ray's object store.
+        shared_store: of the shared memory that Ray's object store lies in.
     """
 
     pid: int
@@ -35,24 +34,11 @@ class Peak:
     def look(self) -> float:
         """Takes a sample and returns its PSS."""
         self.names.add(Path(f"/proc/{self.pid}/cmdline").read_text().replace("\0", " ").strip())
-        rss = pss = private = store = 0
-        in_store = False
-        for line in Path(f"/proc/{self.pid}/smaps").read_text().splitlines():
-            name, _, rest = line.partition(":")
-            if not rest.endswith(" kB"):  # the head of a mapping, or its flags
-                in_store = _STORE in line if "-" in name else in_store
-                continue
-            size = int(rest[:-3])
-            if name == "Rss":
-                rss += size
-                store += size * in_store
-            elif name == "Pss":
-                pss += size
-            elif name in ("Private_Clean", "Private_Dirty"):
-                private += size
-        for field_name, kib in (("rss", rss), ("pss", pss), ("private", private), ("shared_store", store)):
-            setattr(self, field_name, max(getattr(self, field_name), kib * 1024 / 1e6))
-        return pss * 1024 / 1e6
+        held, status = sizes(f"/proc/{self.pid}/smaps_rollup"), sizes(f"/proc/{self.pid}/status")
+        self.rss, self.pss = max(self.rss, held["Rss"]), max(self.pss, held["Pss"])
+        self.private = max(self.private, held["Private_Clean"] + held["Private_Dirty"])
+        self.shared_store = max(self.shared_store, status["RssShmem"])
+        return held["Pss"]
 
     def is_named(self, part: str) -> bool:
         """Whether it ever had a command line with this in it."""
@@ -87,3 +73,9 @@ def _looks(peaks: dict[int, Peak]) -> Iterator[float]:
             yield peak.look()
         except OSError:  # it has ended
             continue
+
+
+def sizes(file: str) -> dict[str, float]:
+    """The lines of a file below /proc that give a size, in MB."""
+    lines = [line.split() for line in Path(file).read_text().splitlines() if line.endswith(" kB")]
+    return {name.removesuffix(":"): int(kib) * 1024 / 1e6 for name, kib, _ in lines}
