@@ -15,7 +15,7 @@ from orchestrator import build
 from orchestrator.build import Data
 from orchestrator.resident import Resident
 from orchestrator.spec.config import RunConfig
-from orchestrator.training import hardware, optimizers, ranks
+from orchestrator.training import compiling, hardware, optimizers, ranks
 from orchestrator.training.graphs import Replayed
 from orchestrator.training.stopwatch import Stopwatch
 
@@ -53,9 +53,13 @@ class Step:
     ) -> None:
         self._objective, self._optimizer, self._stopwatch = objective, optimizer, stopwatch
         self._losses = ranks.share(objective)
-        self._pipeline = build.pipeline(run, objective.plan, data.card)
         self._bf16 = hardware.uses_bf16(run.training.precision, device)
         self.images = build.images(run, data, objective.plan, device)
+        self._pipeline = build.pipeline(run, objective.plan, data.card)
+        sides = [data.card.size if view.size is None else view.size for view in objective.plan.views.values()]
+        pixels = run.training.epochs * len(self.images) * sum(side**2 for side in sides)
+        if compiling.worthwhile(run.training.compile, device, pixels):
+            self._pipeline = compiling.compiled(self._pipeline)
         self.part_names: list[str] = []
         self.part_sums = torch.zeros(0, device=device)
 
