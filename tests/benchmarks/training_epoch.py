@@ -1,0 +1,236 @@
+"""Seconds of a training epoch, ours against lightly's networks, losses and PIL workers in a DataLoader, side by side.
+
+    python -m tests.benchmarks.training_epoch                                  SimCLR; on CPU a few steps (5 minutes)
+    python -m tests.benchmarks.training_epoch --method byol --batch 256 512 1024 --epochs 3
+
+ResNet-18 with the CIFAR stem on 32 px; crop, flip, colour jitter, grayscale and blur. Both begin with the same weights
+and get the same views in their first steps, whose losses must agree; then the loops run as they are, the median of the
+epochs counts, and the order is turned round after each. lightly's is timed in its usual memory format and in ours, with
+equal threads and precision (`--peer-precision fp32` for a peer without autocast), without Lightning, which would only
+add. Where lightly is not installed ours is timed alone.
+
+Aims on one H200, 50,000 images: SimCLR 1.1 s an epoch, BYOL 1.5 s, 200 epochs of SimCLR in under 4 minutes.
+"""
+
+import argparse
+import importlib.util
+import logging
+import statistics
+import time
+from collections.abc import Callable
+from typing import Any
+
+import torch
+import yaml
+
+from orchestrator import build
+from orchestrator.build import Data
+from orchestrator.spec.config import RunConfig, resolve, with_values
+from orchestrator.training import hardware, optimizers
+from orchestrator.training.loop import Training
+
+COMPARED_STEPS, COMPARED_BATCH = 3, 32
+CPU_IMAGES = 128  # of an epoch
+WHOLE = 10_000  # images that make an epoch worth telling 200 of
+METHODS: dict[str, dict[str, Any]] = {
+    "simclr": {"name": "simclr", "temperature": 0.2, "projector_hidden": 512, "projector_outputs": 128},
+    "byol": {"name": "byol", "momentum": 0.99, "hidden": 1024, "outputs": 128},
+}
+LOG = logging.getLogger(__name__)
+Epoch = Callable[[], float]
+
+
+class Nowhere:
+    """A `Context` that keeps nothing, so that disks are not measured."""
+
+    def report(self, metrics: dict[str, float | int]) -> None:
+        pass
+
+    def save_checkpoint(self, state: dict) -> None:
+        pass
+
+    def load_checkpoint(self) -> dict | None:
+        return None
+
+    def export(self, encoder_state: dict, card: dict) -> None:
+        pass
+
+
+def run_config(method: str, *, images: int, batch: int, **training: Any) -> RunConfig:
+    """The method over ResNet-18 at 32 px, with lightly's recipe."""
+    aggressive = {"color_jitter": {}, "grayscale": {}, "blur": {}}
+    return resolve(
+        {
+            "dataset": {"name": "synthetic", "size": 32, "train_size": images, "validation_size": 16},
+            "augment": {"recipes": {"weak": {"crop": {}, "flip": {}}, "aggressive": aggressive}},
+            "method": METHODS[method],
+            "encoder": {"name": "resnet", "depth": 18, "stem": "cifar"},
+            "optimizer": {"lr": 0.06},
+            "training": {"epochs": 200, "batch_size": batch, **training},
+            "evaluation": {},
+        }
+    )
+
+
+def changed(run: RunConfig, values: dict[str, Any]) -> RunConfig:
+    """The run with other values at some paths."""
+    return resolve(with_values(run.dump(), values))
+
+
+def synchronize(device: torch.device) -> None:
+    """Wait for what the device still has to do."""
+    if device.type == "cuda":
+        torch.cuda.synchronize()
+
+
+def ours(run: RunConfig, data: Data, device: torch.device) -> Epoch:
+    """The loop's own epoch."""
+    with hardware.arithmetic(run.training.threads, device):
+        training = Training(run, data, device)
+
+    def epoch() -> float:
+        with hardware.arithmetic(run.training.threads, device):
+            start = time.perf_counter()
+            training.run_epoch(Nowhere())
+            synchronize(device)
+            return time.perf_counter() - start
+
+    return epoch
+
+
+def peer(run: RunConfig, device: torch.device, *, bf16: bool, channels_last: bool) -> Any:
+    """lightly's trainer over the weights that ours begins with."""
+    from tests.benchmarks.peers import lightly_training
+
+    method, settings = build.objective(run).method, run.method
+    parts = ("encoder", "projector", "predictor") if settings.name == "byol" else ("encoder", "projector")
+    weights = {part: getattr(method, part).state_dict() for part in parts}
+    if settings.name == "byol":
+        network = lightly_training.byol(weights, settings.hidden, settings.outputs, momentum=settings.momentum)
+    else:
+        sizes = settings.projector_hidden, settings.projector_outputs
+        network = lightly_training.simclr(weights, *sizes, temperature=settings.temperature)
+    steps = run.training.epochs * (run.dataset.train_size // run.training.batch_size)
+    rate = optimizers.peak_rate(run.optimizer, run.training.batch_size)
+    how = {"steps": steps, "bf16": bf16, "channels_last": channels_last}
+    schedule = lightly_training.Settings(run.training.batch_size, rate, run.optimizer.weight_decay, **how)
+    return lightly_training.Trainer(network, schedule, device)
+
+
+def compare_losses(run: RunConfig, device: torch.device, *, bf16: bool) -> None:
+    """Raise unless both have the same losses on the same views, while both train."""
+    images = COMPARED_STEPS * COMPARED_BATCH
+    run = changed(run, {"dataset.train_size": images, "training.batch_size": COMPARED_BATCH})
+    data = build.load_data(run)
+    with hardware.arithmetic(run.training.threads, device):
+        training = Training(run, data, device)
+        training.objective.train()
+        pipeline = build.pipeline(run, training.objective.plan, data.card)
+        theirs = peer(run, device, bf16=bf16, channels_last=True)
+        for rows in torch.arange(images).split(COMPARED_BATCH):
+            on_device = rows.to(device)
+            views = pipeline(training.images.batch(on_device), on_device, 1)
+            peer_loss = float(theirs.train_step([views["first"].images, views["second"].images]))
+            loss = float(training.train_step(rows, 1).total.detach())
+            LOG.info("loss on the same views: ours %.6f, lightly's %.6f", loss, peer_loss)
+            torch.testing.assert_close(loss, peer_loss, rtol=2e-2 if bf16 else 1e-3, atol=0)
+
+
+def contestants(run: RunConfig, device: torch.device, options: argparse.Namespace) -> dict[str, Epoch]:
+    """What is timed: each call trains one epoch and gives its seconds."""
+    data = build.load_data(run)
+    made = {"ours": ours(run, data, device)}
+    if not options.peer:
+        return made
+    from tests.benchmarks.peers import lightly_training
+
+    photos = lightly_training.Photos(data.splits["train"].images, data.card.mean, data.card.std)
+    loader = lightly_training.loader(photos, run.training.batch_size, options.workers or lightly_training.workers())
+    for layout in options.peer_format:
+        trainer = peer(run, device, bf16=options.peer_bf16, channels_last=layout == "channels_last")
+        made[f"lightly, {layout}"] = lambda trainer=trainer: trainer.run_epoch(loader)
+    return made
+
+
+def time_epochs(made: dict[str, Epoch], epochs: int) -> dict[str, list[float]]:
+    """Seconds of each one's epochs, the first, in which kernels are chosen and compiled, in front."""
+    seconds = {name: [epoch()] for name, epoch in made.items()}
+    for number in range(epochs):
+        for name in list(made)[:: 1 if number % 2 else -1]:
+            seconds[name].append(made[name]())
+    return seconds
+
+
+def tell(seconds: dict[str, list[float]], images: int) -> None:
+    medians = {name: statistics.median(values[1:]) for name, values in seconds.items()}
+    for name, median in medians.items():
+        LOG.info(
+            "  %-22s %8.2f s an epoch (the first %.2f), %8.1f images/s, ours is %5.2f x as fast",
+            name,
+            median,
+            seconds[name][0],
+            images / median,
+            median / medians["ours"],
+        )
+    if images >= WHOLE:
+        LOG.info("  200 epochs of ours: %.1f minutes", (seconds["ours"][0] + 199 * medians["ours"]) / 60)
+
+
+def arguments() -> argparse.Namespace:
+    on_gpu = torch.cuda.is_available()
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--method", choices=list(METHODS), default="simclr")
+    parser.add_argument("--batch", type=int, nargs="+", default=[256, 512, 1024] if on_gpu else [32, 256])
+    few = "" if on_gpu else "; default: as many as a CPU manages"
+    parser.add_argument("--data-size", type=int, default=50_000 if on_gpu else None, help=f"images of an epoch{few}")
+    parser.add_argument("--epochs", type=int, default=5, help="timed, after one that is not")
+    parser.add_argument("--threads", type=int, default=2, help="of the CPU, for the loop")
+    parser.add_argument("--workers", type=int, help="of the peer's DataLoader (default: one core is left to the loop)")
+    parser.add_argument("--precision", choices=["auto", "fp32", "bf16"], default="auto")
+    parser.add_argument("--peer-precision", choices=["same", "fp32"], default="same")
+    parser.add_argument(
+        "--peer-format",
+        nargs="*",
+        choices=["contiguous", "channels_last"],
+        default=["contiguous", "channels_last"],
+        help="memory formats that the peer is timed in; none for ours alone",
+    )
+    parser.add_argument("--set", action="append", default=[], metavar="PATH=VALUE", help="change a field of the run")
+    return parser.parse_args()
+
+
+def main() -> None:
+    """Compare, then time."""
+    options = arguments()
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    device = hardware.device()
+    name = torch.cuda.get_device_name() if device.type == "cuda" else f"{options.threads} threads of the CPU"
+    values = {path: yaml.safe_load(value) for path, value in (text.split("=", 1) for text in options.set)}
+    bf16 = hardware.uses_bf16(options.precision, device)
+    options.peer_bf16 = bf16 and options.peer_precision == "same"
+    options.peer = bool(options.peer_format) and importlib.util.find_spec("lightly") is not None
+    if options.peer_format and not options.peer:
+        LOG.info("lightly is not installed: ours alone")
+    torch.set_num_threads(options.threads)
+    torch.backends.cudnn.benchmark = True
+    for batch in options.batch:
+        images = options.data_size or max(batch, CPU_IMAGES)
+        settings = {"threads": options.threads, "precision": options.precision}
+        run = run_config(options.method, images=images, batch=batch, **settings)
+        run = changed(run, values)
+        if options.peer and batch == options.batch[0]:
+            compare_losses(run, device, bf16=bf16)
+        LOG.info(
+            "%s, batch %d, %d steps of it an epoch, %s on %s%s:",
+            options.method,
+            batch,
+            images // batch,
+            "bf16" if bf16 else "fp32",
+            name,
+            ", the peer in fp32" if bf16 and options.peer and not options.peer_bf16 else "",
+        )
+        tell(time_epochs(contestants(run, device, options), options.epochs), images // batch * batch)
+
+
+if __name__ == "__main__":
+    main()
