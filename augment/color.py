@@ -43,6 +43,6 @@ def rotate_hue(images: Float[Tensor, "B 3 H W"], turns: Float[Tensor, "B"]) -> F
     hue = torch.copysign(distance, green - blue).add_(turns[:, None, None])
     # The hues that lack red, green and blue altogether.
     opposite = constant([1 / 2, 5 / 6, 1 / 6], images)[:, None, None]
-    away = hue[:, None] - opposite  # (B, 3, H, W)
-    away = away.sub_(away.round()).abs_().clamp_(1 / 6, 1 / 3)
-    return away.mul_(6 * chroma[:, None]).add_((value - 2 * chroma)[:, None])
+    # (B, 3, H, W): how near a whole number of turns it is, as 1/2 less the distance, where the trapezoid is not level.
+    near = (hue[:, None] - opposite).frac_().abs_().sub_(1 / 2).abs_().clamp_(1 / 6, 1 / 3)
+    return near.mul_(-6 * chroma[:, None]).add_((value + chroma)[:, None])

@@ -88,16 +88,16 @@ def apply(batch: Batch, params: Params, size: int | None = None) -> Batch:
     Hue is costly, so it is turned once for all images: what comes before it in an image's order is done before, what
     comes after it after, and the other rounds are identities for that image.
     """
-    images, order = batch.images, params["order"]
+    images, order = batch.images.clone(), params["order"]
     factors = torch.stack((params["brightness"], params["contrast"], params["saturation"]), dim=1)
     factors = torch.cat((factors, torch.ones_like(factors[:, :1])), dim=1)
     factors = factors.gather(1, order)  # (B, 4), by place in the order
     hue_place = (order == HUE).int().argmax(1)
     for place in (0, 1, 2):
-        images = _blend(images, torch.where(hue_place > place, factors[:, place], 1.0), order[:, place])
+        _blend_(images, torch.where(hue_place > place, factors[:, place], 1.0), order[:, place])
     images = rotate_hue(images, params["hue"])
     for place in (1, 2, 3):
-        images = _blend(images, torch.where(hue_place < place, factors[:, place], 1.0), order[:, place])
+        _blend_(images, torch.where(hue_place < place, factors[:, place], 1.0), order[:, place])
     return replace(batch, images=images)
 
 
@@ -121,15 +121,14 @@ def compare(first: Mapping[str, Params], second: Mapping[str, Params]) -> Target
     return Target(first["color_jitter"]["intensity"] - second["color_jitter"]["intensity"], "regression")
 
 
-def _blend(
-    images: Float[Tensor, "B 3 H W"], factor: Float[Tensor, "B"], adjustment: Int64[Tensor, "B"]
-) -> Float[Tensor, "B 3 H W"]:
+def _blend_(images: Float[Tensor, "B 3 H W"], factor: Float[Tensor, "B"], adjustment: Int64[Tensor, "B"]) -> None:
     """Brightness, contrast or saturation: factor x image + (1 - factor) x (black, mean luma or luma), within [0, 1].
 
-    Two of the three have no share in an image, so that the same arithmetic serves every image of the batch.
+    In place, because on CPU fresh memory costs more than the arithmetic. Two of the three have no share in an image, so
+    that the same arithmetic serves every image of the batch.
     """
     factor, adjustment = factor[:, None, None, None], adjustment[:, None, None, None]
     to_luma, to_mean = (1 - factor) * (adjustment == SATURATION), (1 - factor) * (adjustment == CONTRAST)
     bright = luma(images)
     mean = bright.mean((2, 3), keepdim=True)
-    return (factor * images).add_(bright.mul_(to_luma).add_(to_mean * mean)).clamp_(0, 1)
+    images.mul_(factor).add_(bright.mul_(to_luma).add_(to_mean * mean)).clamp_(0, 1)
