@@ -5,8 +5,8 @@ anew, are in the user's cache instead, and the lock is beside it.
 
 <storage>/<name>/  sweep.yaml  id  lock  study.journal  commits.txt  data.txt  baselines.json
                    summary.txt  confirm.json  test_uses.jsonl  ray.log
-    trials/<number>/  config.yaml  views.png  reports.jsonl  error.txt  result.json  checkpoint-*.pt
-                      encoder.safetensors  encoder.json  test.json  features/
+    trials/<number>/  config.yaml  views.png  reports.jsonl  warnings.txt  error.txt  result.json
+                      checkpoint-*.pt  encoder.safetensors  encoder.json  test.json  features/
 
 A repeat of a trial with another seed is a trial like any other, with a number of its own (`orchestrator.numbering`).
 """
@@ -85,6 +85,11 @@ class TrialFolder:
     def views(self) -> Place:
         """Where a picture of some training images and their views lies, for people."""
         return self.path / "views.png"
+
+    @property
+    def warnings(self) -> Place:
+        """Where a trial's workers say what is not as it might be, a line each, for people."""
+        return self.path / "warnings.txt"
 
     @property
     def config_file(self) -> Place:

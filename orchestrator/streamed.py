@@ -1,6 +1,6 @@
 """Images that are not in memory, handed out in batches like those that are; see `orchestrator.resident`."""
 
-import sys
+import logging
 from collections import deque
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -20,6 +20,8 @@ from orchestrator.errors import UserError
 from orchestrator.images import ImageSet
 from orchestrator.read_ahead import Squares, StandIn, decoded
 from orchestrator.resident import foregrounds, lending, unit
+
+logger = logging.getLogger(__name__)
 
 _NAMED = 3  # images that a warning names
 
@@ -199,7 +201,7 @@ class Streamed:
                 continue
             self._unreadable.add(one.row)
             if len(self._unreadable) <= _NAMED:
-                sys.stderr.write(f"warning: unreadable, and replaced by the next image: {one.why}\n")
+                logger.warning("unreadable, and replaced by the next image: %s", one.why)
             count, share = len(self._unreadable), self._source.max_bad_share
             if count > share * len(self):
                 law = f"{count} of {len(self)} replaced must be at most run.dataset.max_bad_share = {share:g}"

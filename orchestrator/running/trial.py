@@ -1,6 +1,8 @@
 """One trial in a worker, whoever runs that: a `Context` for the loop whose files go to the trial's folder."""
 
-from collections.abc import Callable
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -9,18 +11,11 @@ from methods.parts.gather import rank, world_size
 from orchestrator import build, view_grid
 from orchestrator.build import Data
 from orchestrator.folder import TrialFolder, storage_trouble
+from orchestrator.running.messages import Tell, give_up, lack_storage, report
 from orchestrator.running.wording import LESS_MEMORY
 from orchestrator.spec.config import resolve
 from orchestrator.storage.place import Place
 from orchestrator.training import checkpoint, export, loop
-
-# What a worker tells the driver: a report, or why there will be none.
-Tell = Callable[[dict[str, Any]], None]
-
-# Tune flattens what it is given and adds keys of its own; ours are found again by the first part of their name.
-_OURS = "report/"
-_GIVEN_UP = "given up"
-_STORAGE_FAILURE = "storage failure"
 
 
 class TrialContext:
@@ -37,7 +32,7 @@ class TrialContext:
 
     def report(self, metrics: dict[str, float]) -> None:
         """Hands one epoch to the driver."""
-        self._tell({_OURS + name: value for name, value in metrics.items()})
+        report(self._tell, metrics)
 
     def save_checkpoint(self, state: dict) -> None:
         """Writes the state into the trial's folder."""
@@ -79,7 +74,8 @@ def run_trial(config: dict[str, Any], tell: Tell, data: Data, dataset: dict[str,
     try:
         if rank() == 0 and not folder.views.exists():
             view_grid.write(folder.views, run, data)
-        loop.train(run, data, TrialContext(folder, tell))
+        with _warnings_in(folder.warnings):
+            loop.train(run, data, TrialContext(folder, tell))
     except loop.Diverged as error:  # by all workers alike
         give_up(tell, str(error))
     except (MemoryError, torch.OutOfMemoryError) as error:
@@ -90,29 +86,22 @@ def run_trial(config: dict[str, Any], tell: Tell, data: Data, dataset: dict[str,
         trouble = storage_trouble(error)
         if trouble is None:
             raise
-        tell({_STORAGE_FAILURE: trouble})
+        lack_storage(tell, trouble)
 
 
-def give_up(tell: Tell, reason: str) -> None:
-    """Ends the trial as failed; to start it again would lead to the same end."""
-    tell({_GIVEN_UP: reason})
+@contextmanager
+def _warnings_in(file: Place) -> Iterator[None]:
+    """Keeps what the house warns of during the block, since nobody reads a worker's terminal."""
+    handler = logging.Handler(logging.WARNING)
+    handler.emit = lambda record: file.append(f"{record.getMessage()}\n")
+    house = logging.getLogger("orchestrator")
+    house.addHandler(handler)
+    try:
+        yield
+    finally:
+        house.removeHandler(handler)
 
 
 def out_of_memory(error: BaseException) -> str:
     """A trial that asked for too much, in one line with advice."""
     return f"out of memory ({str(error).partition('. ')[0] or type(error).__name__}): {LESS_MEMORY}"
-
-
-def unpack(result: dict[str, Any]) -> dict[str, int | float]:
-    """The loop's own report out of what Tune hands on."""
-    return {name.removeprefix(_OURS): value for name, value in result.items() if name.startswith(_OURS)}
-
-
-def given_up(result: dict[str, Any]) -> str | None:
-    """Why the trial cannot go on, however often it is started again; or None."""
-    return result.get(_GIVEN_UP)
-
-
-def storage_failure(result: dict[str, Any]) -> str | None:
-    """What the trial could not write for want of space, or None."""
-    return result.get(_STORAGE_FAILURE)

@@ -113,9 +113,11 @@ class Mirror:
             points.append(Points(report, when, int(report["epoch"])))
         known.send_points([one for one in points if one.step > known.epoch])
         files = [trial.config_file, trial.views]  # whole as soon as they exist; the others once the trial is over
-        known.send_files(
-            files + ([trial.encoder_weights, trial.encoder_card] if result and trial.encoder_weights.exists() else [])
-        )
+        if result and trial.warnings.exists():
+            files.append(trial.warnings)
+        if result and trial.encoder_weights.exists():
+            files += [trial.encoder_weights, trial.encoder_card]
+        known.send_files(files)
         known.send_state(state, reason=(result or {}).get("reason"), file=trial.result_file)
 
     def send_sweep(self, *, over: bool) -> None:

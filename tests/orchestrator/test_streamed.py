@@ -15,7 +15,7 @@ from orchestrator.errors import UserError
 from orchestrator.resident import Resident
 from orchestrator.spec.config import RunConfig, resolve
 from orchestrator.streamed import Streamed, windowed_order
-from orchestrator.training import loop
+from orchestrator.training import loop, step
 from orchestrator.training.loop import train
 from tests.orchestrator.datasets.own_files import disc, encoded, write_shard
 from tests.orchestrator.streams import CPU, PLAIN, settings, streamed, write_shards
@@ -165,7 +165,8 @@ def test_streamed_training_resumes_at_any_step_bitwise(root):
 
 def test_rank_reads_ahead_what_it_trains_on(root, monkeypatch):
     read, numbers = RowGroups.read, []
-    monkeypatch.setattr(loop, "part", lambda rows: rows.chunk(2)[1])
+    for module in (loop, step):
+        monkeypatch.setattr(module, "part", lambda rows: rows.chunk(2)[1])
     monkeypatch.setattr(
         RowGroups, "read", lambda self, number, **how: numbers.append(number) or read(self, number, **how)
     )

@@ -1,5 +1,6 @@
 """A trial in its worker, where training comes to an end of its own."""
 
+import logging
 from pathlib import Path
 from typing import Any
 
@@ -40,3 +41,17 @@ def test_memory_that_ran_out_ends_the_trial_alone_with_advice(
     monkeypatch.setattr(trial, "world_size", lambda: 2)
     with pytest.raises(type(error)):  # else the other workers would wait for this one
         trial.run_trial(*arguments)
+
+
+def test_what_a_training_warns_of_is_kept_with_the_trial(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def train(*args: Any) -> None:
+        logging.getLogger("orchestrator.training.graphs").warning("trains without %s", "graphs")
+        logging.getLogger("orchestrator.streamed").warning("unreadable")
+
+    monkeypatch.setattr(trial.view_grid, "write", lambda *args: None)
+    monkeypatch.setattr(trial.loop, "train", train)
+    run, folder = tiny_run().dump(), TrialFolder(tmp_path / "0000")
+    folder.write_config({"run": run})
+    trial.run_trial({"folder": str(folder.path)}, list[Any]().append, load_data(tiny_run()), run["dataset"])
+    logging.getLogger("orchestrator").warning("of another trial")
+    assert (tmp_path / "0000" / "warnings.txt").read_text() == "trains without graphs\nunreadable\n"
