@@ -3,6 +3,7 @@
 # pyright: reportPrivateImportUsage=false
 # torch.autograd does not list DeviceType among its names.
 
+import re
 from bisect import bisect_right
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -26,6 +27,8 @@ PHASES = (*STAGES, *PARTS)
 
 # Between the phases, and, of a GPU, without work.
 OTHER, IDLE = "other", "idle"
+
+_CUDA_CALL = re.compile(r"cu(da)?[A-Z]")
 
 
 @contextmanager
@@ -57,20 +60,23 @@ def host_seconds(events: Sequence[FunctionEvent]) -> dict[str, float]:
 
 
 def device_seconds(events: Sequence[FunctionEvent]) -> dict[str, float]:
-    """Seconds of a GPU spent on what was launched within each phase."""
+    """Seconds of a GPU spent on what the host launched within each phase."""
     seconds = defaultdict[str, float](float)
     times, phases = _timeline(events)
-    for event in events:
-        if event.device_type == DeviceType.CPU and event.kernels:
-            place = bisect_right(times, event.time_range.start) - 1
-            # Launched by whichever thread: the one that began a backward pass waits for its end.
-            seconds[phases[place] if place >= 0 else OTHER] += sum(kernel.duration for kernel in event.kernels) / 1e6
+    # Kernels carry the number of the call that launched them, all those of a graph the same. They are not looked for
+    # under operations, for a graph is launched by none; and threads do not matter, for who begins a backward pass in
+    # another one waits for its end.
+    launches = {event.id: event.time_range.start for event in events if _is_launch(event)}
+    for kernel in kernels(events):
+        place = bisect_right(times, launches.get(kernel.id, float("-inf"))) - 1
+        seconds[phases[place] if place >= 0 else OTHER] += kernel.time_range.elapsed_us() / 1e6
     return dict(seconds)
 
 
 def kernels(events: Sequence[FunctionEvent]) -> list[FunctionEvent]:
     """What a GPU did, without the marks that the profiler repeats on its timeline."""
-    return [event for event in events if event.device_type != DeviceType.CPU and not _is_mark(event)]
+    marks = {event.name for event in events if event.device_type == DeviceType.CPU and event.is_user_annotation}
+    return [event for event in events if event.device_type != DeviceType.CPU and event.name not in marks]
 
 
 def busy_seconds(events: Sequence[FunctionEvent]) -> float:
@@ -85,7 +91,7 @@ def busy_seconds(events: Sequence[FunctionEvent]) -> float:
 def heaviest(events: Sequence[FunctionEvent], *, on_gpu: bool) -> list[tuple[str, float, int]]:
     """Name, seconds and calls of each kind of work, the longest first: of kernels, or on a CPU of operations alone."""
     seconds, calls = defaultdict[str, float](float), Counter[str]()
-    done = kernels(events) if on_gpu else [event for event in events if not _is_mark(event)]
+    done = kernels(events) if on_gpu else [event for event in events if not event.is_user_annotation]
     for event in done:
         spent = event.time_range.elapsed_us() if on_gpu else event.self_cpu_time_total
         seconds[event.name] += spent / 1e6
@@ -140,8 +146,9 @@ def _replaced(owner: type, name: str, decorate: Callable[[Callable], Callable]) 
             delattr(owner, name)
 
 
-def _is_mark(event: FunctionEvent) -> bool:
-    return event.is_user_annotation or event.name in PHASES
+def _is_launch(event: FunctionEvent) -> bool:
+    """Whether it is a call of CUDA's, whose numbers are not those of operations."""
+    return event.device_type == DeviceType.CPU and _CUDA_CALL.match(event.name) is not None
 
 
 def _timeline(events: Sequence[FunctionEvent]) -> tuple[list[float], list[str]]:
@@ -149,7 +156,7 @@ def _timeline(events: Sequence[FunctionEvent]) -> tuple[list[float], list[str]]:
     spans = [
         (event.time_range.start, event.time_range.end, event.name)
         for event in events
-        if event.name in PHASES and event.device_type == DeviceType.CPU
+        if event.name in PHASES and event.device_type == DeviceType.CPU and event.is_user_annotation
     ]
     # At one moment an end comes before a start, and of two starts the longer span's.
     edges = [(start, 1, -end, name) for start, end, name in spans if end > start]

@@ -4,6 +4,7 @@ Exit codes: 0 done; 2 a mistake of the user's.
 """
 
 import argparse
+import os
 import resource
 import sys
 import time
@@ -66,6 +67,7 @@ class Profile:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the command and returns its exit code."""
     options = _parser().parse_args(arguments)
+    os.environ.setdefault("KINETO_LOG_LEVEL", "6")  # else the profiler tells its own doings, a missing GPU among them
     try:
         if options.steps < 1:
             raise UserError(f"--steps >= 1 must hold, got --steps {options.steps}")
@@ -108,9 +110,7 @@ def profiled(run: RunConfig, data: Data, device: torch.device, *, steps: int, tr
             _make(training, todo, graphs.WARM_UP)
         step_seconds = _make(training, todo, steps)
         evaluations = _evaluated(training, data)
-        peak = (
-            torch.cuda.max_memory_allocated() if on_gpu else resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-        )
+        peak = torch.cuda.max_memory_allocated() if on_gpu else _process_bytes()
         _watched(training, todo, 1)  # the profiler's own start
         events, watched_seconds = _watched(training, todo, steps, trace)
     spent = phases.device_seconds(events) if on_gpu else phases.host_seconds(events)
@@ -182,6 +182,10 @@ def _evaluated(training: Training, data: Data) -> dict[str, float]:
         evaluation(timed_encode, data.splits)
         seconds[name] = time.perf_counter() - start - (seconds["features"] - before)
     return seconds
+
+
+def _process_bytes() -> int:
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
 
 def _synchronize(device: torch.device) -> None:

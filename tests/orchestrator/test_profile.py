@@ -19,14 +19,19 @@ CPU, CUDA = DeviceType.CPU, DeviceType.CUDA
 
 def event(name: str, start: float, end: float, **settings: Any) -> FunctionEvent:
     """What the profiler saw, in microseconds."""
-    return FunctionEvent(0, name, settings.pop("thread", 1), float(start), float(end), **settings)
+    number, thread = settings.pop("number", 0), settings.pop("thread", 1)
+    return FunctionEvent(number, name, thread, float(start), float(end), **settings)
 
 
-def launching(name: str, start: float, kernels: float, **settings: Any) -> FunctionEvent:
-    """An operation of a microsecond and the length of its kernels."""
-    made = event(name, start, start + 1, **settings)
-    made.append_kernel("kernel", 0, float(kernels))
-    return made
+def mark(name: str, start: float, end: float, device: DeviceType = CPU) -> FunctionEvent:
+    """A phase, as it is marked on the host and repeated on the device."""
+    return event(name, start, end, device_type=device, is_user_annotation=device == CPU)
+
+
+def launched(number: int, call: str, start: float, *lengths: float, thread: int = 1) -> list[FunctionEvent]:
+    """A call that launches kernels, and those, of some lengths, on a device far behind."""
+    kernels = [event("gemm", 1000, 1000 + length, number=number, device_type=CUDA) for length in lengths]
+    return [event(call, start, start + 1, number=number, thread=thread), *kernels]
 
 
 def test_profile_tells_where_the_time_of_a_step_goes(tmp_path, capsys):
@@ -85,12 +90,12 @@ def _interrupted(training: Training) -> None:
 
 def test_host_seconds_of_a_phase_are_without_those_of_phases_inside_it():
     events = [
-        event("training", 10, 100),
-        event("forward", 10, 40),
+        mark("training", 10, 100),
+        mark("forward", 10, 40),
         event("aten::mm", 12, 30),
-        event("backward", 50, 90),
-        event("loading", 0, 4),
-        event("training", 0, 1000, device_type=CUDA),  # the GPU's copy of the mark
+        mark("backward", 50, 90),
+        mark("loading", 0, 4),
+        mark("training", 0, 1000, CUDA),
     ]
     seconds = phases.host_seconds(events)
     assert seconds == pytest.approx({"training": 20e-6, "forward": 30e-6, "backward": 40e-6, "loading": 4e-6})
@@ -98,16 +103,21 @@ def test_host_seconds_of_a_phase_are_without_those_of_phases_inside_it():
 
 def test_device_seconds_go_to_the_phase_that_launched_them():
     events = [
-        event("training", 10, 100),
-        event("forward", 10, 40),
-        launching("aten::mm", 12, 300),
-        event("backward", 50, 90),
-        launching("aten::mm", 60, 500, thread=2),  # by the thread of a backward pass
-        launching("aten::add_", 95, 7),
-        launching("aten::fill_", 120, 2),
+        mark("augmentation", 0, 8),
+        *launched(5, "cudaGraphLaunch", 3, 10, 20, 30),
+        mark("training", 10, 100),
+        mark("training", 900, 5000, CUDA),
+        mark("forward", 10, 40),
+        event("aten::mm", 20, 50, number=7),  # of the same number as a launch
+        *launched(6, "cudaLaunchKernel", 12, 300),
+        mark("backward", 50, 90),
+        *launched(7, "cuLaunchKernelEx", 60, 500, thread=2),  # by the thread of a backward pass
+        *launched(8, "cudaMemcpyAsync", 95, 7),
+        *launched(9, "cudaMemsetAsync", 120, 2),
+        event("gemm", 2000, 2001, number=99, device_type=CUDA),  # launched before anybody looked
     ]
-    seconds = phases.device_seconds(events)
-    assert seconds == pytest.approx({"forward": 300e-6, "backward": 500e-6, "training": 7e-6, phases.OTHER: 2e-6})
+    wanted = {"augmentation": 60e-6, "forward": 300e-6, "backward": 500e-6, "training": 7e-6, phases.OTHER: 3e-6}
+    assert phases.device_seconds(events) == pytest.approx(wanted)
 
 
 def test_a_gpu_is_busy_once_however_much_it_does_at_a_time():
@@ -116,7 +126,8 @@ def test_a_gpu_is_busy_once_however_much_it_does_at_a_time():
         event("copy", 5, 8, device_type=CUDA),
         event("gemm", 9, 12, device_type=CUDA),
         event("gemm", 20, 21, device_type=CUDA),
-        event("training", 0, 500, device_type=CUDA, is_user_annotation=True),
+        mark("Optimizer.step#SGD.step", 0, 100),
+        mark("Optimizer.step#SGD.step", 0, 500, CUDA),
         event("aten::mm", 30, 40, device_type=CPU),
     ]
     assert phases.busy_seconds(events) == pytest.approx(13e-6)
