@@ -155,8 +155,8 @@ def test_streamed_training_resumes_at_any_step_bitwise(root):
     run = run_of(root, {"buffer": 16, "sample": 20}, addons={})
     whole = trained(run)
     assert sorted(whole.states) == list(range(1, 9))
-    for step in (2, 4, 7):
-        resumed = trained(run, saved=whole.states[step])
+    for saved in (2, 4, 7):
+        resumed = trained(run, saved=whole.states[saved])
         assert timeless(resumed.reports) == timeless(whole.reports)
         assert resumed.exported is not None
         assert whole.exported is not None
