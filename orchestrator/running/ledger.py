@@ -13,11 +13,11 @@ from optuna.trial import TrialState
 from orchestrator.errors import UserError
 from orchestrator.folder import Record, SweepFolder, TrialFolder
 from orchestrator.running.closing import Closing
-from orchestrator.running.progress import Trial, Values
+from orchestrator.running.progress import End, Trial, Values
 from orchestrator.running.repeats import Repeats
 from orchestrator.running.retention import Retention
 from orchestrator.running.source import Source
-from orchestrator.running.study import End, StoredStudy
+from orchestrator.running.study import StoredStudy
 from orchestrator.spec.sweep_config import SweepConfig
 
 

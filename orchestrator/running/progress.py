@@ -7,10 +7,10 @@ from typing import Any, Literal
 
 from orchestrator.folder import Record
 from orchestrator.numbering import origin_and_place
-from orchestrator.running.study import End
 from orchestrator.spec.sweep_config import Goal
 
 Values = dict[str, Any]
+End = Literal["finished", "stopped", "failed"]
 
 
 @dataclass

@@ -5,8 +5,7 @@ from collections.abc import Mapping, Sequence
 
 from augment.draws import integer
 from orchestrator.numbering import repeat_number
-from orchestrator.running.progress import Trial, Values
-from orchestrator.running.study import End
+from orchestrator.running.progress import End, Trial, Values
 from orchestrator.spec.sweep_config import SweepConfig
 from orchestrator.standings import costs, front
 

@@ -6,7 +6,7 @@ from ray.tune.experiment import Trial
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 
 from orchestrator.running.ledger import Ledger
-from orchestrator.running.trial import given_up, storage_failure, unpack
+from orchestrator.running.messages import given_up, storage_failure, unpack
 
 
 class LedgerScheduler(FIFOScheduler):

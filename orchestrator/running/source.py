@@ -3,8 +3,7 @@
 from collections.abc import Sequence
 from typing import Protocol, runtime_checkable
 
-from orchestrator.running.progress import Values
-from orchestrator.running.study import End
+from orchestrator.running.progress import End, Values
 
 
 @runtime_checkable

@@ -9,7 +9,7 @@ import warnings
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import optuna
 from optuna.distributions import BaseDistribution
@@ -20,6 +20,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from augment.draws import integer
 from orchestrator.running.journal import Journal
+from orchestrator.running.progress import End
 from orchestrator.spec.search_space import Space
 from orchestrator.spec.sweep_config import SamplerConfig, SweepConfig
 from orchestrator.storage.place import Place, at
@@ -28,8 +29,6 @@ optuna.logging.set_verbosity(optuna.logging.WARNING)
 
 # The newest rung that let a trial go on, kept with the trial.
 _CLEARED = "cleared"
-
-End = Literal["finished", "stopped", "failed"]
 
 
 class StoredStudy:

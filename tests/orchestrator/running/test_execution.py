@@ -16,8 +16,9 @@ from orchestrator.folder import SweepFolder, TrialFolder
 from orchestrator.running.cluster import cluster
 from orchestrator.running.execution import Interruption, execute
 from orchestrator.running.ledger import Ledger
+from orchestrator.running.messages import Tell
 from orchestrator.running.study import StoredStudy
-from orchestrator.running.trial import Tell, TrialContext, run_trial
+from orchestrator.running.trial import TrialContext, run_trial
 from orchestrator.spec.config import resolve, with_values
 from orchestrator.spec.search_space import Choice, Dimension, Range, Space
 from orchestrator.spec.sweep_config import SchedulerConfig, SweepConfig

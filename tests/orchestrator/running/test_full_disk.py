@@ -8,7 +8,7 @@ import pytest
 
 from orchestrator.build import load_data
 from orchestrator.folder import SweepFolder, TrialFolder
-from orchestrator.running import driver, trial
+from orchestrator.running import driver, messages, trial
 from orchestrator.running.ledger import Ledger
 from orchestrator.running.study import StoredStudy
 from orchestrator.spec.search_space import Dimension, Range, Space
@@ -71,7 +71,7 @@ def test_worker_on_a_full_disk_says_so_and_other_errors_stay_errors(
     folder = TrialFolder(tmp_path / "0000")
     folder.write_config({"run": run})
     trial.run_trial({"folder": str(folder.path)}, told.append, load_data(tiny_run()), run["dataset"])
-    (failure,) = [trial.storage_failure(result) for result in told]
+    (failure,) = [messages.storage_failure(result) for result in told]
     assert str(failure).startswith("the disk is full ([Errno 28] No space left on device); free some of it")
     monkeypatch.setattr(trial.loop, "train", lambda *args: (folder.path / "nowhere" / "file").open("w"))
     with pytest.raises(FileNotFoundError):

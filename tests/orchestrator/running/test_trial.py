@@ -9,7 +9,7 @@ import torch
 
 from orchestrator.build import load_data
 from orchestrator.folder import TrialFolder
-from orchestrator.running import trial
+from orchestrator.running import messages, trial
 from tests.orchestrator.tiny_run import tiny_run
 
 
@@ -35,7 +35,7 @@ def test_memory_that_ran_out_ends_the_trial_alone_with_advice(
     folder.write_config({"run": run})
     arguments = ({"folder": str(folder.path)}, results.append, load_data(tiny_run()), run["dataset"])
     trial.run_trial(*arguments)
-    (reason,) = [trial.given_up(result) for result in results]
+    (reason,) = [messages.given_up(result) for result in results]
     assert reason is not None
     assert told in reason
     monkeypatch.setattr(trial, "world_size", lambda: 2)

@@ -19,8 +19,9 @@ from orchestrator.folder import SweepFolder, TrialFolder
 from orchestrator.running.cluster import cluster
 from orchestrator.running.execution import Interruption, execute
 from orchestrator.running.ledger import Ledger
+from orchestrator.running.messages import Tell
 from orchestrator.running.study import StoredStudy
-from orchestrator.running.trial import Tell, TrialContext
+from orchestrator.running.trial import TrialContext
 from orchestrator.spec.search_space import Choice, Dimension, Space
 from orchestrator.spec.sweep_config import SchedulerConfig, SweepConfig
 from tests.orchestrator.command import descendants, living
