@@ -71,7 +71,7 @@ def _looks(peaks: dict[int, Peak]) -> Iterator[float]:
     for peak in peaks.values():
         try:
             yield peak.look()
-        except OSError:  # it has ended
+        except (OSError, KeyError):  # it has ended, and perhaps nobody has waited for it yet
             continue
 
 

@@ -72,5 +72,6 @@ def search(
             verbose=0,
         ),
     )
-    assert not tuner.fit().errors
+    results = tuner.fit()
+    assert not results.errors, results.errors
     ray.shutdown()

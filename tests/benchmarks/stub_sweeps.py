@@ -1,0 +1,106 @@
+"""What a search costs where trials do nothing but report: `python -m tests.benchmarks.stub_sweeps [--trials 12]`.
+
+Plain Optuna, Tune with its stock callbacks, and our ledger and executor through Ray (without MLflow, which has a thread
+and a benchmark of its own, `long_sweep mlflow`), each in a process of its own; trials of 20 reports, stopped early by
+the same rule. Counted from the end of the first trial to that of the last, so that nobody's start is in it.
+"""
+
+import argparse
+import json
+import multiprocessing
+import sys
+import tempfile
+import time
+import zlib
+from collections.abc import Callable, Mapping
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from orchestrator.running.wording import columns
+from orchestrator.spec.sweep_config import SchedulerConfig
+from tests.benchmarks.long_sweep import EPOCHS, metrics
+
+METRIC = "val_knn/1"
+SPACE = {"augment.strength": (0.2, 1.5), "optimizer.lr": (0.02, 0.5)}
+FIRST = {name: high for name, (_, high) in SPACE.items()}
+STARTUP = 4
+
+
+@dataclass(frozen=True)
+class Stub:
+    """Reports as the loop makes them, at once; the moments of all go into a file."""
+
+    log: Path
+
+    def __call__(self, params: Mapping[str, float], report: Callable[[dict[str, Any], dict], None]) -> None:
+        number = zlib.crc32(json.dumps([params[name] for name in SPACE]).encode())
+        for epoch in range(1, EPOCHS + 1):
+            with self.log.open("a", encoding="utf-8") as file:
+                file.write(f"{number} {time.time()}\n")
+            report(dict(metrics(number, epoch)), {})
+
+
+@dataclass(frozen=True)
+class Rate:
+    """Between the end of the first trial and that of the last."""
+
+    trials: int
+    reports: int
+    seconds: float
+
+
+def peer(name: str, trials: int, at_a_time: int) -> Rate:
+    """How a peer fares."""
+    with tempfile.TemporaryDirectory(prefix="stubs-") as scratch:
+        folder = Path(scratch)
+        common = {"metric": METRIC, "trials": trials, "at_a_time": at_a_time, "startup": STARTUP, "folder": folder}
+        grace = SchedulerConfig().rungs(EPOCHS)[0]
+        if name == "plain Optuna":
+            from tests.benchmarks.peers import plain_optuna
+
+            plain_optuna.search(Stub(folder / "log"), SPACE, FIRST, **common, grace=grace)
+        else:
+            from tests.benchmarks.peers import stock_tune
+
+            stock_tune.search(Stub(folder / "log"), SPACE, FIRST, **common, grace=grace, epochs=EPOCHS)
+        moments: dict[str, list[float]] = {}
+        for line in (folder / "log").read_text(encoding="utf-8").splitlines():
+            trial, moment = line.split()
+            moments.setdefault(trial, []).append(float(moment))
+    assert len(moments) == trials
+    ends = sorted(own[-1] for own in moments.values())
+    later = sum(moment > ends[0] for own in moments.values() for moment in own)
+    return Rate(trials - 1, later, ends[-1] - ends[0])
+
+
+def ours(name: str, trials: int, at_a_time: int) -> Rate:
+    """How our executor fares."""
+    from tests.benchmarks.many_actors import marks_of, own_ray
+
+    with own_ray():
+        _, one, two = marks_of(trials, at_a_time, sampler="tpe", at=(1, trials))
+    return Rate(two.trials - one.trials, two.reports - one.reports, two.clock - one.clock)
+
+
+def main() -> None:
+    """Searches with each, one trial at a time and two."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--trials", type=int, default=12, help="of each search, an even number")
+    trials = parser.parse_args().trials
+    rows = [["at a time", "", "seconds/trial", "ms/report", "reports", "ratio"]]
+    for at_a_time in (1, 2):
+        base = 0.0
+        for name, search in (("plain Optuna", peer), ("stock Tune", peer), ("ours", ours)):
+            with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
+                rate = pool.submit(search, name, trials, at_a_time).result()
+            cost = rate.seconds / rate.reports
+            base = base or cost
+            figures = [f"{rate.seconds / rate.trials:.3f}", f"{1000 * cost:.1f}", str(rate.reports)]
+            rows.append([str(at_a_time), name, *figures, f"{cost / base:.2f}"])
+    sys.stdout.write(f"{columns(rows)}\n")
+
+
+if __name__ == "__main__":
+    main()
