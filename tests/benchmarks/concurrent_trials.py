@@ -6,8 +6,9 @@
 Each trial is a process of its own (or a thread with a stream of its own, with `--how threads`) and runs the loop's own
 epochs of the same run on images that are mapped, not copied. All of them are started once; as many as a round asks for
 work at a time, for `--seconds` each, while the others wait. Median of 5 rounds, the order turned round in every second
-one. On a CPU the threads are shared out: one trial has all cores, two have half of them each. Aim: 8 trials on one H200
-give 1.5 times the images per second of one.
+one. On a CPU the threads are shared out: one trial has all cores, two have half of them each. On a GPU processes take
+turns, unless NVIDIA's MPS is at work; threads share it. Aim: 8 trials on one H200 give 1.5 times the images per second
+of one.
 """
 
 import argparse
@@ -131,7 +132,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--method", choices=["simclr", "byol"], default="simclr")
     parser.add_argument("--depth", type=int, choices=[8, 18], default=18 if on_gpu else 8, help="of the ResNet")
     parser.add_argument("--batch", type=int, default=256 if on_gpu else 64)
-    parser.add_argument("--data-size", type=int, default=50_000 if on_gpu else 512, help="images of an epoch")
+    parser.add_argument("--data-size", type=int, default=10_240 if on_gpu else 512, help="images of an epoch")
     parser.add_argument("--seconds", type=float, default=10.0, help="of a round, at least")
     return parser.parse_args()
 

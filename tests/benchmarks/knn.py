@@ -37,7 +37,7 @@ def features(count: int, generator: torch.Generator, centres: Tensor) -> tuple[T
 
 def compare(found: dict[str, Tensor], bank: Tensor, labels: Tensor, queries: Tensor, *, k: int) -> None:
     """Raise unless all predict the same, ties aside."""
-    reference = found["scikit-learn"]
+    reference = found.pop("scikit-learn")
     bank = torch.nn.functional.normalize(bank.double(), dim=1)
     for name, predicted in found.items():
         places = torch.nonzero(predicted != reference).flatten()
@@ -48,7 +48,9 @@ def compare(found: dict[str, Tensor], bank: Tensor, labels: Tensor, queries: Ten
         pair = torch.stack([predicted[places], reference[places]], dim=1)
         one, other = votes.gather(1, pair).unbind(1)
         torch.testing.assert_close(one, other, rtol=1e-4, atol=0)
-        LOG.info("  %-13s predicts %d of %d otherwise, all of them ties", name, len(places), len(queries))
+        LOG.info(
+            "  %-13s predicts %d of %d otherwise than scikit-learn, all of them ties", name, len(places), len(queries)
+        )
 
 
 def contestants(
@@ -83,13 +85,13 @@ def race(bank_size: int, num_queries: int, devices: list[torch.device]) -> None:
     made = contestants(bank, labels, queries, k=k, devices=devices)
     LOG.info("bank %d, %d queries, k = %d:", bank_size, num_queries, k)
     found = {name: work() for name, work in made.items()}  # warms up too
+    right = 100 * float((found["scikit-learn"] == truth).float().mean())
     compare(found, bank, labels, queries, k=k)
     seconds: dict[str, list[float]] = {name: [] for name in made}
     for number in range(ROUNDS):
         for name in list(made)[:: 1 if number % 2 else -1]:
             seconds[name].append(seconds_of(made[name]))
     medians = {name: statistics.median(values) for name, values in seconds.items()}
-    right = 100 * float((found["scikit-learn"] == truth).float().mean())
     for name, median in medians.items():
         ratio = medians["scikit-learn"] / median
         LOG.info("  %-13s %8.3f s, %6.2f x as fast as scikit-learn (%.1f %% right)", name, median, ratio, right)

@@ -136,9 +136,8 @@ def compare_losses(run: RunConfig, device: torch.device, *, bf16: bool) -> None:
             torch.testing.assert_close(loss, peer_loss, rtol=2e-2 if bf16 else 1e-3, atol=0)
 
 
-def contestants(run: RunConfig, device: torch.device, options: argparse.Namespace) -> dict[str, Epoch]:
+def contestants(run: RunConfig, data: Data, device: torch.device, options: argparse.Namespace) -> dict[str, Epoch]:
     """What is timed: each call trains one epoch and gives its seconds."""
-    data = build.load_data(run)
     made = {"ours": ours(run, data, device)}
     if not options.peer:
         return made
@@ -213,23 +212,22 @@ def main() -> None:
         LOG.info("lightly is not installed: ours alone")
     torch.set_num_threads(options.threads)
     torch.backends.cudnn.benchmark = True
+    data: dict[int, Data] = {}
     for batch in options.batch:
         images = options.data_size or max(batch, CPU_IMAGES)
         settings = {"threads": options.threads, "precision": options.precision}
-        run = run_config(options.method, images=images, batch=batch, **settings)
-        run = changed(run, values)
-        if options.peer and batch == options.batch[0]:
+        run = changed(run_config(options.method, images=images, batch=batch, **settings), values)
+        if batch == options.batch[0] and options.peer:
             compare_losses(run, device, bf16=bf16)
-        LOG.info(
-            "%s, batch %d, %d steps of it an epoch, %s on %s%s:",
-            options.method,
-            batch,
-            images // batch,
-            "bf16" if bf16 else "fp32",
-            name,
-            ", the peer in fp32" if bf16 and options.peer and not options.peer_bf16 else "",
-        )
-        tell(time_epochs(contestants(run, device, options), options.epochs), images // batch * batch)
+        if images not in data:
+            data[images] = build.load_data(run)
+        made = contestants(run, data[images], device, options)
+        precision = "bf16" if bf16 else "fp32"
+        if options.peer and options.peer_bf16 != bf16:
+            precision += " (lightly in fp32)"
+        steps = images // batch
+        LOG.info("%s, batch %d, %d steps an epoch, %s on %s:", options.method, batch, steps, precision, name)
+        tell(time_epochs(made, options.epochs), steps * batch)
 
 
 if __name__ == "__main__":
