@@ -83,7 +83,11 @@ def drive(study: Study, options: Options) -> int:
 
 
 def _drive(study: Study, options: Options, folder: SweepFolder, uri: str) -> int:
-    for warning in [*continuation.enter(folder, study), *_idle_gpu(study.sweep, options)]:
+    for warning in [
+        *continuation.enter(folder, study),
+        *_idle_gpu(study.sweep, options),
+        *_crowd(study, options.address),
+    ]:
         sys.stderr.write(f"warning: {warning}\n")
     store = StoredStudy(folder.journal, study.sweep, space=study.space, epochs=study.run.training.epochs)
     ledger = Ledger(folder, store, sweep=study.sweep, resolved=study.trial)
@@ -117,6 +121,19 @@ def _idle_gpu(sweep: SweepConfig, options: Options) -> list[str]:
     if options.address is not None or hardware.device().type == "cpu" or sweep.gpus_per_worker:
         return []
     return ["this machine has a GPU and the trials will not use it; --set sweep.gpus_per_worker=1 gives each trial one"]
+
+
+def _crowd(study: Study, address: str | None) -> list[str]:
+    """Threads that would take turns: Ray gives out cores by `cpus_per_worker`, and torch computes with `threads`."""
+    sweep, threads, cores = study.sweep, study.run.training.threads, os.cpu_count() or 1
+    trials = min(sweep.concurrency, sweep.trials, cores // (sweep.workers * sweep.cpus_per_worker))
+    if address is not None or trials * sweep.workers * threads <= cores:
+        return []
+    fitting = f"sweep.cpus_per_worker={threads}" if sweep.workers * threads <= cores else "run.training.threads=1"
+    return [
+        f"{trials * sweep.workers} workers with run.training.threads = {threads} each take turns on {cores} cores; "
+        f"--set {fitting} gives each thread its own"
+    ]
 
 
 @contextmanager

@@ -1,6 +1,7 @@
 """The driver around trials that are over at once: no Ray is started."""
 
 import errno
+import re
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -185,6 +186,28 @@ def test_disk_that_is_full_at_the_start_or_the_end_is_exit_code_one(
     options = driver.Options(at(tmp_path), None, None, fresh=False, quiet=True, command=("s.yaml",), places=())
     assert driver.drive(study, options) == 1
     assert "the disk is full ([Errno 28]" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("changes", "threads", "told"),
+    [
+        ({"concurrency": 8}, 1, None),  # Ray runs as many as there are cores
+        ({"concurrency": 4, "cpus_per_worker": 2}, 2, None),
+        ({"concurrency": 2}, 2, None),
+        ({"concurrency": 4}, 2, "4 workers .* on 4 cores; --set sweep.cpus_per_worker=2"),
+        ({"concurrency": 1, "workers": 4}, 2, "4 workers .* on 4 cores; --set run.training.threads=1"),
+        ({"concurrency": 4, "trials": 2}, 2, None),
+    ],
+)
+def test_more_threads_than_cores_are_warned_of(monkeypatch, changes, threads, told):
+    monkeypatch.setattr("os.cpu_count", lambda: 4)
+    sweep = SweepConfig.model_validate({"name": "s", "trials": 9, "metric": "val_knn/1", **changes})
+    run = resolve({**RUN, "training": {**RUN["training"], "threads": threads}})
+    study = Study(Path("study.yaml"), sweep, run, {}, SPACE)
+    warnings = driver._crowd(study, None)
+    assert len(warnings) == (told is not None)
+    assert told is None or re.search(told, warnings[0])
+    assert driver._crowd(study, "head:6379") == []
 
 
 def test_ray_that_does_not_start_is_told_in_one_line(monkeypatch, tmp_path):
