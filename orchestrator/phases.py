@@ -25,7 +25,7 @@ STAGES = ("loading", "augmentation", "training")
 PARTS = ("forward", "backward", "optimizer", "after step")
 PHASES = (*STAGES, *PARTS)
 
-# Between the phases, and, of a GPU, without work.
+# What lies between the phases, and the time in which a GPU has no work.
 OTHER, IDLE = "other", "idle"
 
 _CUDA_CALL = re.compile(r"cu(da)?[A-Z]")
@@ -47,6 +47,23 @@ def marked(training: Training) -> Iterator[None]:
         ):
             stack.enter_context(_replaced(owner, name, _marked_as(part)))
         yield
+
+
+def on_host(events: Sequence[FunctionEvent], whole: float) -> dict[str, float]:
+    """How so many seconds of the host were spent, by phase, and `other`."""
+    spent = host_seconds(events)
+    return spent | {OTHER: whole - sum(spent.values())}
+
+
+def on_device(events: Sequence[FunctionEvent], whole: float, *, eager: Sequence[FunctionEvent]) -> dict[str, float]:
+    """How so many seconds of a GPU were spent, by the phase that launched the work, and `idle`.
+
+    Args:
+        events: of some steps.
+        whole: seconds from their start until the GPU had done them.
+        eager: of a step without graphs, which shows the parts of training.
+    """
+    return split(device_seconds(events), device_seconds(eager)) | {IDLE: whole - busy_seconds(events)}
 
 
 def host_seconds(events: Sequence[FunctionEvent]) -> dict[str, float]:
@@ -104,11 +121,12 @@ def split(stages: Mapping[str, float], parts: Mapping[str, float]) -> dict[str, 
 
     A GPU replays training as one graph, which no longer tells its parts; they take what they took before the capture.
     """
-    whole, known = stages.get("training", 0.0), sum(parts.get(name, 0.0) for name in (*PARTS, "training"))
-    seen = any(name in stages for name in PARTS)
-    if seen or not known:
+    names = (*PARTS, "training")
+    known = sum(parts.get(name, 0.0) for name in names)
+    if not known or any(name in stages for name in PARTS):
         return dict(stages)
-    return dict(stages) | {name: whole * parts[name] / known for name in (*PARTS, "training") if name in parts}
+    whole = stages.get("training", 0.0)
+    return dict(stages) | {name: whole * parts.get(name, 0.0) / known for name in names}
 
 
 def _marked_stages(measure: Callable) -> Callable:

@@ -109,14 +109,14 @@ def profiled(run: RunConfig, data: Data, device: torch.device, *, steps: int, tr
             first, _ = _watched(training, todo, 1)
             _make(training, todo, graphs.WARM_UP)
         step_seconds = _make(training, todo, steps)
+        if on_gpu:
+            _evaluated(training, data)  # kernels are chosen for these shapes too
         evaluations = _evaluated(training, data)
         peak = torch.cuda.max_memory_allocated() if on_gpu else _process_bytes()
         _watched(training, todo, 1)  # the profiler's own start
         events, watched_seconds = _watched(training, todo, steps, trace)
-    spent = phases.device_seconds(events) if on_gpu else phases.host_seconds(events)
-    spent = phases.split(spent, phases.device_seconds(first))
-    known = phases.busy_seconds(events) if on_gpu else sum(spent.values())
-    spent[phases.IDLE if on_gpu else phases.OTHER] = watched_seconds * steps - known
+    whole = watched_seconds * steps
+    spent = phases.on_device(events, whole, eager=first) if on_gpu else phases.on_host(events, whole)
     return Profile(
         epoch_steps=training.epoch_steps,
         step_seconds=step_seconds,
@@ -174,12 +174,14 @@ def _evaluated(training: Training, data: Data) -> dict[str, float]:
     def timed_encode(images: np.ndarray) -> Tensor:
         start = time.perf_counter()
         features = encode(images)
+        _synchronize(training.device)
         seconds["features"] += time.perf_counter() - start
         return features
 
     for name, evaluation in zip(training.run.evaluation, build.evaluations(training.run), strict=True):
         start, before = time.perf_counter(), seconds["features"]
         evaluation(timed_encode, data.splits)
+        _synchronize(training.device)
         seconds[name] = time.perf_counter() - start - (seconds["features"] - before)
     return seconds
 

@@ -120,6 +120,29 @@ def test_device_seconds_go_to_the_phase_that_launched_them():
     assert phases.device_seconds(events) == pytest.approx(wanted)
 
 
+def test_a_replayed_step_is_told_by_its_parts_and_adds_up():
+    eager = [
+        mark("training", 0, 100),
+        mark("forward", 0, 40),
+        *launched(1, "cudaLaunchKernel", 10, 1),
+        mark("backward", 40, 90),
+        *launched(2, "cudaLaunchKernel", 60, 3, thread=2),
+    ]
+    events = [
+        mark("loading", 0, 4),
+        event("cudaGraphLaunch", 2, 3, number=1),
+        event("gather", 10, 20, number=1, device_type=CUDA),
+        mark("training", 4, 9),
+        event("cudaGraphLaunch", 5, 6, number=2),
+        event("gemm", 20, 40, number=2, device_type=CUDA),
+        event("gemm", 50, 70, number=2, device_type=CUDA),
+    ]
+    spent = phases.on_device(events, 80e-6, eager=eager)
+    wanted = {"loading": 10e-6, "forward": 10e-6, "backward": 30e-6, "training": 0, phases.IDLE: 30e-6}
+    assert {name: spent.get(name, 0) for name in wanted} == pytest.approx(wanted)
+    assert sum(spent.values()) == pytest.approx(80e-6)
+
+
 def test_a_gpu_is_busy_once_however_much_it_does_at_a_time():
     events = [
         event("gemm", 0, 10, device_type=CUDA),
@@ -136,7 +159,7 @@ def test_a_gpu_is_busy_once_however_much_it_does_at_a_time():
 
 def test_a_replayed_training_is_divided_as_it_was_before_its_capture():
     parts = {"loading": 9.0, "forward": 2.0, "backward": 5.0, "optimizer": 2.0, "training": 1.0}
-    divided = phases.split({"loading": 1.0, "training": 20.0}, parts)
-    assert divided == {"loading": 1.0, "forward": 4.0, "backward": 10.0, "optimizer": 4.0, "training": 2.0}
+    divided = {"forward": 4.0, "backward": 10.0, "optimizer": 4.0, "after step": 0.0, "training": 2.0}
+    assert phases.split({"loading": 1.0, "training": 20.0}, parts) == {"loading": 1.0, **divided}
     seen = {"training": 1.0, "forward": 3.0}
     assert phases.split(seen, parts) == seen
