@@ -1,58 +1,99 @@
 """What a sweep costs beyond its training: `python -m tests.benchmarks.sweep_overhead [FILE] [ARGUMENTS OF THE SWEEP]`.
 
-Runs the sweep in a fresh folder and sets its wall time against the time its trials spent in their loops.
-Aims: command to first step 10 s warm, 0.5 s per trial beyond its loop.
+Runs the sweep in a fresh folder, by default `smoke.yaml` with six trials, and tells what was waited for until the first
+step, what a trial costs beyond its loop, and how long the end takes. `... search_spaces/smoke.yaml --set
+sweep.workers=2 --set sweep.concurrency=1` tells the same of trials of two workers.
+
+Aims: command to first step 10 s; beyond its loop 0.5 s a trial, 10 s one of several workers.
 """
 
 import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from statistics import median
 
 from orchestrator.folder import SweepFolder, TrialFolder
+from orchestrator.spec import yaml_file
 
 ROOT = Path(__file__).parents[2]
+# What the command says when a part of its start is over.
+TOLD = {
+    "decoding the data": "the study is read, and the libraries are imported",
+    "starting Ray": "the data are decoded",
+    "starting the first trials": "Ray is up",
+    " starts ": "the first worker is ready",
+}
 
 
 def main() -> None:
     """Runs the sweep and prints where its time went."""
-    file, *arguments = sys.argv[1:] or ["search_spaces/smoke.yaml"]
+    file, *arguments = sys.argv[1:] or ["search_spaces/smoke.yaml", "--trials", "6"]
     with tempfile.TemporaryDirectory() as scratch:
-        command = [sys.executable, "-m", "orchestrator.sweep", str(Path(file).absolute()), "--storage", scratch]
+        places = ["--storage", scratch, "--tracking-uri", f"sqlite:///{scratch}/mlflow.db"]
         began = time.time()
-        subprocess.run(
-            [*command, "--quiet", "--tracking-uri", f"sqlite:///{scratch}/mlflow.db", *arguments], cwd=ROOT, check=True
-        )
-        wall = time.time() - began
+        told = _run([str(Path(file).absolute()), *places, *arguments])
+        ended = time.time()
         (sweep,) = Path(scratch).glob("*/sweep.yaml")
-        _tell(SweepFolder(sweep.parent), began, wall)
+        folder = SweepFolder(sweep.parent)
+        sys.stdout.write(f"\n{file}: seconds since the command\n")
+        for moment, name in _timeline(folder, began, told, ended):
+            sys.stdout.write(f"{moment - began:8.2f}  {name}\n")
+        sys.stdout.write("\nseconds\n")
+        for seconds, name in _costs(folder, ended - began):
+            sys.stdout.write(f"{seconds:8.2f}  {name}\n")
 
 
-def _tell(folder: SweepFolder, began: float, wall: float) -> None:
+def _run(arguments: Sequence[str]) -> dict[str, float]:
+    """Runs the command; when it said first what is in `TOLD`."""
+    told: dict[str, float] = {}
+    command = [sys.executable, "-m", "orchestrator.sweep", *arguments]
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        for line in process.stdout:
+            for words in TOLD:
+                if words in line:
+                    told.setdefault(words, time.time())
+    if process.returncode:
+        raise subprocess.CalledProcessError(process.returncode, command)
+    return told
+
+
+def _timeline(folder: SweepFolder, began: float, told: dict[str, float], ended: float) -> Iterator[tuple[float, str]]:
+    yield began, "the command"
+    yield from ((told[words], name) for words, name in TOLD.items())
     trials = folder.trials()
-    spans = sorted(_span(trial) for trial in trials)
+    yield min(_first_step(trial) for trial in trials), "the first step begins"
+    yield max(_end(trial) for trial in trials), "the last trial is over"
+    yield ended, "the prompt"
+
+
+def _costs(folder: SweepFolder, wall: float) -> Iterator[tuple[float, str]]:
+    sweep, trials = yaml_file.reread(folder.file.read_text(encoding="utf-8"))["sweep"], folder.trials()
+    # An actor is there for the next trial, unless it had several workers, which end with it.
+    started = sweep["concurrency"] if sweep["workers"] == 1 else len(trials)
+    for some, whose in ((trials[:started], "whose worker is started"), (trials[started:], "whose worker is there")):
+        if some:
+            cost = median(_end(trial) - _handed_out(trial) - _loop_seconds(trial) for trial in some)
+            yield cost, f"a trial {whose}, from being handed out to its end, beyond its loop (median of {len(some)})"
     loops = sum(_loop_seconds(trial) for trial in trials)
-    held = sum(end - start for start, end in spans)
-    rows = [
-        ("command to the first trial's first step", min(_first_step(trial) for trial in trials) - began),
-        ("wall time of the sweep", wall),
-        ("sum of the trials' loop time", loops),
-        ("per trial, from being handed out to its end, beyond its loop", (held - loops) / len(trials)),
-        ("from the last trial's end to the prompt", began + wall - max(end for _, end in spans)),
-    ]
-    for name, seconds in rows:
-        sys.stdout.write(f"{seconds:8.2f} s  {name}\n")
-    sys.stdout.write(f"{wall / loops:8.2f}    wall time / sum of loop time ({len(trials)} trials)\n")
+    yield loops, "in the loops of all trials"
+    yield wall, f"wall time, {wall / loops:.2f} times that"
 
 
-def _span(trial: TrialFolder) -> tuple[float, float]:
-    return trial.config_file.stat().st_mtime, trial.result_file.stat().st_mtime
+def _handed_out(trial: TrialFolder) -> float:
+    return trial.config_file.modified() / 1e9
+
+
+def _end(trial: TrialFolder) -> float:
+    return trial.result_file.modified() / 1e9
 
 
 def _first_step(trial: TrialFolder) -> float:
     """When the first epoch began, counted back from the end of the trial."""
-    return _span(trial)[1] - _loop_seconds(trial)
+    return _end(trial) - _loop_seconds(trial)
 
 
 def _loop_seconds(trial: TrialFolder) -> float:
