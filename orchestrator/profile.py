@@ -201,6 +201,8 @@ def _lines(study: Study, device: torch.device, seen: Profile, steps: int) -> Ite
     place = torch.cuda.get_device_name(device) if device.type == "cuda" else f"CPU, {run.training.threads} thread(s)"
     size = run.training.batch_size
     yield f"{study.file}: {run.method.name} over {run.encoder.name}, batch {size}, {precision}, on {place}"
+    if device.type == "cpu" and torch.cuda.is_available():
+        yield "  (trials do not see the GPU that is here: --set sweep.gpus_per_worker=1 gives them one)"
     yield f"  {size / seen.step_seconds:.0f} images/s, {1000 * seen.step_seconds:.1f} ms a step"
     yield f"  memory up to {in_bytes(seen.peak_bytes)}, of the {'process' if seen.kernels is None else 'GPU'}"
     if seen.kernels is not None:
