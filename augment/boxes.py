@@ -5,13 +5,13 @@ from collections.abc import Callable
 from typing import Annotated
 
 import torch
-import torch.nn.functional as F
 from jaxtyping import Float
 from pydantic import AfterValidator
 from torch import Tensor
 
 from augment import config as base
 from augment.constants import constant
+from augment.taps import Taps, filtered
 
 TRIES = 10
 SLOTS = 2 * TRIES + 2  # area and shape of each try, then the place of the box
@@ -92,14 +92,8 @@ def resampling(
     out = (height, width) if size is None else (size, size)
     source = constant((height, width, height, width), box)
     top, left, box_height, box_width = (box * source).round().unbind(1)
-    rows, columns = (top, box_height, height, out[0]), (left, box_width, width, out[1])
-    if height <= out[0] and width <= out[1]:  # no box can be larger than the output: nothing to antialias
-        grid = torch.stack(
-            torch.broadcast_tensors(_coordinates(*columns)[:, None, :], _coordinates(*rows)[:, :, None]), dim=-1
-        )
-        return lambda plane: F.grid_sample(plane, grid, mode="bilinear", padding_mode="border", align_corners=False)
-    down, across = _filters(*rows)[:, None], _filters(*columns)[:, None].mT
-    return lambda plane: down @ (plane @ across)
+    down, across = _taps(top, box_height, height, out[0]), _taps(left, box_width, width, out[1])
+    return lambda planes: filtered(planes, down, across)
 
 
 def _largest(height: int, width: int, ratio: tuple[float, float]) -> tuple[int, int]:
@@ -111,24 +105,14 @@ def _largest(height: int, width: int, ratio: tuple[float, float]) -> tuple[int, 
     return height, width
 
 
-def _coordinates(
-    start: Float[Tensor, "B"], length: Float[Tensor, "B"], source: int, out: int
-) -> Float[Tensor, "B out"]:
-    """Where each output pixel lies in the source, in grid_sample's [-1, 1], clamped to the box's outermost centres."""
-    start, length = start[:, None], length[:, None]
-    centre = (torch.arange(out, device=start.device) + 0.5) * (length / out) - 0.5  # counted from the box's first pixel
-    centre = start + torch.minimum(centre.clamp(min=0), length - 1)
-    return (2 * centre + 1) / source - 1
-
-
-def _filters(
-    start: Float[Tensor, "B"], length: Float[Tensor, "B"], source: int, out: int
-) -> Float[Tensor, "B out source"]:
-    """Weight of each source pixel in each output pixel: a triangle as wide as the reduction, cut at the box."""
+def _taps(start: Float[Tensor, "B"], length: Float[Tensor, "B"], source: int, out: int) -> Taps:
+    """Of a stretch of the source: triangles as wide as the reduction, two pixels at least, cut at its ends."""
     start, length = start[:, None, None], length[:, None, None]
     scale = length / out
-    pixel = torch.arange(source, device=start.device) + 0.5
-    centre = start + (torch.arange(out, device=start.device)[:, None] + 0.5) * scale
-    weights = (1 - (pixel - centre).abs() / scale.clamp(min=1)).clamp(min=0)
-    weights = weights * ((pixel > start) & (pixel < start + length))
-    return weights / weights.sum(-1, keepdim=True)
+    reach = scale.clamp(min=1)
+    centre = start + (torch.arange(out, device=start.device)[:, None] + 0.5) * scale  # (B, out, 1)
+    count = math.ceil(2 * max(1, source / out))  # of the whole numbers in the widest triangle
+    pixel = (centre - reach + 0.5).floor() + torch.arange(count, device=start.device)
+    weights = (1 - (pixel + 0.5 - centre).abs() / reach).clamp(min=0)
+    weights = weights * ((pixel >= start) & (pixel < start + length))
+    return pixel.clamp(0, source - 1).int(), weights / weights.sum(-1, keepdim=True)

@@ -11,6 +11,7 @@ from pydantic import AfterValidator
 from torch import Tensor
 
 from augment import config as base
+from augment.taps import Taps, filtered
 from augment.views import Batch, Params, Target
 
 SLOTS = 2
@@ -60,15 +61,10 @@ def sample(config: Config, shape: tuple[int, int], uniforms: Float[Tensor, "B sl
 
 
 def apply(batch: Batch, params: Params, size: int | None = None) -> Batch:
-    """Blur along columns and along rows, with edges reflected; `size` is of no influence.
-
-    As batched products with one banded matrix per image: on CPU to 96 px faster than a depthwise convolution.
-    """
+    """Blur along columns and along rows, with edges reflected; `size` is of no influence."""
     height, width = batch.images.shape[-2:]
-    across = _banded(params["kernel"], width)
-    down = across if height == width else _banded(params["kernel"], height)
-    blurred = (batch.images.flatten(1, 2) @ across.mT).view_as(batch.images)  # the channels as further rows
-    return replace(batch, images=down[:, None] @ blurred)
+    down, across = _taps(params["kernel"], height), _taps(params["kernel"], width)
+    return replace(batch, images=filtered(batch.images, down, across))
 
 
 def describe(params: Params) -> Float[Tensor, "B 1"]:
@@ -92,11 +88,9 @@ def compare(first: Mapping[str, Params], second: Mapping[str, Params]) -> Target
     return Target((first["blur"]["intensity"] - second["blur"]["intensity"])[:, None], "regression")
 
 
-def _banded(kernel: Float[Tensor, "B K"], side: int) -> Float[Tensor, "B side side"]:
-    """Weight of each source pixel (last dimension) in each output pixel."""
-    taps = kernel.shape[1]
-    pixel = torch.arange(side, device=kernel.device)
-    source = pixel + torch.arange(taps, device=kernel.device)[:, None] - taps // 2  # (K, side), -1 is left of the image
-    source = (side - 1) - ((side - 1) - source.abs()).abs()  # reflected at both edges
-    reaches = (source[:, :, None] == pixel).to(kernel.dtype)  # (K, side, side)
-    return (kernel @ reaches.flatten(1)).view(-1, side, side)
+def _taps(kernel: Float[Tensor, "B K"], side: int) -> Taps:
+    """The kernel around every pixel of a line."""
+    reach = torch.arange(kernel.shape[1], dtype=torch.int32, device=kernel.device) - kernel.shape[1] // 2
+    place = torch.arange(side, dtype=torch.int32, device=kernel.device)[:, None] + reach  # (side, K), -1 is outside
+    place = (side - 1) - ((side - 1) - place.abs()).abs()  # reflected at both edges
+    return place[None], kernel[:, None].expand(-1, side, -1)
