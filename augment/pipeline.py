@@ -9,10 +9,13 @@ from torch import Tensor
 
 from augment import draws
 from augment.constants import constant
-from augment.views import Batch, Params, Step, View, ViewSpec
+from augment.views import Batch, Params, Step, View, ViewSpec, joined
 
 # What a batch holds once per image.
 _PER_IMAGE = ("images", "masks", "backgrounds", "rows", "lenders")
+
+# Bytes of views made at once on CPU: twice as many leave the cache, and half as many are too few for a kernel at 32 px.
+_AT_ONCE = 8 << 20
 
 # A view, and how many of its recipes have been applied.
 _Point = tuple[str, int]
@@ -104,8 +107,21 @@ class Pipeline:
         Raises:
             ValueError: if a step needs what the batch lacks.
         """
-        uniforms = self._draw(rows, epoch)
         batch = replace(batch, rows=rows, neutral=self._mean)
+        count = self._pieces(batch.images)
+        pieces = zip(_split(batch, {}, count), rows.chunk(count), strict=True)
+        made = [self._made(piece, self._draw(part, epoch)) for (piece, _), part in pieces]
+        return made[0] if len(made) == 1 else {name: joined([views[name] for views in made]) for name in self._views}
+
+    def _pieces(self, images: Float[Tensor, "B 3 H W"]) -> int:
+        """In how many parts to make the views of images, which changes no number."""
+        if not images.is_cpu or torch.compiler.is_compiling():
+            return 1
+        pixels = sum(images[0, 0].numel() if spec.size is None else spec.size**2 for spec in self._views.values())
+        together = max(1, _AT_ONCE // (images[0, 0, 0, 0].nbytes * 3 * pixels))
+        return max(1, -(-len(images) // together))
+
+    def _made(self, batch: Batch, uniforms: Mapping[tuple[str, str], Tensor]) -> dict[str, View]:
         made: dict[_Point, tuple[Batch, dict[str, Params]]] = {}
         for group in self._groups:
             starts = [self._stages[point][0].start for point in group]

@@ -1,10 +1,11 @@
 """The nouns of augmentation: a batch of images, a view of it, and the recipe that makes one from the other."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from types import ModuleType
 from typing import Literal
 
+import torch
 from jaxtyping import Float, Int64, UInt8
 from torch import Tensor
 
@@ -117,6 +118,16 @@ class View:
     images: Float[Tensor, "B 3 S S"]
     params: Mapping[str, Params] = field(default_factory=dict)
     masks: Float[Tensor, "B 1 S S"] | None = None
+
+
+def joined(views: Sequence[View]) -> View:
+    """Views of the batches that follow one another, made by one recipe, as one of all their images."""
+    params = {
+        op: {key: torch.cat([view.params[op][key] for view in views]) for key in first}
+        for op, first in views[0].params.items()
+    }
+    masks = [view.masks for view in views if view.masks is not None]
+    return View(torch.cat([view.images for view in views]), params, torch.cat(masks) if masks else None)
 
 
 @dataclass(frozen=True)

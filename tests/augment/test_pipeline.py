@@ -81,6 +81,20 @@ def test_view_does_not_depend_on_the_batch_it_is_made_in():
             assert all(torch.equal(value, whole[name].params[op][key][order]) for key, value in params.items())
 
 
+def test_views_made_in_parts_are_the_same(monkeypatch):
+    source, rows = batch(7), torch.arange(7)
+    views = MSR | {"small": ViewSpec(("weak",), size=16)}
+    whole = pipeline(views)(source, rows, 2)
+    monkeypatch.setattr("augment.pipeline._AT_ONCE", 3 * 4 * 12 * 32 * 32)  # two images' views
+    calls = []
+    monkeypatch.setattr(
+        crop, "sample", lambda *given, sample=crop.sample: calls.append(len(given[2])) or sample(*given)
+    )
+    for name, view in pipeline(views)(source, rows, 2).items():
+        same(whole[name], view)
+    assert calls == [4, 2, 4, 2, 4, 2, 2, 1]  # of the weak views and the small one
+
+
 def test_added_views_and_ops_shift_no_other():
     source, rows = batch(8), torch.arange(8)
     alone = pipeline({"weak_2": MSR["weak_2"]})(source, rows, 2)["weak_2"]
