@@ -51,13 +51,13 @@ Figures = dict[str, float]
 
 def run_config(images: int, batch: int, method: dict[str, Any] | None = None) -> RunConfig:
     """A tiny encoder over images of 32 pixels, so that what grows shows."""
-    ops = {"weak": {"crop": {}, "flip": {}}, "aggressive": {"color_jitter": {}, "grayscale": {}}}
+    ops = {"weak": {"crop": {}, "flip": {}}, "aggressive": {"grayscale": {}}}
     return resolve(
         {
             "dataset": {"name": "synthetic", "size": 32, "train_size": images, "validation_size": 16},
             "augment": {"recipes": ops | {"small": {"crop": {"scale": [0.1, 0.4]}, "flip": {}}}},
             "method": method or {"name": "simclr"},
-            "encoder": {"name": "resnet", "depth": 8, "width": 0.5, "stem": "strided"},
+            "encoder": {"name": "resnet", "depth": 8, "width": 0.25, "stem": "strided"},
             "optimizer": {"lr": 0.1},
             "training": {"epochs": 1000, "batch_size": batch, "threads": 1},
             "evaluation": {},
