@@ -217,7 +217,9 @@ def main() -> None:
         for number in range(arguments.rounds):
             for name in CONTESTANTS[:: -1 if number % 2 else 1]:
                 outcomes[name].append(search(name, size, at_a_time, trials))
-            same = compare({name: own[-1] for name, own in outcomes.items()}, trials)
+        *_, same = (
+            compare(dict(zip(outcomes, one, strict=True)), trials) for one in zip(*outcomes.values(), strict=True)
+        )
         sys.stdout.write(f"{at_a_time} at a time; {same}\n{columns(table(outcomes))}\n\n")
         sys.stdout.flush()
 
