@@ -1,12 +1,19 @@
 """Every file in search_spaces is complete, legal, and says what to expect of it."""
 
 import re
+from functools import cache
 from pathlib import Path
 
 import pytest
+import torch
 
+from augment.pipeline import Pipeline
+from augment.views import Bank, Batch
+from orchestrator import build
+from orchestrator.components import find
 from orchestrator.spec import study_file, yaml_file
-from orchestrator.spec.study_file import load_study
+from orchestrator.spec.study_file import Study, load_study
+from tests.recorded import record
 
 FOLDER = Path(__file__).parents[2] / "search_spaces"
 FILES = sorted(FOLDER.glob("*.yaml"))
@@ -23,14 +30,35 @@ def check_header(path: Path) -> None:
         assert re.search(rf"^# {key}: +\S.*\d|^# {key}: +\w+ \w+", header, re.MULTILINE), f"{key} must say something"
 
 
+@cache
+def study(path: Path) -> Study:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(study_file, "check_data", lambda run: None)  # published data would be fetched
+        return load_study(path)
+
+
 def test_files_are_all_walked():
     assert len(FILES) >= 14
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
-def test_file_is_legal_and_named_after_its_study(path, monkeypatch):
-    monkeypatch.setattr(study_file, "check_data", lambda run: None)  # published data would be fetched
-    assert load_study(path).sweep.name == path.stem
+def test_file_is_legal_and_named_after_its_study(path):
+    assert study(path).sweep.name == path.stem
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
+def test_views_of_file_need_nothing_of_the_host(path):
+    run = study(path).run
+    with torch.device("meta"):  # where a number of the host cannot pass for one of the device
+        method = find("methods", run.method.name).Method(run.method, build.encoder(run))
+        plan = build.plan_of(run, method)
+        planes = {name: torch.zeros(4, 3, 32, 32) for name in ("images", "backgrounds")}
+        rows, epoch, masks = torch.arange(4), torch.tensor(3), torch.zeros(4, 1, 32, 32)
+        stored = [plane.to(torch.uint8) for plane in (planes["images"], masks, planes["images"])]
+        batch = Batch(**planes, masks=masks, lenders=torch.zeros_like(rows), bank=Bank(*stored, rows, rows))
+    pipeline = Pipeline(plan.views, plan.recipes, mean=(0.5, 0.4, 0.3), std=(0.2, 0.2, 0.2), seed=run.seed)
+    pipeline(batch, rows, epoch)  # its constants are copied once
+    assert record(lambda: pipeline(batch, rows, epoch)).result.keys() == plan.views.keys()
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
