@@ -85,7 +85,15 @@ def _gathered(features: Tensor, num_images: int) -> Tensor:
 
 def pixel_features(mean: Sequence[float], std: Sequence[float]) -> Encode:
     """The normalised pixels themselves, (N, 3 H W): what any encoder has to beat."""
-    return lambda images: normalised(torch.from_dlpack(images), mean, std).flatten(1)
+
+    def encode(images: np.ndarray) -> Tensor:
+        features = torch.empty(len(images), images[0].size)
+        # Into their place, for all pixels as numbers are four times the images, and each further copy is as much again.
+        for chunk, place in zip(torch.from_dlpack(images).split(CHUNK), features.split(CHUNK), strict=True):
+            place.copy_(normalised(chunk, mean, std).flatten(1))
+        return features
+
+    return encode
 
 
 def unit(features: Float[Tensor, "N D"]) -> Float[Tensor, "N D"]:
