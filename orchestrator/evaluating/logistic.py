@@ -11,6 +11,8 @@ from jaxtyping import Float, Float64, Int64
 from torch import Tensor
 from torch.nn import functional
 
+from orchestrator.training.optimizers import without_compiler
+
 MOST_ITERATIONS = 5000
 GRADIENT_TOLERANCE = 1e-10  # largest entry of the gradient, in the fit's own coordinates, at which it ends
 # torch ends a fit when a change is *less* than the tolerance, so 0 would go on after the loss has stopped changing.
@@ -96,7 +98,7 @@ class LogisticRegression:
         """Some iterations of L-BFGS in the coordinates that suit the problem where it starts."""
         turn, scale = self._natural_coordinates(weight, penalty)
         variables = (turn.T @ weight / scale).requires_grad_()
-        solver = torch.optim.LBFGS(
+        solver = without_compiler(torch.optim.LBFGS)(
             [variables],
             max_iter=ITERATIONS_OF_A_RUN,
             tolerance_grad=GRADIENT_TOLERANCE,

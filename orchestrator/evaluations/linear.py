@@ -11,6 +11,7 @@ from torch.nn import functional
 from orchestrator.evaluations import Timing
 from orchestrator.features import Encode, labels_of, standard_error
 from orchestrator.images import ImageSet
+from orchestrator.training.optimizers import without_compiler
 
 PROTOCOL = "linear_val/1"
 METRICS = (PROTOCOL, f"{PROTOCOL}_se")
@@ -86,7 +87,7 @@ def fit_linear(features: Float[Tensor, "N D"], labels: Int64[Tensor, "N"], *, l2
     num_classes, labels = int(labels.max()) + 1, labels.to(features.device)
     weight = inputs.new_zeros(num_classes, inputs.shape[1], requires_grad=True)
     bias = inputs.new_zeros(num_classes, requires_grad=True)
-    solver = torch.optim.LBFGS(
+    solver = without_compiler(torch.optim.LBFGS)(
         [weight, bias],
         max_iter=MOST_ITERATIONS,
         tolerance_grad=GRADIENT_TOLERANCE,

@@ -3,9 +3,10 @@
 # pyright: reportPrivateImportUsage=false
 # torch has its fused operations on lists of tensors under names with an underscore.
 
+import inspect
 import math
 from collections.abc import Callable, Iterable
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar, cast
 
 import torch
 from pydantic import Field
@@ -13,6 +14,11 @@ from torch import Tensor
 from torch.optim import SGD, Optimizer
 
 from augment import config
+
+Kind = TypeVar("Kind", bound=Optimizer)
+
+# Methods of an optimiser that torch wraps against its compiler, beside `step`.
+_WRAPPED = ("add_param_group", "load_state_dict", "state_dict", "zero_grad")
 
 # The batch that `Config.lr` is stated for.
 REFERENCE_BATCH = 256
@@ -113,10 +119,22 @@ def build(config: Config, groups: Iterable[dict], batch_size: int) -> Optimizer:
     if on_gpu:  # the rate lies beside the parameters, where a captured step finds each new one
         named = [{**group, "lr": torch.tensor(peak, device=device)} for group in named]
     if config.name == "lars":
-        return LARS(named, peak, momentum=config.momentum, weight_decay=config.weight_decay)
+        return without_compiler(LARS)(named, peak, momentum=config.momentum, weight_decay=config.weight_decay)
     # Fused kernels alone read a rate from the device.
     kernels = {"fused": True} if on_gpu else {"foreach": True}
-    return SGD(named, lr=peak, momentum=config.momentum, weight_decay=config.weight_decay, **kernels)
+    kind = without_compiler(SGD)
+    return kind(named, lr=peak, momentum=config.momentum, weight_decay=config.weight_decay, **kernels)
+
+
+def without_compiler(kind: type[Kind]) -> type[Kind]:
+    """A kind of optimiser whose methods are not wrapped to keep torch's compiler away.
+
+    Nobody compiles them here, and the wrappers import the compiler: over two seconds of every process that trains.
+    """
+    methods = {name: inspect.unwrap(getattr(kind, name)) for name in _WRAPPED}
+    return cast(
+        type[Kind], type(kind.__name__, (kind,), methods | {"step": torch.no_grad()(inspect.unwrap(kind.step))})
+    )
 
 
 def load(optimizer: Optimizer, state: dict[str, Any]) -> None:

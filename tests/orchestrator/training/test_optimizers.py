@@ -133,3 +133,20 @@ def test_group_with_a_frozen_share_of_nothing_is_trained_from_the_first_step():
 
 def test_config_is_reached_from_a_run():
     assert tiny_run(optimizer={"name": "lars", "momentum": 0.5}).optimizer == Config(name="lars", lr=0.4, momentum=0.5)
+
+
+@pytest.mark.parametrize("name", ["sgd", "lars"])
+def test_optimizers_do_without_the_wrappers_that_import_torchs_compiler(name):
+    weight, peer = (nn.Parameter(torch.tensor([[1.0, -2.0], [0.3, 0.1]])) for _ in range(2))
+    ours = optimizers.build(Config(name=name, lr=0.2), [{"params": [weight]}], 256)
+    for method in ("add_param_group", "load_state_dict", "state_dict", "zero_grad"):
+        assert not hasattr(getattr(type(ours), method), "__wrapped__")
+    wrapped = torch.optim.SGD if name == "sgd" else optimizers.LARS
+    theirs = wrapped([peer], lr=0.2, momentum=0.9, weight_decay=5e-4)
+    for gradient in (1.0, -3.0, 0.5):
+        ours.zero_grad()
+        assert weight.grad is None
+        weight.grad, peer.grad = (torch.full_like(one, gradient) for one in (weight, peer))
+        ours.step()
+        theirs.step()
+    assert torch.equal(weight, peer)
