@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from orchestrator import evaluate
+from orchestrator.evaluating import subject
 from orchestrator.storage.place import at
 from orchestrator.tracking.client import connect
 from tests.orchestrator.command import Command, descendants, is_agent, living
@@ -96,7 +97,7 @@ def test_sweep_in_an_object_store_killed_and_continued_has_the_same_numbers(
 
         store = f"sqlite:///{tmp_path / 'mlflow.db'}"
         assert evaluate.main(["study", "--storage", storage, "--tracking-uri", store]) == 0
-        best = evaluate.locate("study", at(storage), store)
+        best = subject.locate("study", at(storage), store)
         assert str(best.path / "test.json") in capsys.readouterr().out.replace("\n", "")
         (run,) = connect(store).search_runs(["1"], f"tags.trial = '{best.number}'")
         files = {item.path: item.file_size for item in connect(store).list_artifacts(run.info.run_id)}
