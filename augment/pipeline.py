@@ -1,7 +1,7 @@
 """From a batch of images to the views that a method asked for."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import torch
 from jaxtyping import Float, Int64
@@ -9,6 +9,7 @@ from torch import Tensor
 
 from augment import draws
 from augment.constants import constant
+from augment.stages import Point, lineage, staged
 from augment.views import Batch, Params, Step, View, ViewSpec, joined
 
 # What a batch holds once per image.
@@ -16,24 +17,6 @@ _PER_IMAGE = ("images", "masks", "backgrounds", "rows", "lenders")
 
 # Bytes of views made at once on CPU: twice as many leave the cache, and half as many are too few for a kernel at 32 px.
 _AT_ONCE = 8 << 20
-
-# A view, and how many of its recipes have been applied.
-_Point = tuple[str, int]
-
-
-@dataclass(frozen=True)
-class _Stage:
-    """A stretch of a view's recipes without a point in it where another view leaves.
-
-    Args:
-        start: the point that it goes on from, of this view or of its parent; None for the source image.
-        recipes: to apply, at least one or the view has none.
-        size: of the view, in pixels.
-    """
-
-    start: _Point | None
-    recipes: tuple[str, ...]
-    size: int | None
 
 
 class Pipeline:
@@ -65,10 +48,8 @@ class Pipeline:
         self._views, self._seed = dict(views), seed
         self._mean, self._std = mean, std
         self._steps = {name: _steps(name, spec.recipe, recipes) for name, spec in views.items()}
-        for name in views:
-            _refuse_own_ancestor(name, views)
-        stages = _stages(views)
-        lineages = {point: _lineage(point, stages) for point in stages}
+        stages = staged(views)
+        lineages = {point: lineage(point, stages) for point in stages}
         self._stages = {point: (stage, _steps(point[0], stage.recipes, recipes)) for point, stage in stages.items()}
         self._groups = self._alike(lineages)
         for name, spec in views.items():
@@ -122,7 +103,7 @@ class Pipeline:
         return max(1, -(-len(images) // together))
 
     def _made(self, batch: Batch, uniforms: Mapping[tuple[str, str], Tensor]) -> dict[str, View]:
-        made: dict[_Point, tuple[Batch, dict[str, Params]]] = {}
+        made: dict[Point, tuple[Batch, dict[str, Params]]] = {}
         for group in self._groups:
             starts = [self._stages[point][0].start for point in group]
             sources = [(batch, {}) if start is None else made[start] for start in starts]
@@ -136,9 +117,9 @@ class Pipeline:
             views[name] = View(self._normalise(finished.images), params, finished.masks)
         return views
 
-    def _alike(self, lineages: Mapping[_Point, Sequence[_Point]]) -> list[list[_Point]]:
+    def _alike(self, lineages: Mapping[Point, Sequence[Point]]) -> list[list[Point]]:
         """Stages that can be made together, parents before children: those that went through equal steps and sizes."""
-        groups: list[tuple[list, list[_Point]]] = []
+        groups: list[tuple[list, list[Point]]] = []
         for point in sorted(lineages, key=lambda point: len(lineages[point])):
             history = [(self._stages[ancestor][1], self._stages[ancestor][0].size) for ancestor in lineages[point]]
             # Compared, not hashed: a user's op may have settings that cannot be.
@@ -155,7 +136,7 @@ class Pipeline:
         return {address: piece for (address, _, _), piece in zip(self._streams, slices, strict=True)}
 
     def _run(
-        self, group: Sequence[_Point], batch: Batch, uniforms: Mapping[tuple[str, str], Tensor]
+        self, group: Sequence[Point], batch: Batch, uniforms: Mapping[tuple[str, str], Tensor]
     ) -> tuple[Batch, dict[str, Params]]:
         """The steps of a group of like stages, on their concatenated batch."""
         stage, steps = self._stages[group[0]]
@@ -184,50 +165,6 @@ def _steps(view: str, names: Sequence[str], recipes: Mapping[str, Sequence[Step]
         if recipe not in recipes:
             raise ValueError(f"view '{view}' must name a known recipe, got '{recipe}': known are {sorted(recipes)}")
     return tuple(step for recipe in names for step in recipes[recipe])
-
-
-def _refuse_own_ancestor(name: str, views: Mapping[str, ViewSpec]) -> None:
-    line = [name]
-    while (parent := views[line[0]].parent) is not None:
-        if parent not in views:
-            raise ValueError(
-                f"view '{line[0]}' must start from a known view, got '{parent}': known are {sorted(views)}"
-            )
-        if parent in line:
-            raise ValueError(f"a view must not be its own ancestor, got {' <- '.join([parent, *line])}")
-        line.insert(0, parent)
-
-
-def _start(name: str, views: Mapping[str, ViewSpec]) -> _Point | None:
-    """The point of its parent that a view starts from."""
-    spec = views[name]
-    recipe = () if spec.parent is None else views[spec.parent].recipe
-    if spec.after is not None and spec.after not in recipe:
-        raise ValueError(f"view '{name}' must leave its parent after one of {list(recipe)}, got '{spec.after}'")
-    if spec.parent is None:
-        return None
-    return spec.parent, len(recipe) if spec.after is None else recipe.index(spec.after) + 1
-
-
-def _stages(views: Mapping[str, ViewSpec]) -> dict[_Point, _Stage]:
-    """Every view, cut where others leave it, by where each stage ends."""
-    starts = {name: _start(name, views) for name in views}
-    stages = {}
-    for name, spec in views.items():
-        start, done = starts[name], 0
-        cuts = {point[1] for point in starts.values() if point is not None and point[0] == name}
-        for cut in sorted(cuts | {len(spec.recipe)}):
-            stages[name, cut] = _Stage(start, spec.recipe[done:cut], spec.size)
-            start, done = (name, cut), cut
-    return stages
-
-
-def _lineage(point: _Point, stages: Mapping[_Point, _Stage]) -> list[_Point]:
-    """The stages up to a point, the first one first."""
-    line = [point]
-    while (start := stages[line[0]].start) is not None:
-        line.insert(0, start)
-    return line
 
 
 def _refuse_repeated_ops(name: str, ops: Sequence[str]) -> None:
