@@ -2,7 +2,6 @@
 
 import math
 import os
-import resource
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -49,7 +48,7 @@ class Cost:
 
 def dry_run(study: Study) -> str:
     """The resolved plan of a study and an estimate of its time, memory and disk, as text; trains a few steps."""
-    process_bytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    process_bytes = hardware.process_bytes()
     data = build.load_data(study.run)
     device = hardware.device() if study.sweep.gpus_per_worker else torch.device("cpu")  # as Ray shows it to a trial
     with hardware.arithmetic(study.run.training.threads, device):
@@ -133,10 +132,10 @@ def measured(training: Training, data: Data, *, process_bytes: int) -> Cost:
     with _kept_for_backward() as kept:
         training.train_step(rows, 1)
     # The quickest, since others who use the machine can only make a step slower.
-    step_seconds = min(_timed(lambda: training.train_step(rows, 1)) for _ in range(_STEPS))
+    step_seconds = min(_timed(lambda: training.train_step(rows, 1), training.device) for _ in range(_STEPS))
     images = data.splits["train"].images[:sample]
     encode = encoder_features(training.objective.encoder, data.card.mean, data.card.std)
-    encode_seconds = _timed(lambda: encode(images))
+    encode_seconds = _timed(lambda: encode(images), training.device)
 
     steps = training.steps * run.training.batch_size / sample
     epochs = range(1, run.training.epochs + 1)
@@ -170,12 +169,11 @@ def _kept_for_backward() -> Iterator[dict[int, int]]:
         yield kept
 
 
-def _timed(work: Callable[[], object]) -> float:
-    synchronize = torch.cuda.synchronize if torch.cuda.is_available() else torch.cpu.synchronize
-    synchronize()
+def _timed(work: Callable[[], object], device: torch.device) -> float:
+    hardware.wait_for(device)
     start = time.perf_counter()
     work()
-    synchronize()
+    hardware.wait_for(device)
     return time.perf_counter() - start
 
 

@@ -5,7 +5,6 @@ Exit codes: 0 done; 2 a mistake of the user's.
 
 import argparse
 import os
-import resource
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -112,7 +111,7 @@ def profiled(run: RunConfig, data: Data, device: torch.device, *, steps: int, tr
         if on_gpu:
             _evaluated(training, data)  # kernels are chosen for these shapes too
         evaluations = _evaluated(training, data)
-        peak = torch.cuda.max_memory_allocated() if on_gpu else _process_bytes()
+        peak = torch.cuda.max_memory_allocated() if on_gpu else hardware.process_bytes()
         _watched(training, todo, 1)  # the profiler's own start
         events, watched_seconds = _watched(training, todo, steps, trace)
     whole = watched_seconds * steps
@@ -137,20 +136,19 @@ def _with_steps(run: RunConfig, images: int, steps: int) -> RunConfig:
 
 def _batches(training: Training) -> Iterator[tuple[Tensor, int]]:
     """The rows of one batch after the other, as the loop has them, and the epoch of each."""
-    size = training.run.training.batch_size
     for epoch in range(1, training.run.training.epochs + 1):
-        batches = training.images.order(epoch)[: training.epoch_steps * size].split(size)
+        batches = training.batches(epoch)
         training.images.read_ahead(batches)
         yield from ((rows, epoch) for rows in batches)
 
 
 def _make(training: Training, todo: Iterator[tuple[Tensor, int]], steps: int) -> float:
     """Makes some steps; seconds of one, until the device has done it too."""
-    _synchronize(training.device)
+    hardware.wait_for(training.device)
     start = time.perf_counter()
     for rows, epoch in islice(todo, steps):
         training.train_step(rows, epoch)
-    _synchronize(training.device)
+    hardware.wait_for(training.device)
     return (time.perf_counter() - start) / steps
 
 
@@ -174,25 +172,16 @@ def _evaluated(training: Training, data: Data) -> dict[str, float]:
     def timed_encode(images: np.ndarray) -> Tensor:
         start = time.perf_counter()
         features = encode(images)
-        _synchronize(training.device)
+        hardware.wait_for(training.device)
         seconds["features"] += time.perf_counter() - start
         return features
 
     for name, evaluation in zip(training.run.evaluation, build.evaluations(training.run), strict=True):
         start, before = time.perf_counter(), seconds["features"]
         evaluation(timed_encode, data.splits)
-        _synchronize(training.device)
+        hardware.wait_for(training.device)
         seconds[name] = time.perf_counter() - start - (seconds["features"] - before)
     return seconds
-
-
-def _process_bytes() -> int:
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-
-
-def _synchronize(device: torch.device) -> None:
-    if device.type == "cuda":
-        torch.cuda.synchronize()
 
 
 def _lines(study: Study, device: torch.device, seen: Profile, steps: int) -> Iterator[str]:

@@ -1,6 +1,7 @@
 """What the machine computes with, and how exactly."""
 
 import gc
+import resource
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Literal
@@ -19,6 +20,17 @@ def device() -> torch.device:
 def captures(device: torch.device) -> bool:
     """Whether work on a device can be captured, and repeated without its launches."""
     return device.type == "cuda"
+
+
+def wait_for(device: torch.device) -> None:
+    """Returns when a device has done what it was given; a CPU has at once."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+
+
+def process_bytes() -> int:
+    """The most memory that this process has held."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
 
 def computes_bf16(device: torch.device) -> bool:

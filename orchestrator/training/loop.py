@@ -7,6 +7,7 @@ every batch is cut into equal parts, and what a loss, a norm or a queue needs of
 from typing import Any
 
 import torch
+from jaxtyping import Int64
 from torch import Tensor
 
 from methods.contract import Losses
@@ -91,8 +92,7 @@ class Training:
     def run_epoch(self, context: Context) -> None:
         """Train to the end of the epoch begun or to begin, evaluate, save, report."""
         epoch = self.step // self.epoch_steps + 1
-        whole_batches = self.images.order(epoch)[: self.epoch_steps * self.run.training.batch_size]
-        batches = whole_batches.split(self.run.training.batch_size)[self.step % self.epoch_steps :]
+        batches = self.batches(epoch)[self.step % self.epoch_steps :]
         checkpoint_steps = self.run.training.checkpoint_steps
         self.objective.train()
         self.images.read_ahead([part(rows) for rows in batches])
@@ -109,6 +109,11 @@ class Training:
         self._optimise.part_sums.zero_()
         self._save(context)
         self.deliver(report, context)
+
+    def batches(self, epoch: int) -> tuple[Int64[Tensor, "B"], ...]:
+        """The rows of an epoch's whole batches, in their order."""
+        size = self.run.training.batch_size
+        return self.images.order(epoch)[: self.epoch_steps * size].split(size)
 
     def train_step(self, rows: Tensor, epoch: int) -> Losses:
         """One optimiser step on the images of some rows, (B,) int64, and the losses of this rank's part of them."""

@@ -37,7 +37,7 @@ from orchestrator.spec.config import RunConfig, resolve
 from orchestrator.storage.place import in_bytes
 from orchestrator.training import hardware
 from orchestrator.training.loop import Training
-from tests.benchmarks.training_epoch import Nowhere, changed, run_config, synchronize
+from tests.benchmarks.training_epoch import Nowhere, changed, run_config
 
 ROUNDS = 5
 PATIENCE = 600.0  # seconds for the start of all trials, and for a round
@@ -86,7 +86,7 @@ def trial(number: int, settings: dict[str, Any], folder: Path, rounds: list[tupl
             with shared.start:
                 training = Training(run, mapped(run, folder), device)
                 training.run_epoch(Nowhere())  # not timed: kernels are chosen, graphs captured
-                synchronize(device)
+                hardware.wait_for(device)
             for at_work, threads in rounds:
                 torch.set_num_threads(threads)
                 shared.barrier.wait(PATIENCE)
@@ -105,7 +105,7 @@ def rate(training: Training, seconds: float) -> float:
     start, step = time.perf_counter(), training.step
     while time.perf_counter() - start < seconds:
         training.run_epoch(Nowhere())
-        synchronize(training.device)
+        hardware.wait_for(training.device)
     images = (training.step - step) * training.run.training.batch_size
     return images / (time.perf_counter() - start)
 

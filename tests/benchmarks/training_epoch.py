@@ -77,12 +77,6 @@ def changed(run: RunConfig, values: dict[str, Any]) -> RunConfig:
     return resolve(with_values(run.dump(), values))
 
 
-def synchronize(device: torch.device) -> None:
-    """Wait for what the device still has to do."""
-    if device.type == "cuda":
-        torch.cuda.synchronize()
-
-
 def ours(run: RunConfig, data: Data, device: torch.device) -> Epoch:
     """The loop's own epoch."""
     with hardware.arithmetic(run.training.threads, device):
@@ -92,7 +86,7 @@ def ours(run: RunConfig, data: Data, device: torch.device) -> Epoch:
         with hardware.arithmetic(run.training.threads, device):
             start = time.perf_counter()
             training.run_epoch(Nowhere())
-            synchronize(device)
+            hardware.wait_for(device)
             return time.perf_counter() - start
 
     return epoch
