@@ -6,40 +6,23 @@ the same rule. Counted from the end of the first trial to that of the last, so t
 """
 
 import argparse
-import json
 import multiprocessing
 import sys
 import tempfile
-import time
-import zlib
-from collections.abc import Callable, Mapping
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from orchestrator.running.wording import columns
 from orchestrator.spec.sweep_config import SchedulerConfig
-from tests.benchmarks.long_sweep import EPOCHS, metrics
+from tests.benchmarks.long_sweep import EPOCHS
+from tests.benchmarks.peers import plain_optuna
+from tests.benchmarks.stub_trial import Stub
 
 METRIC = "val_knn/1"
 SPACE = {"augment.strength": (0.2, 1.5), "optimizer.lr": (0.02, 0.5)}
 FIRST = {name: high for name, (_, high) in SPACE.items()}
 STARTUP = 4
-
-
-@dataclass(frozen=True)
-class Stub:
-    """Reports as the loop makes them, at once; the moments of all go into a file."""
-
-    log: Path
-
-    def __call__(self, params: Mapping[str, float], report: Callable[[dict[str, Any], dict], None]) -> None:
-        number = zlib.crc32(json.dumps([params[name] for name in SPACE]).encode())
-        for epoch in range(1, EPOCHS + 1):
-            with self.log.open("a", encoding="utf-8") as file:
-                file.write(f"{number} {time.time()}\n")
-            report(dict(metrics(number, epoch)), {})
 
 
 @dataclass(frozen=True)
@@ -54,24 +37,29 @@ class Rate:
 def peer(name: str, trials: int, at_a_time: int) -> Rate:
     """How a peer fares."""
     with tempfile.TemporaryDirectory(prefix="stubs-") as scratch:
-        folder = Path(scratch)
-        common = {"metric": METRIC, "trials": trials, "at_a_time": at_a_time, "startup": STARTUP, "folder": folder}
-        grace = SchedulerConfig().rungs(EPOCHS)[0]
+        stub = Stub(Path(scratch) / "log")
+        task = plain_optuna.Task(
+            objective=stub,
+            space=SPACE,
+            first=FIRST,
+            metric=METRIC,
+            trials=trials,
+            at_a_time=at_a_time,
+            epochs=EPOCHS,
+            grace=SchedulerConfig().rungs(EPOCHS)[0],
+            startup=STARTUP,
+            folder=Path(scratch),
+        )
         if name == "plain Optuna":
-            from tests.benchmarks.peers import plain_optuna
-
-            plain_optuna.search(Stub(folder / "log"), SPACE, FIRST, **common, grace=grace)
+            plain_optuna.search(task)
         else:
-            from tests.benchmarks.peers import stock_tune
+            from tests.benchmarks.peers import stock_tune  # here, since it imports Ray, which the other does without
 
-            stock_tune.search(Stub(folder / "log"), SPACE, FIRST, **common, grace=grace, epochs=EPOCHS)
-        moments: dict[str, list[float]] = {}
-        for line in (folder / "log").read_text(encoding="utf-8").splitlines():
-            trial, moment = line.split()
-            moments.setdefault(trial, []).append(float(moment))
+            stock_tune.search(task)
+        moments = stub.moments().values()
     assert len(moments) == trials
-    ends = sorted(own[-1] for own in moments.values())
-    later = sum(moment > ends[0] for own in moments.values() for moment in own)
+    ends = sorted(own[-1] for own in moments)
+    later = sum(moment > ends[0] for own in moments for moment in own)
     return Rate(trials - 1, later, ends[-1] - ends[0])
 
 

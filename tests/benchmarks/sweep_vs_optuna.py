@@ -32,6 +32,7 @@ from orchestrator.folder import SweepFolder
 from orchestrator.running.wording import columns
 from orchestrator.spec.config import RunConfig, resolve, with_values
 from orchestrator.training import loop
+from tests.benchmarks.peers import plain_optuna
 from tests.benchmarks.sweep_outcome import Outcome, own_trials, peer_trials
 
 ROOT = Path(__file__).parents[2]
@@ -113,15 +114,24 @@ class _Outside:
 def peer(name: str, size: Size, trials: int, at_a_time: int, folder: Path) -> None:
     """A peer's search, in a process of its own."""
     objective = Objective(size.run, build.load_data(size.run), folder / "epochs.jsonl")
-    common = {"metric": METRIC, "trials": trials, "at_a_time": at_a_time, "grace": size.grace, "startup": STARTUP}
+    task = plain_optuna.Task(
+        objective=objective,
+        space=SPACE,
+        first=FIRST,
+        metric=METRIC,
+        trials=trials,
+        at_a_time=at_a_time,
+        epochs=size.epochs,
+        grace=size.grace,
+        startup=STARTUP,
+        folder=folder,
+    )
     if name == "plain Optuna":
-        from tests.benchmarks.peers import plain_optuna
-
-        plain_optuna.search(objective, SPACE, FIRST, **common, folder=folder)
+        plain_optuna.search(task)
     else:
-        from tests.benchmarks.peers import stock_tune
+        from tests.benchmarks.peers import stock_tune  # here, since it imports Ray, which the other does without
 
-        stock_tune.search(objective, SPACE, FIRST, **common, folder=folder, epochs=size.epochs)
+        stock_tune.search(task)
 
 
 def write_study(size: Size, trials: int, at_a_time: int, file: Path) -> None:

@@ -5,6 +5,7 @@ trial is wanted at a time. It keeps neither checkpoints nor a tracking server. I
 import multiprocessing
 import warnings
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,35 @@ from optuna.storages.journal import JournalFileBackend
 Objective = Callable[[Mapping[str, float], Callable[[dict[str, Any], dict], None]], None]
 
 
+@dataclass(frozen=True)
+class Task:
+    """What is searched, and how: the same for every peer.
+
+    Args:
+        objective: a trial's work.
+        space: the bounds of each parameter.
+        first: the parameters of the first trial.
+        metric: of a report; more is better.
+        trials: how many.
+        at_a_time: how many of them run side by side.
+        epochs: of a whole trial.
+        grace: the first epoch after which a trial may be stopped; half of the trials are.
+        startup: random trials before the sampler learns.
+        folder: where the search may write.
+    """
+
+    objective: Objective
+    space: Mapping[str, tuple[float, float]]
+    first: Mapping[str, float]
+    metric: str
+    trials: int
+    at_a_time: int
+    epochs: int
+    grace: int
+    startup: int
+    folder: Path
+
+
 def sampler(seed: int, startup: int) -> optuna.samplers.TPESampler:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
@@ -25,28 +55,16 @@ def sampler(seed: int, startup: int) -> optuna.samplers.TPESampler:
         )
 
 
-def search(
-    objective: Objective,
-    space: Mapping[str, tuple[float, float]],
-    first: Mapping[str, float],
-    *,
-    metric: str,
-    trials: int,
-    at_a_time: int,
-    grace: int,
-    startup: int,
-    folder: Path,
-) -> None:
-    """Runs the trials, `first` before all others; `trials` must be a multiple of `at_a_time`."""
+def search(task: Task) -> None:
+    """Runs the trials, the first settings before all others; `trials` must be a multiple of `at_a_time`."""
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    journal = str(folder / "study.journal")
-    optuna.create_study(study_name="peer", storage=_storage(journal), direction="maximize").enqueue_trial(dict(first))
-    work = partial(_optimize, objective, space, metric, trials // at_a_time, grace, startup, journal)
-    if at_a_time == 1:
+    optuna.create_study(study_name="peer", storage=_storage(task), direction="maximize").enqueue_trial(dict(task.first))
+    work = partial(_optimize, task)
+    if task.at_a_time == 1:
         work(0)
         return
     context = multiprocessing.get_context("spawn")
-    processes = [context.Process(target=work, args=(seed,)) for seed in range(at_a_time)]
+    processes = [context.Process(target=work, args=(seed,)) for seed in range(task.at_a_time)]
     for process in processes:
         process.start()
     for process in processes:
@@ -54,37 +72,28 @@ def search(
         assert process.exitcode == 0
 
 
-def _storage(journal: str) -> JournalStorage:
-    return JournalStorage(JournalFileBackend(journal))
+def _storage(task: Task) -> JournalStorage:
+    return JournalStorage(JournalFileBackend(str(task.folder / "study.journal")))
 
 
-def _optimize(
-    objective: Objective,
-    space: Mapping[str, tuple[float, float]],
-    metric: str,
-    trials: int,
-    grace: int,
-    startup: int,
-    journal: str,
-    seed: int,
-) -> None:
+def _optimize(task: Task, seed: int) -> None:
     def run(trial: optuna.Trial) -> float:
         value = float("nan")
 
         def report(metrics: dict[str, Any], state: dict) -> None:
             nonlocal value
-            value = metrics[metric]
+            value = metrics[task.metric]
             trial.report(value, metrics["epoch"])
             if not metrics["finished"] and trial.should_prune():
                 raise optuna.TrialPruned
 
-        objective({name: trial.suggest_float(name, *bounds) for name, bounds in space.items()}, report)
+        task.objective({name: trial.suggest_float(name, *bounds) for name, bounds in task.space.items()}, report)
         return value
 
     study = optuna.load_study(
         study_name="peer",
-        storage=_storage(journal),
-        sampler=sampler(seed, startup),
-        pruner=optuna.pruners.SuccessiveHalvingPruner(min_resource=grace, reduction_factor=2),
+        storage=_storage(task),
+        sampler=sampler(seed, task.startup),
+        pruner=optuna.pruners.SuccessiveHalvingPruner(min_resource=task.grace, reduction_factor=2),
     )
-    study.optimize(run, n_trials=trials)
+    study.optimize(run, n_trials=task.trials // task.at_a_time)

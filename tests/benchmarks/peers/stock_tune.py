@@ -6,7 +6,6 @@ this repository.
 
 import logging
 import tempfile
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +17,7 @@ from ray.air.integrations.mlflow import MLflowLoggerCallback
 from ray.tune.schedulers import ASHAScheduler
 from ray.tune.search.optuna import OptunaSearch
 
-from tests.benchmarks.peers.plain_optuna import Objective, sampler
+from tests.benchmarks.peers.plain_optuna import Objective, Task, sampler
 
 
 def _train(config: dict[str, Any], objective: Objective) -> None:
@@ -30,45 +29,38 @@ def _train(config: dict[str, Any], objective: Objective) -> None:
     objective(config, report)
 
 
-def search(
-    objective: Objective,
-    space: Mapping[str, tuple[float, float]],
-    first: Mapping[str, float],
-    *,
-    metric: str,
-    trials: int,
-    at_a_time: int,
-    grace: int,
-    startup: int,
-    folder: Path,
-    epochs: int,
-) -> None:
-    """Runs the trials, `first` before all others."""
+def search(task: Task) -> None:
+    """Runs the trials, the first settings before all others."""
     ray.init(address="local", include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR)
     searcher = OptunaSearch(
-        {name: FloatDistribution(*bounds) for name, bounds in space.items()},
-        metric=metric,
+        {name: FloatDistribution(*bounds) for name, bounds in task.space.items()},
+        metric=task.metric,
         mode="max",
-        sampler=sampler(0, startup),
-        points_to_evaluate=[dict(first)],
+        sampler=sampler(0, task.startup),
+        points_to_evaluate=[dict(task.first)],
     )
     scheduler = ASHAScheduler(
-        time_attr="epoch", metric=metric, mode="max", max_t=epochs, grace_period=grace, reduction_factor=2
+        time_attr="epoch",
+        metric=task.metric,
+        mode="max",
+        max_t=task.epochs,
+        grace_period=task.grace,
+        reduction_factor=2,
     )
     tuner = tune.Tuner(
-        tune.with_resources(tune.with_parameters(_train, objective=objective), {"CPU": 1}),
+        tune.with_resources(tune.with_parameters(_train, objective=task.objective), {"CPU": 1}),
         tune_config=tune.TuneConfig(
             search_alg=searcher,
             scheduler=scheduler,
-            num_samples=trials,
-            max_concurrent_trials=at_a_time,
+            num_samples=task.trials,
+            max_concurrent_trials=task.at_a_time,
             reuse_actors=True,
         ),
         run_config=tune.RunConfig(
             name="peer",
-            storage_path=str(folder / "tune"),
+            storage_path=str(task.folder / "tune"),
             checkpoint_config=tune.CheckpointConfig(num_to_keep=2),
-            callbacks=[MLflowLoggerCallback(tracking_uri=f"sqlite:///{folder}/mlflow.db", experiment_name="peer")],
+            callbacks=[MLflowLoggerCallback(tracking_uri=f"sqlite:///{task.folder}/mlflow.db", experiment_name="peer")],
             verbose=0,
         ),
     )
