@@ -12,7 +12,7 @@ _GIVEN_UP = "given up"
 _STORAGE_FAILURE = "storage failure"
 
 
-def report(tell: Tell, metrics: Mapping[str, float]) -> None:
+def report(tell: Tell, metrics: Mapping[str, int | float]) -> None:
     """Hands one epoch to the driver."""
     tell({_OURS + name: value for name, value in metrics.items()})
 

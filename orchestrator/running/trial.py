@@ -16,6 +16,7 @@ from orchestrator.running.wording import LESS_MEMORY
 from orchestrator.spec.config import resolve
 from orchestrator.storage.place import Place
 from orchestrator.training import checkpoint, export, loop
+from orchestrator.training.context import Report
 
 
 class TrialContext:
@@ -30,7 +31,7 @@ class TrialContext:
         self._folder, self._tell = folder, tell
         self._version = folder.config_file.version()
 
-    def report(self, metrics: dict[str, float]) -> None:
+    def report(self, metrics: Report) -> None:
         """Hands one epoch to the driver."""
         report(self._tell, metrics)
 
@@ -91,7 +92,13 @@ def run_trial(config: dict[str, Any], tell: Tell, data: Data, dataset: dict[str,
 
 @contextmanager
 def _warnings_in(file: Place) -> Iterator[None]:
-    """Keeps what the house warns of during the block, since nobody reads a worker's terminal."""
+    """Keeps what the house warns of during the block, since nobody reads a worker's terminal.
+
+    What the first worker warns of: a file has one writer, and the others see the same obstacles and files like its own.
+    """
+    if rank() > 0:
+        yield
+        return
     handler = logging.Handler(logging.WARNING)
     handler.emit = lambda record: file.append(f"{record.getMessage()}\n")
     house = logging.getLogger("orchestrator")

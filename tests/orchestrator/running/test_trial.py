@@ -10,6 +10,7 @@ import torch
 from orchestrator.build import load_data
 from orchestrator.folder import TrialFolder
 from orchestrator.running import messages, trial
+from orchestrator.storage.place import at
 from tests.orchestrator.tiny_run import tiny_run
 
 
@@ -41,6 +42,14 @@ def test_memory_that_ran_out_ends_the_trial_alone_with_advice(
     monkeypatch.setattr(trial, "world_size", lambda: 2)
     with pytest.raises(type(error)):  # else the other workers would wait for this one
         trial.run_trial(*arguments)
+
+
+def test_only_the_first_of_several_workers_writes_warnings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for rank in (1, 0):
+        monkeypatch.setattr(trial, "rank", lambda: rank)  # noqa: B023
+        with trial._warnings_in(at(tmp_path / "warnings.txt")):
+            logging.getLogger("orchestrator.training.step").warning("trains without CUDA graphs: of %d", rank)
+    assert (tmp_path / "warnings.txt").read_text() == "trains without CUDA graphs: of 0\n"
 
 
 def test_what_a_training_warns_of_is_kept_with_the_trial(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
