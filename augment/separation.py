@@ -99,19 +99,19 @@ def completed(
 def bank(
     images: UInt8[Tensor, "N 3 H W"],
     masks: UInt8[Tensor, "N 1 H W"],
-    config: Config,
+    backgrounds: UInt8[Tensor, "N 3 H W"],
     *,
+    area: Area,
     rows: Int64[Tensor, "N"],
     count: int,
 ) -> Bank:
-    """Complete the background of every image, and list those that can lend.
-
-    The backgrounds take as much memory as the images; images and masks are not copied.
+    """List the images that can lend; nothing is copied.
 
     Args:
         images: 0 to 255.
         masks: from `foregrounds`.
-        config: how to fill holes.
+        backgrounds: from `completed`.
+        area: with which the masks were read, to be told where too few are usable.
         rows: of the images in the data set, ascending.
         count: rows of the data set.
 
@@ -121,11 +121,11 @@ def bank(
     donors = masks.flatten(1).any(1).nonzero()[:, 0]
     if len(donors) < MIN_DONORS:
         raise ValueError(
-            f"at least {MIN_DONORS} images must have a mask with a foreground share in {list(config.area)}, got "
+            f"at least {MIN_DONORS} images must have a mask with a foreground share in {list(area)}, got "
             f"{len(donors)} of {len(images)}: widen separation.area, or repair the masks"
         )
     places = torch.searchsorted(rows[donors], torch.arange(count, device=rows.device)) % len(donors)
-    return Bank(images, masks, completed(images, masks, config), donors, places)
+    return Bank(images, masks, backgrounds, donors, places)
 
 
 def _spoilt(masks: Tensor, config: Config, seed: int, rows: Tensor) -> Tensor:

@@ -1,6 +1,6 @@
 """The composition root: from a run's settings to the parts that train. The only file that knows all three packages."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from types import ModuleType
 
@@ -18,6 +18,7 @@ from orchestrator.evaluations import DEFAULT_SPLITS, Timing
 from orchestrator.features import Encode
 from orchestrator.images import DatasetCard, ImageSet
 from orchestrator.resident import Resident
+from orchestrator.separated import Separated, separate
 from orchestrator.spec.config import RunConfig
 from orchestrator.streamed import Stream, Streamed
 from orchestrator.training import optimizers
@@ -31,17 +32,19 @@ class Data:
         card: what it is.
         splits: `train`, and what the run's evaluations read.
         stream: where the training images lie if they are not in memory; of `train` a sample is, which is also `bank`.
+        separated: `train` taken apart, if the run's views need it.
     """
 
     card: DatasetCard
     splits: Mapping[str, ImageSet]
     stream: Stream | None = None
+    separated: Separated | None = None
 
     @property
     def nbytes(self) -> int:
         """Size in memory, where splits may share their images."""
-        held = [*self.splits.values(), *([] if self.stream is None else [self.stream])]
-        return sum({id(one): one.nbytes for one in held}.values())
+        held = (*self.splits.values(), self.stream, self.separated)
+        return sum({id(one): one.nbytes for one in held if one is not None}.values())
 
 
 @dataclass(frozen=True)
@@ -67,17 +70,38 @@ class Evaluation:
 
 
 def load_data(run: RunConfig) -> Data:
-    """Decode the splits that a training reads; the test splits are not among them.
+    """Decode the splits that a training reads, which the test splits are not, and take apart what its views need.
 
     Raises:
-        UserError: if a file is damaged.
+        UserError: if a file is damaged, or the views need masks and there are none.
     """
     module = find("orchestrator.datasets", run.dataset.name)
     card, names = module.card(run.dataset), splits_of(run)
     shared = ["bank"] if card.bank_is_train and "bank" in names else []
     splits = {name: module.load(run.dataset, name) for name in names if name not in shared}
     stream = module.stream(run.dataset) if hasattr(module, "stream") else None
-    return Data(card, splits | {name: splits["train"] for name in shared}, stream)
+    return separated(run, Data(card, splits | {name: splits["train"] for name in shared}, stream))
+
+
+def separated(run: RunConfig, data: Data) -> Data:
+    """The data with its training images taken apart as a run's views need it, which they may be already.
+
+    Raises:
+        UserError: if the views need masks, and there are none.
+    """
+    plan = plan_of(run, find("methods", run.method.name).Method(run.method, encoder(run)))
+    made = _separated(data, plan, pipeline(run, plan, data.card).needs, run.seed)
+    return data if made is data.separated or made is None else replace(data, separated=made)
+
+
+def _separated(data: Data, plan: Plan, needs: Collection[str], seed: int) -> Separated | None:
+    how, train = plan.separation, data.splits["train"]
+    if not needs:
+        return None
+    if data.separated is not None and data.separated.serves(needs, how, seed):
+        return data.separated
+    rows = torch.arange(len(train)) if data.stream is None else torch.tensor(data.stream.sample)
+    return separate(train, needs=needs, how=how, seed=seed, rows=rows)
 
 
 def splits_of(run: RunConfig) -> list[str]:
@@ -159,7 +183,8 @@ def images(run: RunConfig, data: Data, plan: Plan, device: torch.device) -> Resi
     Raises:
         UserError: if the plan needs masks, and there are none or too few that are usable.
     """
-    how = {"needs": pipeline(run, plan, data.card).needs, "how": plan.separation, "seed": run.seed}
+    needs = pipeline(run, plan, data.card).needs
+    how = {"needs": needs, "separated": _separated(data, plan, needs, run.seed), "seed": run.seed}
     if data.stream is None:
         return Resident(data.splits["train"], device, **how)
     return Streamed(data.stream, data.splits["train"], device, **how)

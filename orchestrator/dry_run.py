@@ -148,7 +148,7 @@ def measured(training: Training, data: Data, *, process_bytes: int) -> Cost:
     state_bytes = _tensor_bytes(training.state_dict())
     return Cost(
         seconds=steps * step_seconds + encoded * encode_seconds,
-        work_bytes=state_bytes + sum(kept.values()) * run.training.batch_size // sample + training.images.made_bytes,
+        work_bytes=state_bytes + sum(kept.values()) * run.training.batch_size // sample + training.images.own_bytes,
         process_bytes=process_bytes,
         data_bytes=data.nbytes,
         checkpoint_bytes=state_bytes,

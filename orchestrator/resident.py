@@ -8,32 +8,29 @@ from torch import Tensor
 
 from augment import draws, separation
 from augment.views import Bank, Batch
-from orchestrator.errors import UserError
 from orchestrator.images import ImageSet
+from orchestrator.separated import Separated, lends
 
 
 class Resident:
-    """The images of a split, and what is made of their masks if somebody needs it; else masks cost nothing.
-
-    Masks take a third of the images' memory, completed backgrounds as much as the images. Both are made here, in about
-    a second for 10,000 images of 32 pixels on one core.
+    """The images of a split, and what was made of their masks if somebody needs it.
 
     Args:
         source: the split.
         device: where to hold it.
         needs: fields of a batch to fill beside its images.
-        how: to take foreground and background apart.
+        separated: the split taken apart, if anything is needed.
         seed: of the run.
 
     Attributes:
         labels: class of each image, (N,), or None.
 
     Raises:
-        UserError: if masks are needed and the split has none, or too few that are usable.
+        UserError: if backgrounds are to be borrowed, and too few images have a usable mask.
     """
 
     def __init__(
-        self, source: ImageSet, device: torch.device, *, needs: Collection[str], how: separation.Config, seed: int
+        self, source: ImageSet, device: torch.device, *, needs: Collection[str], separated: Separated | None, seed: int
     ) -> None:
         # from_dlpack, because from_numpy warns of arrays that must not be written, as those in a shared store are.
         self._images = torch.from_dlpack(source.images).to(device)
@@ -41,22 +38,19 @@ class Resident:
         self._needs, self._seed = needs, seed
         self._masks: Tensor | None = None
         self._bank: Bank | None = None
-        if not needs:
-            return
-        rows = torch.arange(len(source), device=device)
-        self._masks = foregrounds(source, how, seed, rows)
-        if {"bank", "backgrounds"} & set(needs):
-            self._bank = lending(self._images, self._masks, how, rows=rows, count=len(source))
-            self._lenders = separation.lenders(self._masks)
+        if separated is not None and lends(needs):
+            self._bank = separated.bank(self._images, torch.arange(len(source), device=device), count=len(source))
+            self._masks, self._lenders = self._bank.masks, separation.lenders(self._bank.masks)
+        elif separated is not None:
+            self._masks = torch.from_dlpack(separated.masks).to(device)
 
     def __len__(self) -> int:
         return len(self._images)
 
     @property
-    def made_bytes(self) -> int:
-        """Memory of what was made of the images: masks and backgrounds."""
-        made = (self._masks, None if self._bank is None else self._bank.backgrounds)
-        return sum(plane.nbytes for plane in made if plane is not None)
+    def own_bytes(self) -> int:
+        """Memory that a training takes for them beside what all share: none."""
+        return 0
 
     def order(self, epoch: int) -> Int64[Tensor, "N"]:
         """The rows as an epoch visits them, on the device, so that no batch of them has to be sent there."""
@@ -75,38 +69,6 @@ class Resident:
         if "backgrounds" not in self._needs:
             return Batch(images, masks, bank=self._bank)
         return Batch(images, masks, unit(self._bank.backgrounds[rows]), lenders=self._lenders[rows], bank=self._bank)
-
-
-def foregrounds(
-    source: ImageSet, how: separation.Config, seed: int, rows: Int64[Tensor, "N"]
-) -> UInt8[Tensor, "N 1 H W"]:
-    """The masks of a split as they are to be read, on the device of `rows`, which are its images' in the data set.
-
-    Raises:
-        UserError: if it has none.
-    """
-    if source.masks is None:
-        raise UserError("run.dataset must have masks, since other backgrounds are asked for: drop those, or add masks")
-    return separation.foregrounds(torch.from_dlpack(source.masks).to(rows.device)[:, None], how, seed, rows)
-
-
-def lending(
-    images: UInt8[Tensor, "N H W 3"],
-    masks: UInt8[Tensor, "N 1 H W"],
-    how: separation.Config,
-    *,
-    rows: Int64[Tensor, "N"],
-    count: int,
-) -> Bank:
-    """The bank that some images of a data set make, by their rows in it and the number of all its rows.
-
-    Raises:
-        UserError: if too few have a usable mask.
-    """
-    try:
-        return separation.bank(images.permute(0, 3, 1, 2), masks, how, rows=rows, count=count)
-    except ValueError as error:
-        raise UserError(f"run.dataset cannot lend backgrounds: {error}") from error
 
 
 def unit(planes: UInt8[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:

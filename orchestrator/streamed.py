@@ -19,7 +19,8 @@ from orchestrator.datasets.row_groups import RowGroups
 from orchestrator.errors import UserError
 from orchestrator.images import ImageSet
 from orchestrator.read_ahead import Squares, StandIn, decoded
-from orchestrator.resident import foregrounds, lending, unit
+from orchestrator.resident import unit
+from orchestrator.separated import Separated
 
 logger = logging.getLogger(__name__)
 
@@ -102,14 +103,14 @@ class Streamed:
         sample: those of them that are in memory, from which backgrounds are borrowed.
         device: where batches are wanted.
         needs: fields of a batch to fill beside its images.
-        how: to take foreground and background apart.
+        separated: the sample taken apart, if anything is needed; all images are taken apart alike.
         seed: of the run.
 
     Attributes:
         labels: class of each image, (N,), or None; where an image cannot be read, of the one that stands in for it.
 
     Raises:
-        UserError: if masks are needed and there are none, or too few that are usable, or they were to be shuffled.
+        UserError: if too few masks are usable, or they were to be shuffled.
     """
 
     def __init__(
@@ -119,10 +120,10 @@ class Streamed:
         device: torch.device,
         *,
         needs: Collection[str],
-        how: separation.Config,
+        separated: Separated | None,
         seed: int,
     ) -> None:
-        self._source, self._device, self._needs, self._how, self._seed = source, device, needs, how, seed
+        self._source, self._device, self._needs, self._seed = source, device, needs, seed
         # A copy, since labels change where images cannot be read.
         self.labels = None if source.labels is None else torch.tensor(source.labels, device=device)
         settings = source.settings
@@ -138,24 +139,23 @@ class Streamed:
         self._ahead: Iterator[Squares] = iter(())
         self._unreadable: set[int] = set()
         self._bank: Bank | None = None
-        if needs:
-            if how.noise == "shuffle":
+        if separated is not None:
+            self._how = separated.how
+            if self._how.noise == "shuffle":
                 raise UserError("separation.noise = shuffle needs all masks in memory, and run.dataset is streamed")
-            rows = torch.tensor(source.sample, device=device)
-            masks = foregrounds(sample, how, seed, rows)
             if "bank" in needs:
-                images = torch.from_dlpack(sample.images).to(device)
-                self._bank = lending(images, masks, how, rows=rows, count=len(self))
+                images, rows = torch.from_dlpack(sample.images).to(device), torch.tensor(source.sample, device=device)
+                self._bank = separated.bank(images, rows, count=len(self))
 
     def __len__(self) -> int:
         return len(self._source.groups)
 
     @property
-    def made_bytes(self) -> int:
-        """Memory of what is read, two windows of files, and of what was made of the sample: masks and backgrounds."""
+    def own_bytes(self) -> int:
+        """Memory that a training takes for them beside what all share: two windows of files."""
         groups = self._source.groups
         window = self._source.settings.buffer * int(groups.nbytes.sum()) // int(groups.starts[-1])
-        return 2 * window + (0 if self._bank is None else self._bank.masks.nbytes + self._bank.backgrounds.nbytes)
+        return 2 * window
 
     def order(self, epoch: int) -> Int64[Tensor, "N"]:
         """The rows as an epoch visits them, on CPU."""

@@ -66,13 +66,14 @@ def run_trial(config: dict[str, Any], tell: Tell, data: Data, dataset: dict[str,
         tell: hands something to the driver; only the first worker has anything to tell.
         data: shared by all trials, mapped from Ray's object store.
         dataset: the settings that `data` was made with; a trial that tries other ones decodes its own, and so does one
-            whose evaluations read more splits.
+            whose evaluations read more splits. One that takes images apart in another way does so itself.
     """
     folder = TrialFolder.at(config["folder"])
     run = resolve(folder.config()["run"])
     if run.dump()["dataset"] != dataset or not data.splits.keys() >= set(build.splits_of(run)):
         data = build.load_data(run)
     try:
+        data = build.separated(run, data)  # once for the picture and the training
         if rank() == 0 and not folder.views.exists():
             view_grid.write(folder.views, run, data)
         with _warnings_in(folder.warnings):

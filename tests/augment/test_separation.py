@@ -85,7 +85,8 @@ def test_bank_lists_who_can_lend(monkeypatch, name, fill):
     monkeypatch.setattr(separation, "_CHUNK", 3 * SIDE * SIDE * 7)  # so that there is more than one chunk
     images, masks = noise(COUNT), blobs(COUNT)
     masks[[0, 5, 39]] = 0
-    bank = separation.bank(images, masks, separation.Config(holes=name), rows=torch.arange(COUNT), count=COUNT)
+    backgrounds = separation.completed(images, masks, separation.Config(holes=name))
+    bank = separation.bank(images, masks, backgrounds, area=ANY, rows=torch.arange(COUNT), count=COUNT)
     lenders = [row for row in range(COUNT) if row not in (0, 5, 39)]
     assert bank.donors.tolist() == lenders
     assert bank.places[lenders].tolist() == list(range(37))
@@ -97,7 +98,7 @@ def test_bank_lists_who_can_lend(monkeypatch, name, fill):
 def test_bank_may_be_a_sample_of_the_data_set():
     masks = blobs(4)
     masks[2] = 0
-    bank = separation.bank(noise(4), masks, separation.Config(), rows=torch.tensor([2, 3, 5, 8]), count=10)
+    bank = separation.bank(noise(4), masks, noise(4), area=ANY, rows=torch.tensor([2, 3, 5, 8]), count=10)
     assert bank.donors.tolist() == [0, 1, 3]  # of rows 2, 3 and 8
     assert bank.places.tolist() == [0, 0, 0, 1, 2, 2, 2, 2, 2, 0]
 
@@ -118,8 +119,9 @@ def test_lenders_are_the_images_themselves_where_their_masks_are_usable():
 def test_bank_of_too_few_is_refused():
     masks = blobs(COUNT)
     masks[2:] = 0
+    images, area = noise(COUNT), separation.Config().area
     with pytest.raises(ValueError, match=r"at least 3 images must have a mask .* in \[0.01, 0.9\], got 2 of 40: widen"):
-        separation.bank(noise(COUNT), masks, separation.Config(), rows=torch.arange(COUNT), count=COUNT)
+        separation.bank(images, masks, images, area=area, rows=torch.arange(COUNT), count=COUNT)
 
 
 @pytest.mark.parametrize("area", [(0.0, 0.5), (0.5, 1.1), (0.6, 0.5)])

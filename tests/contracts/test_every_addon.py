@@ -35,7 +35,8 @@ def batch(how: separation.Config) -> Batch:
     images = (255 * draws.uniform(0, "images", (4, 3, 8, 8))).to(torch.uint8)
     masks = torch.zeros(4, 1, 8, 8, dtype=torch.uint8)
     masks[..., 3:6, 2:7] = 255
-    bank = separation.bank(images, masks, how, rows=torch.arange(4), count=4)
+    backgrounds = separation.completed(images, masks, how)
+    bank = separation.bank(images, masks, backgrounds, area=how.area, rows=torch.arange(4), count=4)
     return Batch(images / 255, masks / 255, bank.backgrounds / 255, lenders=separation.lenders(masks), bank=bank)
 
 

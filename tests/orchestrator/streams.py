@@ -6,7 +6,6 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from augment import separation
 from orchestrator.datasets import parquet
 from orchestrator.images import ImageSet
 from orchestrator.streamed import Streamed
@@ -14,7 +13,7 @@ from tests.orchestrator.datasets.own_files import write_shard
 
 CPU = torch.device("cpu")
 NOTHING = ImageSet(np.empty((0, 16, 16, 3), np.uint8))
-PLAIN = {"needs": (), "how": separation.Config(), "seed": 3}
+PLAIN = {"needs": (), "separated": None, "seed": 3}
 
 
 def write_shards(root: Path) -> Path:

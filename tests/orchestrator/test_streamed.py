@@ -1,10 +1,13 @@
 """Training on images that are not in memory: their order, and the same numbers as in memory."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from jaxtyping import Int64
+from torch import Tensor
 
 from augment import draws, separation
 from augment.borrowing import OWN, UNKNOWN
@@ -12,7 +15,9 @@ from orchestrator import build
 from orchestrator.datasets import parquet
 from orchestrator.datasets.row_groups import RowGroups
 from orchestrator.errors import UserError
+from orchestrator.images import ImageSet
 from orchestrator.resident import Resident
+from orchestrator.separated import separate
 from orchestrator.spec.config import RunConfig, resolve
 from orchestrator.streamed import Streamed, windowed_order
 from orchestrator.training import loop, step
@@ -99,14 +104,20 @@ def masked(root: Path) -> Path:
 
 
 def test_masks_and_backgrounds_are_bitwise_those_in_memory(tmp_path):
-    needs = {"needs": ("masks", "bank", "backgrounds"), "how": separation.Config(noise="shift"), "seed": 3}
+    how = {"needs": ("masks", "bank", "backgrounds"), "how": separation.Config(noise="shift"), "seed": 3}
+
+    def given(source: ImageSet, rows: Int64[Tensor, "N"]) -> dict[str, Any]:
+        return {"needs": how["needs"], "separated": separate(source, **how, rows=rows), "seed": 3}
+
     root, rows = masked(tmp_path / "shards"), torch.tensor([7, 0, 33, 20])
-    whole = Resident(parquet.load(settings(root), "train"), CPU, **needs).batch(rows)
+    images = parquet.load(settings(root), "train")
+    whole = Resident(images, CPU, **given(images, torch.arange(len(images)))).batch(rows)
     for size in (40, 12):
         config = settings(root, buffer=8, sample=size)
         source = parquet.stream(config)
         assert source is not None
-        batch = Streamed(source, parquet.load(config, "train"), CPU, **needs).batch(rows)
+        sample = parquet.load(config, "train")
+        batch = Streamed(source, sample, CPU, **given(sample, torch.tensor(source.sample))).batch(rows)
         for name in ("images", "masks", "backgrounds", "lenders"):
             assert torch.equal(getattr(batch, name), getattr(whole, name)), name
         assert batch.lenders is not None
@@ -121,10 +132,13 @@ def test_masks_and_backgrounds_are_bitwise_those_in_memory(tmp_path):
 
 def test_masks_that_cannot_be_had_are_refused(root):
     source, sample = (read(settings(root, sample=2)) for read in (parquet.stream, lambda it: parquet.load(it, "train")))
+    how, rows = separation.Config(noise="shuffle"), torch.tensor(source.sample)
     with pytest.raises(UserError, match=r"run\.dataset must have masks"):
-        Streamed(source, sample, CPU, **{**PLAIN, "needs": ("masks",)})
+        separate(sample, needs=("masks",), how=how, seed=3, rows=rows)
+    masked = ImageSet(sample.images, masks=np.zeros((2, 16, 16), np.uint8))
+    shuffled = separate(masked, needs=("masks",), how=how, seed=3, rows=rows)
     with pytest.raises(UserError, match="shuffle needs all masks in memory"):
-        Streamed(source, sample, CPU, needs=("masks",), how=separation.Config(noise="shuffle"), seed=3)
+        Streamed(source, sample, CPU, needs=("masks",), separated=shuffled, seed=3)
 
 
 def run_of(root: Path, stream: dict, **sections: object) -> RunConfig:

@@ -7,9 +7,11 @@ from typing import Any
 import pytest
 import torch
 
+from augment import separation
 from orchestrator.build import load_data
 from orchestrator.folder import TrialFolder
 from orchestrator.running import messages, trial
+from orchestrator.spec.config import resolve
 from orchestrator.storage.place import at
 from tests.orchestrator.tiny_run import tiny_run
 
@@ -42,6 +44,24 @@ def test_memory_that_ran_out_ends_the_trial_alone_with_advice(
     monkeypatch.setattr(trial, "world_size", lambda: 2)
     with pytest.raises(type(error)):  # else the other workers would wait for this one
         trial.run_trial(*arguments)
+
+
+def test_images_are_taken_apart_once_for_all_trials_that_do_it_alike(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def run_of(number: int, **settings: Any) -> dict[str, Any]:
+        background = {"kind": "random", "separation": settings}
+        return tiny_run(seed=number, addons={"background": background}, training={"epochs": 1}).dump()
+
+    shared, made, completed = load_data(resolve(run_of(0))), list[str](), separation.completed
+    monkeypatch.setattr(separation, "completed", lambda *given: (made.append("made"), completed(*given))[1])
+    for number, (settings, times) in enumerate([({}, 0), ({"holes": "diffuse"}, 1)]):
+        folder, run, told = TrialFolder(tmp_path / f"{number:04d}"), run_of(number, **settings), list[Any]()
+        folder.write_config({"run": run})
+        trial.run_trial({"folder": str(folder.path)}, told.append, shared, run["dataset"])
+        assert folder.views.exists()
+        assert len(told) == 1
+        assert len(made) == times
 
 
 def test_only_the_first_of_several_workers_writes_warnings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
