@@ -8,6 +8,7 @@ import argparse
 import os
 import sys
 from collections.abc import Sequence
+from contextlib import nullcontext
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -38,20 +39,23 @@ def _run(options: argparse.Namespace, given: Sequence[str]) -> int:
 
             sys.stdout.write(dry_run(study))
             return 0
-        from orchestrator.running.driver import Options, drive
+        from orchestrator.running.fork_server import fork_server
 
-        return drive(
-            study,
-            Options(
-                storage=storage,
-                tracking_uri=options.tracking_uri,
-                address=options.address,
-                fresh=options.fresh,
-                quiet=options.quiet,
-                command=tuple(argument for argument in given if argument != "--fresh"),
-                places=_places(options),
-            ),
-        )
+        with fork_server(study.sweep.cpus_per_worker) if options.address is None else nullcontext():
+            from orchestrator.running.driver import Options, drive
+
+            return drive(
+                study,
+                Options(
+                    storage=storage,
+                    tracking_uri=options.tracking_uri,
+                    address=options.address,
+                    fresh=options.fresh,
+                    quiet=options.quiet,
+                    command=tuple(argument for argument in given if argument != "--fresh"),
+                    places=_places(options),
+                ),
+            )
     except UserError as error:
         sys.stderr.write(told(error))
         return 2

@@ -3,15 +3,18 @@
 `pyproject.toml` holds Ray to one minor version, whose names these are.
 """
 
+import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from functools import partial
 from types import ModuleType
 from typing import Any
 
-from ray._private import parameter, services
+from ray._private import parameter, services, utils
 from ray.air._internal import usage
 from ray.tune.execution import class_cache
+
+from orchestrator.running import forked_worker
 
 
 @contextmanager
@@ -25,10 +28,14 @@ def processes(*, dashboard: bool) -> Iterator[None]:
     """
     with ExitStack() as stack:
         # The one grows clusters, the other carries what workers print to a driver: `ray start` has options for both.
-        left_out = {"no_monitor": True, "include_log_monitor": False}
-        stack.enter_context(_replaced(parameter, RayParams=partial(parameter.RayParams, **left_out)))
+        changed: dict[str, Any] = {"no_monitor": True, "include_log_monitor": False}
+        if sys.platform == "linux":
+            changed["setup_worker_path"] = forked_worker.__file__
+        stack.enter_context(_replaced(parameter, RayParams=partial(parameter.RayParams, **changed)))
         if not dashboard:
             stack.enter_context(_replaced(services, start_api_server=_no_server))
+            # What serves the pages on each node is there all the same, and imports less where their libraries are not.
+            stack.enter_context(_replaced(utils, get_dashboard_dependency_error=lambda: ImportError("not wanted")))
         yield
 
 
