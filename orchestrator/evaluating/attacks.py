@@ -14,7 +14,7 @@ from torch.nn import functional
 
 from orchestrator.evaluating.draw import Draw
 
-# Images (B, 3, H, W) in [0, 1] to logits (B, C), with gradients.
+# Images (B, 3, H, W) in [0, 1] to logits (B, C) on their device, with gradients.
 Model = Callable[[Tensor], Tensor]
 
 PGD_STEP = 2.5  # a step is this many times eps / steps, so that any point of the ball is in reach of any other

@@ -178,9 +178,9 @@ def _attacked(encoder: FrozenEncoder, classify: Logits, tested: ImageSet, config
     mean, std = (torch.tensor(values, device=encoder.device).view(3, 1, 1) for values in (encoder.mean, encoder.std))
     prepared = torch.cat([encoder.prepared(chunk) for chunk in torch.from_numpy(tested.images).split(CHUNK)])
     return Attacked(
-        lambda images: classify(encoder.network((images - mean) / std).float().cpu()),
+        lambda images: classify(encoder.network((images - mean) / std).float().cpu()).to(encoder.device),
         (prepared * std + mean).clamp(0, 1),
-        labels_of(tested),
+        labels_of(tested).to(encoder.device),
         config.steps,
         config.queries,
     )

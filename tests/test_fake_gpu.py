@@ -1,0 +1,225 @@
+"""Training and evaluation as a GPU has them: on its tensors alone, from graphs, without a wait inside an epoch."""
+
+import io
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from functools import cache
+from typing import Any
+
+import pytest
+import torch
+
+from methods import simclr
+from methods.encoders import resnet
+from methods.parts.initial import initialise
+from orchestrator import build
+from orchestrator.build import Data
+from orchestrator.components import find, names
+from orchestrator.datasets import fashion_scenes
+from orchestrator.evaluating.data import EvaluationData
+from orchestrator.evaluating.frozen import FrozenEncoder, at_rest
+from orchestrator.evaluations import DEFAULT_SPLITS, linear
+from orchestrator.features import encoder_features
+from orchestrator.protocols import Score, adversarial
+from orchestrator.spec.config import RunConfig
+from orchestrator.training import graphs, hardware
+from orchestrator.training.loop import Training
+from tests.fake_gpu import GPU, OnGPU, fake_gpu
+from tests.orchestrator.test_every_combination import METHODS, RECIPES
+from tests.orchestrator.tiny_run import Surroundings, timeless, tiny_run
+
+CPU = torch.device("cpu")
+LAYERS: dict[str, dict[str, Any]] = {
+    "simclr": {"msr": {}, "augself": {"hidden": 16}},
+    "moco_v2": {"background": {"kind": "swap", "p_query": 1.0, "p_key": 1.0, "p_negative": 1.0}},
+    "byol": {"msr": {"schedule": "step"}, "background": {"kind": "random", "p_query": 1.0, "p_key": 1.0}},
+    "simsiam": {"augself": {"hidden": 16}, "msr": {}},
+    "swav": {"augself": {"hidden": 16}},
+    "supervised": {"background": {"kind": "remove", "p_query": 1.0, "p_key": 1.0, "p_negative": 0.0}},
+}
+SCENES = fashion_scenes.Config(train_size=40, validation_size=20, test_size=20)
+LOAD = cache(fashion_scenes.load)
+# Protocols that have images on the encoder's device; the others ask for features, which come from there.
+PROTOCOLS: dict[str, dict[str, Any]] = {
+    "adversarial": {"eps": (4.0,), "steps": 1, "queries": 1, "images": 4},
+    "background_challenge": {"foregrounds": 4, "backgrounds": 4},
+    "linear_sgd": {"epochs": 1},
+}
+
+
+def run_of(method: str, optimizer: str, precision: str) -> RunConfig:
+    """With its layers, two steps an epoch, three where what is frozen thaws after the first."""
+    settings = METHODS[method] | ({"freeze": 0.5, "queue_size": 24, "queue_start": 0.3} if method == "swav" else {})
+    return tiny_run(
+        dataset={"train_size": 48 if method == "swav" else 32, "validation_size": 16},
+        method=settings,
+        addons=LAYERS[method],
+        augment={"recipes": RECIPES},
+        optimizer={"name": optimizer, "warmup_epochs": 0.5},
+        training={"precision": precision},
+        evaluation={"knn": {}},
+    )
+
+
+def trained(
+    run: RunConfig,
+    data: Data,
+    device: torch.device,
+    working: Callable[[], AbstractContextManager] = nullcontext,
+    saved: dict | None = None,
+) -> tuple[Training, Surroundings]:
+    """The whole of a training, in which no step but the first, whose constants are sent, may make the host wait."""
+    training, surroundings = Training(run, data, device), Surroundings()
+    if saved is not None:
+        training.load_state_dict(saved)
+    if device == CPU:  # learning rates and kernels as a GPU has them
+        for group in training.optimizer.param_groups:
+            group["lr"] = torch.tensor(group["lr"])
+            group |= {"foreach": None, "fused": True} if run.optimizer.name == "sgd" else {}
+    step = training.train_step
+
+    def train_step(rows: torch.Tensor, epoch: int) -> object:
+        with working() if training.step else nullcontext():
+            return step(rows, epoch)
+
+    training.train_step = train_step  # pyright: ignore[reportAttributeAccessIssue]
+    with hardware.arithmetic(1, device):
+        while training.step < training.steps:
+            training.run_epoch(surroundings)
+    return training, surroundings
+
+
+@pytest.mark.parametrize(
+    ("method", "optimizer", "precision"),
+    [
+        ("simclr", "sgd", "fp32"),
+        ("moco_v2", "sgd", "bf16"),
+        ("byol", "lars", "fp32"),
+        ("simsiam", "sgd", "fp32"),
+        ("swav", "sgd", "fp32"),
+        ("supervised", "sgd", "bf16"),
+    ],
+)
+def test_training_on_a_gpu_is_that_on_the_cpu(method, optimizer, precision, monkeypatch, caplog):
+    run = run_of(method, optimizer, precision)
+    data = build.load_data(run)
+    plain, expected = trained(run, data, CPU)
+    monkeypatch.setattr(graphs, "WARM_UP", 1)
+    with fake_gpu() as working:
+        training, surroundings = trained(run, data, hardware.device(), working)
+        phases = [training._optimise._load, training._optimise._augment, training._optimise._learn]
+        assert [len(phase._graphs) for phase in phases] == ([2] * 3 if method == "swav" else [1] * 3)
+        assert all(isinstance(parameter, OnGPU) for parameter in training.objective.parameters())
+    assert not caplog.messages
+    assert timeless(surroundings.reports) == timeless(expected.reports)
+    last = torch.load(io.BytesIO(surroundings.states[training.steps]), weights_only=True)
+    for name, value in plain.objective.state_dict().items():
+        assert torch.equal(value, last["objective"][name]), name
+
+
+def test_training_on_a_gpu_goes_on_from_a_checkpoint():
+    run = run_of("supervised", "sgd", "fp32")
+    data = build.load_data(run)
+    with fake_gpu() as working:
+        _, whole = trained(run, data, GPU, working)
+        saved = torch.load(io.BytesIO(whole.states[2]), weights_only=True)
+        _, rest = trained(run, data, GPU, working, saved)
+    assert timeless(rest.reports) == timeless(whole.reports[1:])
+
+
+@pytest.fixture
+def scenes(monkeypatch):
+    """Decoded once, and quickly fitted."""
+    monkeypatch.setattr(fashion_scenes, "load", LOAD)
+    monkeypatch.setattr(linear, "MOST_ITERATIONS", 3)
+
+
+def frozen() -> FrozenEncoder:
+    """A tiny encoder on the machine's device."""
+    network, card = resnet.build(resnet.Config(depth=8, width=0.25, stem="imagenet")), fashion_scenes.card(SCENES)
+    initialise(network, 0)
+    return FrozenEncoder("tiny", at_rest(network), card.size, card.mean, card.std)
+
+
+@pytest.mark.usefixtures("scenes")
+def test_evaluations_on_a_gpu_are_those_on_the_cpu():
+    evaluations = [find("orchestrator.evaluations", name) for name in names("orchestrator.evaluations")]
+    needed = {split for one in evaluations for split in getattr(one, "SPLITS", DEFAULT_SPLITS)}
+    splits = {split: LOAD(SCENES, split) for split in needed}
+
+    def found() -> dict[str, float]:
+        encoder = frozen()
+        encode = encoder_features(encoder.network, encoder.mean, encoder.std)
+        assert encode(splits["bank"].images).device.type == hardware.device().type
+        return {
+            name: value for one in evaluations for name, value in one.evaluate(encode, splits, one.Config()).items()
+        }
+
+    expected = found()
+    with fake_gpu():
+        assert found() == pytest.approx(expected, rel=1e-9)
+
+
+@pytest.mark.usefixtures("scenes")
+@pytest.mark.parametrize("name", PROTOCOLS)
+def test_protocol_on_a_gpu_finds_what_it_finds_on_the_cpu(name, tmp_path, monkeypatch):
+    monkeypatch.setattr(adversarial, "RESTARTS", 2)
+    module = find("orchestrator.protocols", name)
+
+    def found(folder: str) -> list[Score]:
+        encoder = frozen()
+        data = EvaluationData("own", SCENES, encoder, tmp_path / folder)
+        return module.measure(encoder, data, module.Config(**PROTOCOLS[name]))
+
+    expected = found("cpu")
+    with fake_gpu():
+        assert found("gpu") == expected
+
+
+@pytest.mark.parametrize(
+    ("mistake", "told"),
+    [
+        (lambda x: x.sum().item(), "reads from the device"),
+        (lambda x: bool((x > 0).all()), "reads from the device"),
+        (lambda x: x.cpu(), "two devices"),
+        (lambda x: x + torch.ones(()), "two devices"),
+        (lambda x: torch.ones(3).to(GPU), "two devices"),
+        (lambda x: torch.tensor([1.0, 2.0, 3.0], device=GPU), "two devices"),
+        (lambda x: x[torch.tensor([0, 2])], "two devices"),
+        (lambda x: x[x > 0], "selects by a mask"),
+        (lambda x: x.nonzero(), "shape that depends on values"),
+        (lambda x: torch.cuda.synchronize(), "waits for the device"),
+    ],
+)
+def test_gpu_at_work_refuses_what_waits_for_it(mistake, told):
+    with fake_gpu() as working:
+        x = torch.ones(3, device=GPU)
+        mistake(x)
+        with working(), pytest.raises(AssertionError, match=told):
+            mistake(x)
+
+
+@pytest.mark.parametrize(
+    "mistake",
+    [
+        lambda x: x + torch.ones(3),
+        lambda x: x.masked_fill(torch.ones(3, dtype=torch.bool), 0.0),
+        lambda x: torch.ones(3)[x.long()],
+        lambda x: x.numpy(),
+    ],
+)
+def test_gpu_refuses_tensors_of_the_host(mistake):
+    with fake_gpu(), pytest.raises((RuntimeError, TypeError), match=r"device|\.numpy\(\)"):
+        mistake(torch.ones(3, device=GPU))
+
+
+@pytest.mark.parametrize(
+    ("seen", "told"),
+    [(lambda loss: loss * loss.detach().item(), "reads"), (lambda loss: loss * torch.rand(1), "device")],
+)
+def test_mistake_in_a_method_does_not_pass(seen, told, monkeypatch):
+    loss = simclr.nt_xent
+    monkeypatch.setattr(simclr, "nt_xent", lambda *args, **kwargs: seen(loss(*args, **kwargs)))
+    run = run_of("simclr", "sgd", "fp32")
+    with fake_gpu() as working, pytest.raises((AssertionError, RuntimeError), match=told):
+        trained(run, build.load_data(run), GPU, working)
