@@ -32,6 +32,16 @@ def test_foreground_has_one_colour_and_the_background_many():
         assert image[mask == 0].std(0).min() > 4
 
 
+@pytest.mark.parametrize("size", [8, 33])
+def test_images_are_bitwise_those_drawn_in_one_piece(size: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    config = synthetic.Config(size=size, num_classes=8, train_size=45)
+    whole = synthetic.load(config, "train")
+    monkeypatch.setattr(synthetic, "_CHUNK", 7 * size * size)
+    pieces = synthetic.load(config, "train")
+    np.testing.assert_array_equal(pieces.images, whole.images)
+    np.testing.assert_array_equal(pieces.masks, whole.masks)
+
+
 def test_splits_and_seeds_differ_and_bank_is_train():
     config = synthetic.Config(train_size=128)
     splits = {split: synthetic.load(config, split).images for split in ("train", "validation", "test/original")}
