@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from optuna.trial import TrialState
 
 from orchestrator.errors import UserError
-from orchestrator.folder import Record, SweepFolder, TrialFolder
+from orchestrator.folder import Record, SweepFolder
 from orchestrator.running.closing import Closing
 from orchestrator.running.progress import End, Trial, Values
 from orchestrator.running.repeats import Repeats
@@ -170,12 +170,9 @@ class Ledger(Closing):
         if not folder.exists():
             self._unfinished.append(number)
             return
-        trial = self._trial(folder)
-        self.trials[trial.number] = trial
-        result = folder.result()
-        if result is not None:
-            trial.state, trial.reason = result["state"], result["reason"]
-            folder.drop_checkpoints()  # a kill may have come between the two
+        trial = self.trials[number] = Trial.of(folder, self._source(number).values(number))
+        if trial.is_over:
+            folder.drop_checkpoints()  # a kill may have come between its end and this
         if closed:
             return
         for report in trial.reports:
@@ -188,29 +185,23 @@ class Ledger(Closing):
 
     def _prepare(self, number: int) -> bool:
         """Gives the trial its file; False when its settings turn out to be no legal run."""
-        folder = self.folder.trial(number)
+        folder, values = self.folder.trial(number), self._source(number).values(number)
         reason = None
         # A kill may have come before the end of one that was refused was written: it is looked at again.
         known = folder.exists() and "refused" not in folder.config()
         if not known:
             try:
-                folder.write_config(self._resolved(number, self._source(number).values(number)))
+                folder.write_config(self._resolved(number, values))
             except UserError as error:
-                folder.write_config({"search": {}, "refused": self._source(number).values(number)})
+                folder.write_config({"search": {}, "refused": values})
                 reason = str(error)
         if not known or number not in self.trials:
-            self.trials[number] = self._trial(folder)
+            self.trials[number] = Trial.of(folder, values)
         if reason is not None:
             self._end(self.trials[number], "failed", reason)
         else:
             self._changed(number)
         return reason is None
-
-    def _trial(self, folder: TrialFolder) -> Trial:
-        run = folder.config().get("run")  # None in a trial whose settings were refused
-        epochs = run["training"]["epochs"] if run else 0
-        values = self._source(folder.number).values(folder.number)
-        return Trial(folder.number, values, epochs, reports=folder.reports())
 
     def _source(self, number: int) -> Source:
         return self.repeats if self.repeats is not None and number in self.repeats.numbers else self._store

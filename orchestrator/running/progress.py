@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from orchestrator.folder import Record
+from orchestrator.folder import Record, TrialFolder
 from orchestrator.numbering import origin_and_place
 from orchestrator.spec.sweep_config import Goal
 
@@ -34,6 +34,13 @@ class Trial:
     reports: list[Record] = field(default_factory=list)
     reason: str | None = None
     moments: list[float] = field(default_factory=list)
+
+    @classmethod
+    def of(cls, folder: TrialFolder, values: Values) -> "Trial":
+        """What its folder knows of a trial; one whose settings were refused has no budget."""
+        run, result = folder.config().get("run"), folder.result() or {"state": "waiting", "reason": None}
+        epochs = run["training"]["epochs"] if run else 0
+        return cls(folder.number, values, epochs, result["state"], folder.reports(), result["reason"])
 
     @property
     def is_repeat(self) -> bool:
