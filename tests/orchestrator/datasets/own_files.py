@@ -8,7 +8,20 @@ import pyarrow as pa
 from PIL import Image
 from pyarrow import parquet
 
+from orchestrator.datasets import image_folder, own_images
+
+SIZE = 8
 COUNTS = {"train/cat": 6, "train/dog": 5, "validation/cat": 2, "validation/dog": 2, "test/dog": 3}
+
+
+def settings(root: Path, **changes: object) -> image_folder.Config:
+    """Of a folder of images, decoded into a cache beside it."""
+    return image_folder.Config(root=str(root), **{"size": SIZE, "cache": str(root.parent / "cache"), **changes})
+
+
+def look_again() -> None:
+    """As another process would, which remembers nothing."""
+    own_images._opened.cache_clear()
 
 
 def picture(seed: int, width: int = 20, height: int = 16) -> Image.Image:
