@@ -16,7 +16,7 @@ from orchestrator.build import Data
 from orchestrator.resident import Resident
 from orchestrator.spec.config import RunConfig
 from orchestrator.training import compiling, hardware, optimizers, ranks
-from orchestrator.training.graphs import Replayed
+from orchestrator.training.graphs import Capturing, Replayed
 from orchestrator.training.stopwatch import Stopwatch
 
 logger = logging.getLogger(__name__)
@@ -68,6 +68,7 @@ class Step:
         self._epoch: Int64[Tensor, ""] = torch.zeros((), dtype=torch.int64, device=device)
         self._progress: Float[Tensor, ""] = torch.zeros((), dtype=torch.float64, device=device)
         self._upcoming = torch.zeros_like(self._progress)
+        self._capturing = self._capturing_if_it_can()
         self.forget()
 
     def __call__(self, rows: Int64[Tensor, "B"], epoch: int, *, progress: float, upcoming: float) -> Losses:
@@ -103,19 +104,23 @@ class Step:
     def forget(self) -> None:
         """Drop what was captured: tensors have changed their places."""
         self._load, self._augment, self._learn = self._loading, self._augmentation, self._training
+        if self._capturing is not None:
+            replayed = partial(Replayed, key=self._frozen, capturing=self._capturing)
+            self._load, self._augment, self._learn = map(replayed, (self._loading, self._augmentation, self._training))
+
+    def _capturing_if_it_can(self) -> Capturing | None:
         if not hardware.captures(self._device):
-            return
-        obstacle = self._obstacle()
+            return None
+        obstacle = "several workers share the training" if world_size() > 1 else None
+        if not isinstance(self.images, Resident):
+            obstacle = "its images are streamed"
         if obstacle is not None:
             logger.warning("trains without CUDA graphs: %s", obstacle)
-            return
-        replayed = partial(Replayed, key=lambda: optimizers.frozen(self._optimizer, self._done))
-        self._load, self._augment, self._learn = map(replayed, (self._loading, self._augmentation, self._training))
+            return None
+        return Capturing()
 
-    def _obstacle(self) -> str | None:
-        if world_size() > 1:
-            return "several workers share the training"
-        return None if isinstance(self.images, Resident) else "its images are streamed"
+    def _frozen(self) -> tuple[bool, ...]:
+        return optimizers.frozen(self._optimizer, self._done)
 
     def _loading(self) -> Batch:
         return self.images.batch(self._rows)

@@ -1,15 +1,14 @@
 """Work is done in the ordinary way at first, then from a graph, and goes on without one where it cannot be captured."""
 
 import logging
-from contextlib import contextmanager, nullcontext
-from types import SimpleNamespace
+from contextlib import contextmanager
 
 import pytest
 import torch
 
 from orchestrator import build
 from orchestrator.training import graphs, hardware
-from orchestrator.training.graphs import WARM_UP, Replayed
+from orchestrator.training.graphs import WARM_UP, Capturing, Replayed
 from orchestrator.training.loop import Training
 from tests.orchestrator.tiny_run import tiny_run
 
@@ -24,11 +23,17 @@ class Graph:
         self.work()
 
 
+class Stream:
+    def wait_stream(self, other: "Stream") -> None:
+        pass
+
+
 class Counting:
-    """Counts how often it was done, on the device as it were, and how often its Python ran."""
+    """Counts how often it was done, on the device as it were, and how often its Python ran, and knows the stream."""
 
     def __init__(self) -> None:
         self.done, self.calls, self.refuses, self.capturing = 0, 0, False, False
+        self.stream = Stream()
 
     def __call__(self) -> int:
         self.calls += 1
@@ -45,24 +50,33 @@ def work(monkeypatch):
     counting = Counting()
 
     @contextmanager
-    def capture(graph, stream):
-        counting.capturing = True
-        graph.work = lambda: setattr(counting, "done", counting.done + 1)
+    def on(stream):
+        before, counting.stream = counting.stream, stream
         try:
             yield
         finally:
+            counting.stream = before
+
+    @contextmanager
+    def capture(graph, stream):
+        counting.capturing, before, counting.stream = True, counting.stream, stream
+        graph.work = lambda: setattr(counting, "done", counting.done + 1)
+        try:
+            yield
+            counting.stream = before
+        except RuntimeError as error:  # torch stays on the stream, and tells that the capture has failed
+            raise RuntimeError("operation failed due to a previous error during capture") from error
+        finally:
             counting.capturing = False
 
-    stream = SimpleNamespace(wait_stream=lambda other: None)
-    fakes = {"Stream": lambda: stream, "current_stream": lambda: stream, "stream": nullcontext}
-    fakes |= {"CUDAGraph": Graph, "graph": capture}
-    for name, fake in fakes.items():
+    fakes = {"Stream": Stream, "current_stream": lambda: counting.stream, "stream": on}
+    for name, fake in (fakes | {"CUDAGraph": Graph, "graph": capture}).items():
         monkeypatch.setattr(graphs.torch.cuda, name, fake)
     return counting
 
 
 def test_work_is_done_once_a_call_and_its_python_no_more_once_it_is_captured(work):
-    replayed = Replayed(work, key=lambda: None)
+    replayed = Replayed(work, lambda: None, Capturing())
     given = [replayed() for _ in range(WARM_UP + 4)]
     assert work.done == WARM_UP + 4
     assert work.calls == WARM_UP + 1
@@ -71,7 +85,7 @@ def test_work_is_done_once_a_call_and_its_python_no_more_once_it_is_captured(wor
 
 def test_another_key_has_another_graph(work):
     keys = iter("aaaaaabbbbbba")
-    replayed = Replayed(work, key=lambda: next(keys))
+    replayed = Replayed(work, lambda: next(keys), Capturing())
     for _ in range(13):
         replayed()
     assert work.done == 13
@@ -79,14 +93,28 @@ def test_another_key_has_another_graph(work):
 
 
 def test_work_that_cannot_be_captured_goes_on_and_says_why_once(work, caplog):
-    work.refuses = True
-    replayed = Replayed(work, key=lambda: None)
+    work.refuses, stream = True, work.stream
+    replayed = Replayed(work, lambda: None, Capturing())
     with caplog.at_level(logging.WARNING):
         for _ in range(WARM_UP + 4):
             replayed()
     assert work.done == WARM_UP + 4
     (line,) = caplog.messages
     assert line == "trains without CUDA graphs: operation not permitted when stream is capturing"
+    assert work.stream is stream
+
+
+def test_what_shares_a_step_with_work_that_cannot_be_captured_is_replayed_no_more(work, caplog):
+    capturing = Capturing()
+    phases = [Replayed(work, lambda: None, capturing) for _ in range(3)]
+    for step in range(WARM_UP + 3):
+        for number, phase in enumerate(phases):
+            work.refuses = number == 1
+            phase()
+        work_of_the_step = work.calls - 3 * step
+        assert work_of_the_step == (3 if step < WARM_UP else 4), "the second was tried, and done in the ordinary way"
+    assert work.done == 3 * (WARM_UP + 3)
+    assert len(caplog.messages) == 1
 
 
 @pytest.mark.gpu
