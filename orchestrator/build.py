@@ -16,12 +16,13 @@ from orchestrator.components import find
 from orchestrator.errors import UserError
 from orchestrator.evaluations import DEFAULT_SPLITS, Timing
 from orchestrator.features import Encode
+from orchestrator.fetched import Fetched
 from orchestrator.images import DatasetCard, ImageSet
 from orchestrator.resident import Resident
-from orchestrator.separated import Separated, separate
+from orchestrator.separated import Separated, lends, separate
 from orchestrator.spec.config import RunConfig
 from orchestrator.streamed import Stream, Streamed
-from orchestrator.training import optimizers
+from orchestrator.training import hardware, optimizers
 
 
 @dataclass(frozen=True)
@@ -177,17 +178,20 @@ def pipeline(run: RunConfig, plan: Plan, card: DatasetCard) -> Pipeline:
         raise UserError(f"run.augment.recipes do not fit run.method.name = {run.method.name}: {error}") from error
 
 
-def images(run: RunConfig, data: Data, plan: Plan, device: torch.device) -> Resident | Streamed:
-    """What a plan's views are made of, to be had in batches.
+def images(run: RunConfig, data: Data, plan: Plan, device: torch.device) -> Resident | Fetched | Streamed:
+    """What a plan's views are made of, to be had in batches: on the device if there is room for it.
 
     Raises:
         UserError: if the plan needs masks, and there are none or too few that are usable.
     """
     needs = pipeline(run, plan, data.card).needs
     how = {"needs": needs, "separated": _separated(data, plan, needs, run.seed), "seed": run.seed}
-    if data.stream is None:
+    if data.stream is not None:
+        return Streamed(data.stream, data.splits["train"], device, **how)
+    # What others borrow from lies there in any case, and is as much again.
+    if lends(needs) or hardware.has_room(device, data.splits["train"].nbytes):
         return Resident(data.splits["train"], device, **how)
-    return Streamed(data.stream, data.splits["train"], device, **how)
+    return Fetched(data.splits["train"], device, **how)
 
 
 def optimizer(run: RunConfig, objective: Objective) -> Optimizer:

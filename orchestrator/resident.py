@@ -29,6 +29,8 @@ class Resident:
         UserError: if backgrounds are to be borrowed, and too few images have a usable mask.
     """
 
+    obstacle: None = None  # to a step that is replayed from graphs
+
     def __init__(
         self, source: ImageSet, device: torch.device, *, needs: Collection[str], separated: Separated | None, seed: int
     ) -> None:

@@ -113,6 +113,8 @@ class Streamed:
         UserError: if too few masks are usable, or they were to be shuffled.
     """
 
+    obstacle = "its images are streamed"
+
     def __init__(
         self,
         source: Stream,
@@ -168,8 +170,8 @@ class Streamed:
         self._ahead = self._decoded(rows)
 
     def batch(self, rows: Int64[Tensor, "B"]) -> Batch:
-        """The images of some rows and what was needed, ready for a pipeline; at once if they come as announced."""
-        squares = self._squares(rows.cpu().numpy())
+        """The images of some rows, on CPU, and what was needed; at once if they come as announced."""
+        squares = self._squares(rows.numpy())
         self._replace(squares.stand_ins)
         images = torch.from_numpy(squares.images).to(self._device).permute(0, 3, 1, 2)
         if squares.masks is None:

@@ -28,6 +28,14 @@ def wait_for(device: torch.device) -> None:
         torch.cuda.synchronize(device)
 
 
+def has_room(device: torch.device, images: int) -> bool:
+    """Whether images of so many bytes should lie on a device: a GPU has half of what this process may take for them."""
+    if device.type == "cpu":
+        return True
+    memory = torch.cuda.get_device_properties(device).total_memory * torch.cuda.get_per_process_memory_fraction(device)
+    return 2 * images <= memory
+
+
 def process_bytes() -> int:
     """The most memory that this process has held."""
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024

@@ -13,7 +13,6 @@ from methods.objective import Objective
 from methods.parts.gather import part, world_size
 from orchestrator import build
 from orchestrator.build import Data
-from orchestrator.resident import Resident
 from orchestrator.spec.config import RunConfig
 from orchestrator.training import compiling, hardware, optimizers, ranks
 from orchestrator.training.graphs import Capturing, Replayed
@@ -87,6 +86,7 @@ class Step:
         if rows.shape != self._rows.shape:
             self._rows = torch.empty_like(rows, device=self._device)
             self.forget()
+        self._given = rows
         self._rows.copy_(rows, non_blocking=True)
         self._epoch.fill_(epoch)
         self._progress.fill_(progress)
@@ -111,9 +111,7 @@ class Step:
     def _capturing_if_it_can(self) -> Capturing | None:
         if not hardware.captures(self._device):
             return None
-        obstacle = "several workers share the training" if world_size() > 1 else None
-        if not isinstance(self.images, Resident):
-            obstacle = "its images are streamed"
+        obstacle = self.images.obstacle if world_size() == 1 else "several workers share the training"
         if obstacle is not None:
             logger.warning("trains without CUDA graphs: %s", obstacle)
             return None
@@ -123,7 +121,8 @@ class Step:
         return optimizers.frozen(self._optimizer, self._done)
 
     def _loading(self) -> Batch:
-        return self.images.batch(self._rows)
+        # Images off the device are asked for by the rows as they came, of which the host need not be told.
+        return self.images.batch(self._rows if self.images.obstacle is None else self._given)
 
     def _augmentation(self) -> dict[str, View]:
         return self._pipeline(self._batch, self._rows, self._epoch)

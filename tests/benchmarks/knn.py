@@ -23,9 +23,8 @@ from orchestrator.training import hardware
 from tests.benchmarks.peers import scikit_knn
 
 ROUNDS, NUM_CLASSES, NUM_FEATURES = 5, 10, 512
-SPREAD = (
-    7.0  # of the features about the centre of their class, whose entries have deviation 1: nine of ten are told right
-)
+# Of the features about the centre of their class, whose entries have deviation 1: nine of ten are told right.
+SPREAD = 7.0
 LOG = logging.getLogger(__name__)
 
 

@@ -1,6 +1,6 @@
 """What Ray, Tune and the ledger cost the driver for many actors that do nothing but report, as fast as they may.
 
-python -m tests.benchmarks.many_actors [TRIALS] [ACTORS ...]
+A part of `tests.benchmarks.long_sweep`.
 """
 
 import itertools

@@ -184,9 +184,11 @@ def main() -> None:
     parser.add_argument("--sizes", type=int, nargs="+", help="for that part, instead of its own")
     parser.add_argument("--plot", type=Path, metavar="FILE", help="draw the curves, as PNG or SVG")
     arguments = parser.parse_args()
+    if arguments.sizes and not arguments.only:
+        parser.error("--sizes are those of one part: name it with --only")
     measured = {}
     for part in [arguments.only] if arguments.only else SIZES:
-        measured[part] = curves(part, arguments.sizes if arguments.only and arguments.sizes else SIZES[part])
+        measured[part] = curves(part, arguments.sizes or SIZES[part])
         sys.stdout.write(f"{table(part, measured[part])}\n\n")
         sys.stdout.flush()
     if arguments.plot:

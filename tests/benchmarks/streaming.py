@@ -107,8 +107,7 @@ def contestant(run: RunConfig, steps: int) -> dict[str, float | str]:
                     training.train_step(rows, 1)
                 else:
                     images.batch(rows)
-            if device.type == "cuda":
-                torch.cuda.synchronize()
+            hardware.wait_for(device)
             found[f"{what}, images/s"] = steps * batch / (time.perf_counter() - start)
             found[f"{what}, images/s of CPU time"] = steps * batch / (time.process_time() - start_work)
 

@@ -7,6 +7,7 @@ sweep.workers=2 --set sweep.concurrency=1` tells the same of trials of two worke
 Aims: command to first step 10 s; beyond its loop 0.5 s a trial, 10 s one of several workers.
 """
 
+import argparse
 import subprocess
 import sys
 import tempfile
@@ -30,7 +31,9 @@ TOLD = {
 
 def main() -> None:
     """Runs the sweep and prints where its time went."""
-    file, *arguments = sys.argv[1:] or ["search_spaces/smoke.yaml", "--trials", "6"]
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("sweep", nargs=argparse.REMAINDER, metavar="FILE [ARGUMENTS]", help="as the sweep takes them")
+    file, *arguments = parser.parse_args().sweep or ["search_spaces/smoke.yaml", "--trials", "6"]
     with tempfile.TemporaryDirectory() as scratch:
         places = ["--storage", scratch, "--tracking-uri", f"sqlite:///{scratch}/mlflow.db"]
         began = time.time()

@@ -5,7 +5,7 @@
 All three train with our loop, search the same space with the same sampler and the same early stopping, and begin with
 the same settings, whose numbers are compared epoch by epoch first. What the sampler proposes then, and who is stopped,
 differs; so costs are told beside the *work* that was done: the seconds inside loading, augmentation, training and
-evaluation. Trials of about a second, or of about a minute with --long; one at a time, then two.
+evaluation. Trials of a few seconds, or of about a minute with --long; one at a time, then two.
 
 Optuna writes no checkpoints and knows no tracking server: what it costs is what any search must. Aims: under 0.5 s a
 trial beyond its work for short trials, under 3 % of it for those of a minute.
@@ -45,7 +45,7 @@ STARTUP = 4  # random trials before the sampler learns
 
 @dataclass(frozen=True)
 class Size:
-    """How much a trial has to do: about a second, or about a minute, on one core."""
+    """How much a trial has to do: a few seconds, or about a minute, on one core."""
 
     epochs: int
     images: int
