@@ -21,6 +21,7 @@ from orchestrator.images import ImageSet
 from orchestrator.read_ahead import Squares, StandIn, decoded
 from orchestrator.resident import unit
 from orchestrator.separated import Separated
+from orchestrator.training import hardware
 
 logger = logging.getLogger(__name__)
 
@@ -173,11 +174,11 @@ class Streamed:
         """The images of some rows, on CPU, and what was needed; at once if they come as announced."""
         squares = self._squares(rows.numpy())
         self._replace(squares.stand_ins)
-        images = torch.from_numpy(squares.images).to(self._device).permute(0, 3, 1, 2)
+        images = hardware.sent(torch.from_numpy(squares.images), self._device).permute(0, 3, 1, 2)
         if squares.masks is None:
             return Batch(unit(images))
-        rows, read = rows.to(self._device), torch.from_numpy(squares.masks).to(self._device)[:, None]
-        masks = separation.foregrounds(read, self._how, self._seed, rows)
+        rows, read = (hardware.sent(one, self._device) for one in (rows, torch.from_numpy(squares.masks)))
+        masks = separation.foregrounds(read[:, None], self._how, self._seed, rows)
         batch = Batch(unit(images), unit(masks) if "masks" in self._needs else None, bank=self._bank)
         if "backgrounds" not in self._needs:
             return batch

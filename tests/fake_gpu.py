@@ -223,8 +223,11 @@ def _in_order(root: Node) -> Iterator[Node]:
 
 
 @contextmanager
-def fake_gpu() -> Iterator[Callable[[], Any]]:
+def fake_gpu(memory: int = 2**30) -> Iterator[Callable[[], Any]]:
     """For the block, the machine has a GPU.
+
+    Args:
+        memory: that it has, in bytes.
 
     Yields:
         Gives a context in which the GPU has work, and the host must not wait for it.
@@ -245,6 +248,8 @@ def fake_gpu() -> Iterator[Callable[[], Any]]:
         "is_bf16_supported": lambda including_emulation=True: True,
         "synchronize": driver.synchronize,
         "max_memory_allocated": lambda device=None: 1,
+        "get_device_properties": lambda device=None: SimpleNamespace(total_memory=memory),
+        "current_device": lambda: GPU.index,
         "Stream": lambda: stream,
         "current_stream": lambda device=None: stream,
         "stream": lambda stream: nullcontext(),
@@ -258,6 +263,9 @@ def fake_gpu() -> Iterator[Callable[[], Any]]:
         stack.enter_context(
             mock.patch.object(torch.cuda.amp.common, "amp_definitely_not_available", return_value=False)
         )
+        # Below torch's own function, which refuses devices without a number.
+        stack.enter_context(mock.patch.object(torch.cuda.memory, "_lazy_init"))
+        stack.enter_context(mock.patch.object(torch._C, "_cuda_getMemoryFraction", create=True, return_value=1.0))
         stack.enter_context(mock.patch.object(constants, "_MADE", {}))
         stack.enter_context(mock.patch.object(Tensor, "backward", lambda root: _backward(root) and None))
         stack.enter_context(mock.patch.object(torch.autograd, "grad", lambda root, *sources: _backward(root, sources)))

@@ -21,12 +21,13 @@ from orchestrator.evaluating.frozen import FrozenEncoder, at_rest
 from orchestrator.evaluations import DEFAULT_SPLITS, linear
 from orchestrator.features import encoder_features
 from orchestrator.protocols import Score, adversarial
-from orchestrator.spec.config import RunConfig
+from orchestrator.spec.config import RunConfig, resolve
 from orchestrator.training import graphs, hardware
 from orchestrator.training.loop import Training
 from tests.fake_gpu import GPU, OnGPU, fake_gpu
+from tests.orchestrator.streams import write_shards
 from tests.orchestrator.test_every_combination import METHODS, RECIPES
-from tests.orchestrator.tiny_run import Surroundings, timeless, tiny_run
+from tests.orchestrator.tiny_run import RUN, Surroundings, timeless, tiny_run
 
 CPU = torch.device("cpu")
 LAYERS: dict[str, dict[str, Any]] = {
@@ -125,6 +126,19 @@ def test_training_on_a_gpu_goes_on_from_a_checkpoint():
         saved = torch.load(io.BytesIO(whole.states[2]), weights_only=True)
         _, rest = trained(run, data, GPU, working, saved)
     assert timeless(rest.reports) == timeless(whole.reports[1:])
+
+
+def test_streamed_images_are_sent_without_a_wait(tmp_path, caplog):
+    dataset = {"name": "parquet", "root": str(write_shards(tmp_path / "x")), "cache": str(tmp_path / "c"), "size": 16}
+    dataset["stream"] = {"buffer": 16, "sample": 20}
+    training = {"epochs": 1, "batch_size": 16, "precision": "fp32"}
+    run = resolve(RUN | {"dataset": dataset, "training": training, "evaluation": {}})
+    data = build.load_data(run)
+    _, expected = trained(run, data, CPU)
+    with fake_gpu() as working:
+        _, surroundings = trained(run, data, GPU, working)
+    assert caplog.messages == ["trains without CUDA graphs: its images are streamed"]
+    assert timeless(surroundings.reports) == timeless(expected.reports)
 
 
 @pytest.fixture

@@ -3,10 +3,11 @@
 import gc
 import resource
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Literal
 
 import torch
+from torch import Tensor
 from torch.utils import deterministic
 
 _FILL = "fill_uninitialized_memory"  # a property of the module, which type checkers do not see
@@ -32,8 +33,19 @@ def has_room(device: torch.device, images: int) -> bool:
     """Whether images of so many bytes should lie on a device: a GPU has half of what this process may take for them."""
     if device.type == "cpu":
         return True
-    memory = torch.cuda.get_device_properties(device).total_memory * torch.cuda.get_per_process_memory_fraction(device)
-    return 2 * images <= memory
+    # Without a word the function takes the device in use; one without a number, as ours, it refuses.
+    share = torch.cuda.get_per_process_memory_fraction()
+    return 2 * images <= share * torch.cuda.get_device_properties(device).total_memory
+
+
+def sent(tensor: Tensor, device: torch.device) -> Tensor:
+    """A tensor on a device; the host goes on at once, and a GPU takes the numbers when it comes to it.
+
+    A copy from memory that is not pinned waits until all work before it is done.
+    """
+    if device.type == "cuda" and tensor.is_cpu:
+        return tensor.pin_memory().to(device, non_blocking=True)
+    return tensor.to(device)
 
 
 def process_bytes() -> int:
@@ -99,5 +111,8 @@ def memory_share(share: float) -> Iterator[None]:
         if limited:
             torch.cuda.set_per_process_memory_fraction(1.0)
         if torch.cuda.is_initialized():
+            # What a trial leaves, its neighbours need.
             gc.collect()  # a step and the graphs of it know each other
-            torch.cuda.empty_cache()  # what a trial leaves, its neighbours need
+            torch._C._cuda_clearCublasWorkspaces()  # one for each stream that there was
+            with suppress(RuntimeError):  # torch 2.11 gives nothing back once a capture has failed
+                torch.cuda.empty_cache()

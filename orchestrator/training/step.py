@@ -87,7 +87,7 @@ class Step:
             self._rows = torch.empty_like(rows, device=self._device)
             self.forget()
         self._given = rows
-        self._rows.copy_(rows, non_blocking=True)
+        self._rows.copy_(hardware.sent(rows, self._device))
         self._epoch.fill_(epoch)
         self._progress.fill_(progress)
         self._upcoming.fill_(min(upcoming, 1.0))
