@@ -75,16 +75,16 @@ class Fetched:
             _, future = self._begun.popleft()
             self._begin()
             return future.result()
-        return self._gather(rows)
+        return self._gather(rows, self._room(rows))
 
     def _begin(self) -> None:
         while self._announced and len(self._begun) < _AHEAD:
             rows = self._announced.popleft()
-            self._begun.append((rows, self._pool.submit(self._gather, rows)))
+            self._begun.append((rows, self._pool.submit(self._gather, rows, self._room(rows))))
 
-    def _gather(self, rows: Int64[Tensor, "B"]) -> list[Tensor]:
-        made = []
-        for planes in self._planes:
-            to = torch.empty((len(rows), *planes.shape[1:]), dtype=planes.dtype, pin_memory=self._sends)
-            made.append(torch.index_select(planes, 0, rows, out=to))
-        return made
+    def _room(self, rows: Int64[Tensor, "B"]) -> list[Tensor]:
+        shapes = [(len(rows), *planes.shape[1:]) for planes in self._planes]
+        return [torch.empty(shape, dtype=torch.uint8, pin_memory=self._sends) for shape in shapes]
+
+    def _gather(self, rows: Int64[Tensor, "B"], room: list[Tensor]) -> list[Tensor]:
+        return [torch.index_select(planes, 0, rows, out=to) for planes, to in zip(self._planes, room, strict=True)]

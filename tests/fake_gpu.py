@@ -78,7 +78,10 @@ class _Driver(TorchDispatchMode):
         if operator.overloadpacket is aten._pin_memory:
             self.pinned.append(args[0].clone())
             return self.pinned[-1]
+        pinned = kwargs.pop("pin_memory", False)
         made = _computed(operator, args, kwargs)
+        if pinned:
+            self.pinned.append(made)
         if self.busy and not self._sends_pinned(operator, args):
             tensors = tensors_of((args, kwargs, made))
             if any(isinstance(tensor, OnGPU) for tensor in tensors):
@@ -90,7 +93,10 @@ class _Driver(TorchDispatchMode):
         assert not self.busy, "the host waits for the device"
 
     def _sends_pinned(self, operator: Any, args: tuple) -> bool:
-        return operator.overloadpacket is aten._to_copy and any(args[0] is one for one in self.pinned)
+        place = {aten._to_copy: 0, aten.copy_: 1}.get(operator.overloadpacket)
+        if place is None or isinstance(args[place], OnGPU):
+            return False
+        return any(args[place].untyped_storage().data_ptr() == one.untyped_storage().data_ptr() for one in self.pinned)
 
 
 def _computed(operator: Any, args: tuple, kwargs: dict[str, Any]) -> Any:

@@ -20,6 +20,7 @@ from orchestrator.evaluating.data import EvaluationData
 from orchestrator.evaluating.frozen import FrozenEncoder, at_rest
 from orchestrator.evaluations import DEFAULT_SPLITS, linear
 from orchestrator.features import encoder_features
+from orchestrator.fetched import Fetched
 from orchestrator.protocols import Score, adversarial
 from orchestrator.spec.config import RunConfig, resolve
 from orchestrator.training import graphs, hardware
@@ -126,6 +127,20 @@ def test_training_on_a_gpu_goes_on_from_a_checkpoint():
         saved = torch.load(io.BytesIO(whole.states[2]), weights_only=True)
         _, rest = trained(run, data, GPU, working, saved)
     assert timeless(rest.reports) == timeless(whole.reports[1:])
+
+
+def test_images_that_a_gpu_has_no_room_for_are_fetched_without_a_wait(caplog):
+    run = run_of("supervised", "sgd", "fp32")
+    data = build.load_data(run)
+    plain, _ = trained(run, data, CPU)
+    with fake_gpu(memory=2 * data.splits["train"].nbytes - 1) as working:
+        training, surroundings = trained(run, data, GPU, working)
+        assert isinstance(training.images, Fetched)
+    (message,) = caplog.messages
+    assert "fetched from the host's memory" in message
+    last = torch.load(io.BytesIO(surroundings.states[training.steps]), weights_only=True)
+    for name, value in plain.objective.state_dict().items():
+        assert torch.equal(value, last["objective"][name]), name
 
 
 def test_streamed_images_are_sent_without_a_wait(tmp_path, caplog):

@@ -50,7 +50,7 @@ def test_what_is_announced_anew_takes_the_place_of_what_was(monkeypatch: pytest.
     fetched.read_ahead(again)
     gathered = []
     gather = fetched._gather
-    monkeypatch.setattr(fetched, "_gather", lambda rows: gathered.append(rows) or gather(rows))
+    monkeypatch.setattr(fetched, "_gather", lambda *given: gathered.append(given) or gather(*given))
     for rows in again:
         assert torch.equal(there.batch(rows).images, fetched.batch(rows).images)
     assert len(gathered) == len(again) - 3  # those begun before were not gathered once more
