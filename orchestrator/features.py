@@ -8,8 +8,10 @@ from jaxtyping import Float, Int64, UInt8
 from torch import Tensor, nn
 from torch.nn import functional
 
+from augment.constants import constant
 from methods.parts.gather import gather, rank, world_size
 from orchestrator.images import ImageSet
+from orchestrator.training import hardware
 
 # uint8 images (N, H, W, 3) to float32 features (N, D) on the encoder's device; the same array gives the same ones.
 Encode = Callable[[np.ndarray], Tensor]
@@ -31,8 +33,8 @@ def planes(images: UInt8[Tensor, "B H W 3"]) -> Float[Tensor, "B 3 H W"]:
 
 def standardised(images: Float[Tensor, "B 3 H W"], mean: Sequence[float], std: Sequence[float]) -> Tensor:
     """Numbers less the mean and over the deviation of each channel, (B, 3, H, W)."""
-    shape = (1, 3, 1, 1)
-    return (images - images.new_tensor(mean).view(shape)) / images.new_tensor(std).view(shape)
+    means, deviations = (constant(values, images)[:, None, None] for values in (mean, std))
+    return (images - means) / deviations
 
 
 def encoder_features(encoder: nn.Module, mean: Sequence[float], std: Sequence[float]) -> Encode:
@@ -54,10 +56,11 @@ def encoder_features(encoder: nn.Module, mean: Sequence[float], std: Sequence[fl
         if id(images) not in remembered:
             training = encoder.training
             encoder.eval()
+            chunks = (hardware.sent(chunk, device) for chunk in _shared_out(torch.from_dlpack(images).split(CHUNK)))
             with torch.no_grad():
                 features = [
-                    encoder(normalised(chunk.to(device), mean, std).contiguous(memory_format=torch.channels_last))
-                    for chunk in _shared_out(torch.from_dlpack(images).split(CHUNK))
+                    encoder(normalised(chunk, mean, std).contiguous(memory_format=torch.channels_last))
+                    for chunk in chunks
                 ]
             encoder.train(training)
             remembered[id(images)] = images, _gathered(torch.cat(features).float(), len(images))

@@ -189,6 +189,15 @@ def test_evaluations_on_a_gpu_are_those_on_the_cpu():
         assert found() == pytest.approx(expected, rel=1e-9)
 
 
+def test_host_runs_ahead_of_a_gpu_that_encodes():
+    images = LOAD(SCENES, "bank").images
+    with fake_gpu() as working:
+        encoder = frozen()
+        for at_work in (nullcontext, working):  # at first the constants are sent
+            with at_work():
+                encoder_features(encoder.network, encoder.mean, encoder.std)(images)
+
+
 @pytest.mark.usefixtures("scenes")
 @pytest.mark.parametrize("name", PROTOCOLS)
 def test_protocol_on_a_gpu_finds_what_it_finds_on_the_cpu(name, tmp_path, monkeypatch):
