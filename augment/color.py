@@ -16,15 +16,12 @@ def luma(images: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B 1 H W"]:
     return (LUMA[0] * red).add_(green, alpha=LUMA[1]).add_(blue, alpha=LUMA[2])
 
 
-def rotate_hue(images: Float[Tensor, "B 3 H W"], turns: Float[Tensor, "B"]) -> Float[Tensor, "B 3 H W"]:
-    """Turn every pixel's hue, leaving its saturation and value.
+def rotate_hue_(images: Float[Tensor, "B 3 H W"], turns: Float[Tensor, "B"]) -> None:
+    """Turn every pixel's hue in place, leaving its saturation and value.
 
     Args:
-        images: in [0, 1].
+        images: in [0, 1]; pixels without colour stay as they are.
         turns: by how much, in turns of the colour circle; 0 is the identity.
-
-    Returns:
-        Images in [0, 1]; pixels without colour stay as they are.
 
     Source: Smith, "Color gamut transform pairs" (SIGGRAPH 1978), the hexcone model, here without its case per sextant,
         which is slow to choose. The distance from red, whichever way, is (1 + (green + blue - red - least) / chroma)
@@ -38,11 +35,11 @@ def rotate_hue(images: Float[Tensor, "B 3 H W"], turns: Float[Tensor, "B"]) -> F
     value, least = torch.maximum(value, red), torch.minimum(least, red)
     chroma = value - least
     # Where there is no chroma the hue is of no influence, so any divisor will do.
-    inverse = (1 / 6) / chroma.clamp(min=torch.finfo(images.dtype).tiny)
-    distance = distance.sub_(least).mul_(inverse).add_(1 / 6)  # (B, H, W)
-    hue = torch.copysign(distance, green - blue).add_(turns[:, None, None])
-    # The hues that lack red, green and blue altogether.
-    opposite = constant([1 / 2, 5 / 6, 1 / 6], images)[:, None, None]
+    distance = distance.sub_(least).div_(chroma.clamp(min=torch.finfo(images.dtype).tiny)).add_(1)
+    sextants = torch.copysign(distance, green - blue)  # (B, H, W)
+    # Less the hues that lack red, green and blue altogether, and two turns more, which leaves none below 0.
+    turned = turns[:, None] + constant([3 / 2, 7 / 6, 11 / 6], images)
     # (B, 3, H, W): how near a whole number of turns it is, as 1/2 less the distance, where the trapezoid is not level.
-    near = (hue[:, None] - opposite).frac_().abs_().sub_(1 / 2).abs_().clamp_(1 / 6, 1 / 3)
-    return near.mul_(-6 * chroma[:, None]).add_((value + chroma)[:, None])
+    near = torch.add(turned[:, :, None, None], sextants[:, None], alpha=1 / 6).frac_()
+    near = near.sub_(1 / 2).abs_().clamp_(1 / 6, 1 / 3)
+    images.copy_((value + chroma)[:, None]).addcmul_(chroma[:, None], near, value=-6).clamp_(0, 1)

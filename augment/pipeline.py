@@ -7,7 +7,7 @@ import torch
 from jaxtyping import Float, Int64
 from torch import Tensor
 
-from augment import draws
+from augment import draws, shortcuts
 from augment.constants import constant
 from augment.stages import Point, lineage, staged
 from augment.views import Batch, Params, Step, View, ViewSpec, joined
@@ -15,8 +15,9 @@ from augment.views import Batch, Params, Step, View, ViewSpec, joined
 # What a batch holds once per image.
 _PER_IMAGE = ("images", "masks", "backgrounds", "rows", "lenders")
 
-# Bytes of views made at once on CPU: twice as many leave the cache, and half as many are too few for a kernel at 32 px.
-_AT_ONCE = 8 << 20
+# Bytes of the views of a part of a batch on CPU, which are made one after the other: with many times more each would
+# leave the cache, with half as many its parameters would cost as much as its pixels.
+_AT_ONCE = 16 << 20
 
 
 class Pipeline:
@@ -89,33 +90,44 @@ class Pipeline:
             ValueError: if a step needs what the batch lacks.
         """
         batch = replace(batch, rows=rows, neutral=self._mean)
-        count = self._pieces(batch.images)
-        pieces = zip(_split(batch, {}, count), rows.chunk(count), strict=True)
-        made = [self._made(piece, self._draw(part, epoch)) for (piece, _), part in pieces]
-        return made[0] if len(made) == 1 else {name: joined([views[name] for views in made]) for name in self._views}
+        pieces = self._pieces(batch.images)
+        # What fills the cache by itself is not made longer.
+        groups = self._groups if pieces == 1 else [[point] for group in self._groups for point in group]
+        parts: dict[str, list[View]] = {name: [] for name in self._views}
+        whole: dict[str, Tensor] = {}
+        drawn = {address: numbers.chunk(pieces) for address, numbers in self._draw(rows, epoch).items()}
+        for turn, (piece, _) in enumerate(_split(batch, {}, pieces)):
+            numbers = {address: chunks[turn] for address, chunks in drawn.items()}
+            for name, (made, params) in self._made(groups, piece, numbers).items():
+                if name not in whole:
+                    whole[name] = made.images.new_empty((len(rows), *made.images.shape[1:]))
+                done = sum(len(part.images) for part in parts[name])
+                images = self._normalise(made.images, whole[name][done : done + len(made.images)])
+                masks = None if made.masks is None else made.masks.contiguous()
+                parts[name].append(View(images, params, masks))
+        return {name: joined(parts[name], whole[name]) for name in self._views}
 
     def _pieces(self, images: Float[Tensor, "B 3 H W"]) -> int:
         """In how many parts to make the views of images, which changes no number."""
-        if not images.is_cpu or torch.compiler.is_compiling():
+        if not shortcuts.readable(images):
             return 1
         pixels = sum(images[0, 0].numel() if spec.size is None else spec.size**2 for spec in self._views.values())
         together = max(1, _AT_ONCE // (images[0, 0, 0, 0].nbytes * 3 * pixels))
         return max(1, -(-len(images) // together))
 
-    def _made(self, batch: Batch, uniforms: Mapping[tuple[str, str], Tensor]) -> dict[str, View]:
+    def _made(
+        self, groups: Sequence[Sequence[Point]], batch: Batch, uniforms: Mapping[tuple[str, str], Tensor]
+    ) -> dict[str, tuple[Batch, dict[str, Params]]]:
+        """Every view of a batch before it is normalised, with the parameters of all its ops."""
         made: dict[Point, tuple[Batch, dict[str, Params]]] = {}
-        for group in self._groups:
+        for group in groups:
             starts = [self._stages[point][0].start for point in group]
             sources = [(batch, {}) if start is None else made[start] for start in starts]
             stacked, params = self._run(group, _concatenate([source for source, _ in sources]), uniforms)
             pieces = _split(stacked, params, len(group))
             for point, (_, inherited), (piece, own) in zip(group, sources, pieces, strict=True):
                 made[point] = (piece, inherited | own)
-        views = {}
-        for name, spec in self._views.items():
-            finished, params = made[name, len(spec.recipe)]
-            views[name] = View(self._normalise(finished.images), params, finished.masks)
-        return views
+        return {name: made[name, len(spec.recipe)] for name, spec in self._views.items()}
 
     def _alike(self, lineages: Mapping[Point, Sequence[Point]]) -> list[list[Point]]:
         """Stages that can be made together, parents before children: those that went through equal steps and sizes."""
@@ -150,9 +162,9 @@ class Pipeline:
             batch = step.op.apply(batch, params[step.name], stage.size)
         return batch, params
 
-    def _normalise(self, images: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B 3 H W"]:
+    def _normalise(self, images: Float[Tensor, "B 3 H W"], place: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B 3 H W"]:
         mean, std = (constant(values, images)[:, None, None] for values in (self._mean, self._std))
-        return (images - mean) / std
+        return torch.sub(images, mean, out=place).div_(std)
 
 
 def _shared(step: Step) -> int:

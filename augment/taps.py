@@ -16,12 +16,21 @@ Taps = tuple[Int32[Tensor, "#B _ _"], Float[Tensor, "B _ _"]]
 def filtered(planes: Float[Tensor, "B C H W"], down: Taps, across: Taps) -> Float[Tensor, "B C out_h out_w"]:
     """The planes after two filters.
 
+    Rows are what can be summed fast, so between the filters the planes are turned over: they end lying in memory by
+    columns if they began lying by rows, and the other way round.
+
     Args:
         planes: of images.
         down: how each column is made of pixels in the same column.
         across: idem for the rows.
     """
-    return _summed(_summed(planes, *down).mT, *across).mT.contiguous()
+    if planes.mT.is_contiguous():
+        return _summed(_summed(planes.mT, *across).mT, *down)
+    if planes.permute(0, 2, 3, 1).is_contiguous():  # as bytes are stored: a row of all channels is one
+        rows = _summed(planes.permute(0, 2, 3, 1).flatten(2)[:, None], *down)
+        columns = rows.unflatten(-1, (-1, planes.shape[1]))[:, 0].permute(0, 3, 2, 1)
+        return _summed(columns, *across).mT
+    return _summed(_summed(planes, *down).mT, *across).mT
 
 
 def _summed(

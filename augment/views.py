@@ -120,14 +120,21 @@ class View:
     masks: Float[Tensor, "B 1 S S"] | None = None
 
 
-def joined(views: Sequence[View]) -> View:
-    """Views of the batches that follow one another, made by one recipe, as one of all their images."""
+def joined(views: Sequence[View], images: Float[Tensor, "B 3 S S"]) -> View:
+    """Views of the batches that follow one another, made by one recipe, as one.
+
+    Args:
+        views: one or more.
+        images: all of theirs.
+    """
+    if len(views) == 1:
+        return replace(views[0], images=images)
     params = {
         op: {key: torch.cat([view.params[op][key] for view in views]) for key in first}
         for op, first in views[0].params.items()
     }
     masks = [view.masks for view in views if view.masks is not None]
-    return View(torch.cat([view.images for view in views]), params, torch.cat(masks) if masks else None)
+    return View(images, params, torch.cat(masks) if masks else None)
 
 
 @dataclass(frozen=True)

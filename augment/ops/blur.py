@@ -11,6 +11,7 @@ from pydantic import AfterValidator
 from torch import Tensor
 
 from augment import config as base
+from augment.shortcuts import changed
 from augment.taps import Taps, filtered
 from augment.views import Batch, Params, Target
 
@@ -63,8 +64,11 @@ def sample(config: Config, shape: tuple[int, int], uniforms: Float[Tensor, "B sl
 def apply(batch: Batch, params: Params, size: int | None = None) -> Batch:
     """Blur along columns and along rows, with edges reflected; `size` is of no influence."""
     height, width = batch.images.shape[-2:]
-    down, across = _taps(params["kernel"], height), _taps(params["kernel"], width)
-    return replace(batch, images=filtered(batch.images, down, across))
+
+    def blurred(images: Tensor, kernel: Tensor) -> Tensor:
+        return filtered(images, _taps(kernel, height), _taps(kernel, width))
+
+    return replace(batch, images=changed(batch.images, params["sigma"] > 0, blurred, params["kernel"]))
 
 
 def describe(params: Params) -> Float[Tensor, "B 1"]:

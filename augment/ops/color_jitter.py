@@ -1,6 +1,6 @@
 """Colour jitter: brightness, contrast, saturation and hue, in an order drawn for each image."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import torch
@@ -9,7 +9,8 @@ from pydantic import Field
 from torch import Tensor
 
 from augment import config as base
-from augment.color import luma, rotate_hue
+from augment import shortcuts
+from augment.color import luma, rotate_hue_
 from augment.constants import constant
 from augment.views import Batch, Params, Target
 
@@ -86,19 +87,21 @@ def apply(batch: Batch, params: Params, size: int | None = None) -> Batch:
     """Adjust each image in its own order; `size` is of no influence.
 
     Hue is costly, so it is turned once for all images: what comes before it in an image's order is done before, what
-    comes after it after, and the other rounds are identities for that image.
+    comes after it after, and the other rounds are identities for that image. Where it can be known which images those
+    are, they stand side by side and are left out.
     """
-    images, order = batch.images.clone(), params["order"]
-    factors = torch.stack((params["brightness"], params["contrast"], params["saturation"]), dim=1)
-    factors = torch.cat((factors, torch.ones_like(factors[:, :1])), dim=1)
-    factors = factors.gather(1, order)  # (B, 4), by place in the order
-    hue_place = (order == HUE).int().argmax(1)
-    for place in (0, 1, 2):
-        _blend_(images, torch.where(hue_place > place, factors[:, place], 1.0), order[:, place])
-    images = rotate_hue(images, params["hue"])
-    for place in (1, 2, 3):
-        _blend_(images, torch.where(hue_place < place, factors[:, place], 1.0), order[:, place])
-    return replace(batch, images=images)
+    places = _hue_places(params)
+    if not shortcuts.readable(places):
+        adjusted = _adjusted(batch.images.clone(), params, places, [slice(None)] * 7)
+        return replace(batch, images=torch.where((places < 4)[:, None, None, None], adjusted, batch.images))
+    places, rows = places.sort()
+    # How many images turn their hue before each place.
+    ends = torch.searchsorted(places, torch.arange(5)).tolist()
+    concerned = [slice(ends[place + 1], ends[4]) for place in (0, 1, 2)]
+    concerned += [slice(ends[4])] + [slice(ends[place]) for place in (1, 2, 3)]
+    chosen = {name: values[rows] for name, values in params.items()}
+    images = _adjusted(shortcuts.taken(batch.images, rows), chosen, places, concerned)
+    return replace(batch, images=shortcuts.taken(images, rows.argsort()))
 
 
 def describe(params: Params) -> Float[Tensor, "B 4"]:
@@ -121,6 +124,39 @@ def compare(first: Mapping[str, Params], second: Mapping[str, Params]) -> Target
     return Target(first["color_jitter"]["intensity"] - second["color_jitter"]["intensity"], "regression")
 
 
+def _hue_places(params: Params) -> Int64[Tensor, "B"]:
+    """At which place of its order each image turns its hue, or 4 where nothing is adjusted."""
+    adjusted = params["hue"] != 0
+    for name in ("brightness", "contrast", "saturation"):
+        adjusted |= params[name] != 1
+    return torch.where(adjusted, (params["order"] == HUE).int().argmax(1), 4)
+
+
+def _adjusted(
+    images: Float[Tensor, "B 3 H W"], params: Params, hue_places: Int64[Tensor, "B"], concerned: Sequence[slice]
+) -> Float[Tensor, "B 3 H W"]:
+    """The images, which are overwritten, after three rounds, a turn of the hue and three rounds.
+
+    Args:
+        images: in [0, 1].
+        params: from `sample`.
+        hue_places: from `_hue_places`.
+        concerned: for each of these, the images that it may leave out none of.
+    """
+    order = params["order"]
+    factors = torch.stack((params["brightness"], params["contrast"], params["saturation"]), dim=1)
+    factors = torch.cat((factors, torch.ones_like(factors[:, :1])), dim=1).gather(1, order)  # (B, 4), by place
+    hue_places = hue_places[:, None]
+    place = torch.arange(4, device=order.device)
+    before, after = torch.where(hue_places > place, factors, 1), torch.where(hue_places < place, factors, 1)
+    for round_, who in zip((0, 1, 2), concerned[:3], strict=True):
+        _blend_(images[who], before[who, round_], order[who, round_])
+    rotate_hue_(images[concerned[3]], params["hue"][concerned[3]])
+    for round_, who in zip((1, 2, 3), concerned[4:], strict=True):
+        _blend_(images[who], after[who, round_], order[who, round_])
+    return images
+
+
 def _blend_(images: Float[Tensor, "B 3 H W"], factor: Float[Tensor, "B"], adjustment: Int64[Tensor, "B"]) -> None:
     """Brightness, contrast or saturation: factor x image + (1 - factor) x (black, mean luma or luma), within [0, 1].
 
@@ -131,4 +167,5 @@ def _blend_(images: Float[Tensor, "B 3 H W"], factor: Float[Tensor, "B"], adjust
     to_luma, to_mean = (1 - factor) * (adjustment == SATURATION), (1 - factor) * (adjustment == CONTRAST)
     bright = luma(images)
     mean = bright.mean((2, 3), keepdim=True)
-    images.mul_(factor).add_(bright.mul_(to_luma).add_(to_mean * mean)).clamp_(0, 1)
+    bright.mul_(to_luma).add_(to_mean * mean)
+    images.mul_(factor).add_(bright).clamp_(0, 1)
