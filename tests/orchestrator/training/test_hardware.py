@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from orchestrator.training.hardware import arithmetic, computes_bf16, uses_bf16
+from orchestrator.training.hardware import arithmetic, computes_bf16, memory_share, uses_bf16
 
 CPU = torch.device("cpu")
 
@@ -28,3 +28,17 @@ def test_stated_precision_is_obeyed_on_any_hardware(monkeypatch):
         monkeypatch.setattr(torch.cpu, "get_capabilities", lambda capable=capable: {"amx_bf16": capable})
         assert uses_bf16("bf16", CPU)
         assert not uses_bf16("fp32", CPU)
+
+
+def test_trial_ends_well_though_a_failed_capture_keeps_its_memory(monkeypatch):
+    def empty_cache() -> None:
+        given.append("cache")
+        raise RuntimeError("captures_underway.empty() INTERNAL ASSERT FAILED")
+
+    given: list[str] = []
+    monkeypatch.setattr(torch.cuda, "is_initialized", lambda: True)
+    monkeypatch.setattr(torch.cuda, "empty_cache", empty_cache)
+    monkeypatch.setattr(torch._C, "_cuda_clearCublasWorkspaces", lambda: given.append("cublas"), raising=False)
+    with memory_share(1.0):
+        assert not given
+    assert given == ["cublas", "cache"]
