@@ -20,6 +20,7 @@ class Peak:
         names: its command lines; Ray's workers change theirs with what they do.
         rss: in memory, pages shared with others included.
         pss: the same, each shared page divided by the number of processes that share it.
+        anonymous: in memory and of no file, whether or not it still shares it with a process that it was forked from.
         private: in memory and shared with nobody.
         shared_store: of the shared memory that Ray's object store lies in.
     """
@@ -28,6 +29,7 @@ class Peak:
     names: set[str] = field(default_factory=set)
     rss: float = 0.0
     pss: float = 0.0
+    anonymous: float = 0.0
     private: float = 0.0
     shared_store: float = 0.0
 
@@ -37,6 +39,7 @@ class Peak:
         held, status = sizes(f"/proc/{self.pid}/smaps_rollup"), sizes(f"/proc/{self.pid}/status")
         self.rss, self.pss = max(self.rss, held["Rss"]), max(self.pss, held["Pss"])
         self.private = max(self.private, held["Private_Clean"] + held["Private_Dirty"])
+        self.anonymous = max(self.anonymous, status["RssAnon"])
         self.shared_store = max(self.shared_store, status["RssShmem"])
         return held["Pss"]
 

@@ -1,14 +1,15 @@
 """What a trial holds in memory of its own, and what it shares: `python -m tests.benchmarks.trial_memory`.
 
 Sweeps of 1, 2 and 4 trials, all at a time, over a data set of about 150 MB with its masks, and one trial over next to
-no data. (private MB - private MB without data) / MB of data is at most how often a trial copies the data; features and
-the cosines of neighbours are in it too.
+no data. (own MB - own MB without data) / MB of data is at most how often a trial copies the data; features and the
+cosines of neighbours are in it too.
 Ray is told of as many cores as there are trials, so with fewer cores they only take longer.
 
     --set run.addons.background='{kind: random}'    or any other change of the run, as the sweep takes it
 
-Private is what a process shares with nobody; PSS divides what is shared by those who share it. Each figure is the peak
-of its own process, looked at every 0.2 s.
+Own is what a process has written, not mapped: of it, trials that are forks of one process share what that had imported,
+which is counted once in PSS, where what is shared is divided by those who share it. Private is shared with nobody. Each
+figure is the peak of its own process, looked at every 0.2 s.
 """
 
 import argparse
@@ -70,8 +71,8 @@ def run(images: int, trials: int, sets: Sequence[str]) -> Tree:
 
 
 def workers(tree: Tree, trials: int) -> list[Peak]:
-    """The processes that trained; what they fork for a moment has their name, and next to nothing of its own."""
-    named = sorted((peak for peak in tree.others if peak.is_named(TRIAL)), key=lambda peak: -peak.private)
+    """The processes that trained; what they fork for a moment has their name, and shares all with them."""
+    named = sorted((peak for peak in tree.others if peak.is_named(TRIAL)), key=lambda peak: -peak.pss)
     assert len(named) >= trials, [peak.names for peak in tree.others]
     return named[:trials]
 
@@ -79,13 +80,13 @@ def workers(tree: Tree, trials: int) -> list[Peak]:
 def row(images: int, trials: int, tree: Tree, without_data: float | None) -> list[str]:
     """What the table says of one sweep."""
     at_work = workers(tree, trials)
-    private, data = mean(peak.private for peak in at_work), images * SIDE * SIDE * 4 / 1e6  # with its mask
+    own, data = mean(peak.anonymous for peak in at_work), images * SIDE * SIDE * 4 / 1e6  # with its mask
     rest = sum(peak.pss for peak in tree.others if peak not in at_work)
-    growth = "-" if without_data is None else f"{(private - without_data) / data:.2f}"
+    growth = "-" if without_data is None else f"{(own - without_data) / data:.2f}"
     return [
         f"{data:.0f}",
         str(trials),
-        f"{private:.0f}",
+        f"{own:.0f}",
         growth,
         f"{mean(peak.shared_store for peak in at_work):.0f}",
         f"{mean(peak.pss for peak in at_work):.0f}",
@@ -105,9 +106,11 @@ def main() -> None:
     arguments = parser.parse_args()
     small = run(256, 1, arguments.set)
     (alone,) = workers(small, 1)
-    head = ["data MB", "trials", "private/trial", "growth/data", "shared data", "PSS/trial", "RSS/trial"]
+    head = ["data MB", "trials", "own/trial", "growth/data", "shared data", "PSS/trial", "RSS/trial"]
     rows = [[*head, "driver private", "Ray's own PSS", "all PSS"], row(256, 1, small, None)]
-    rows += [row(arguments.images, n, run(arguments.images, n, arguments.set), alone.private) for n in arguments.trials]
+    rows += [
+        row(arguments.images, n, run(arguments.images, n, arguments.set), alone.anonymous) for n in arguments.trials
+    ]
     sys.stdout.write(f"{columns(rows)}\n")
 
 
