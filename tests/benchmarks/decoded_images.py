@@ -85,7 +85,8 @@ def shared(folder: Path) -> None:
         assert reader.stdout is not None
         reader.stdout.readline()
     for reader in readers:  # the other one stays until this one has counted
-        assert reader.stdin is not None and reader.stdout is not None
+        assert reader.stdin is not None
+        assert reader.stdout is not None
         reader.stdin.write("\n")
         reader.stdin.flush()
         LOG.info("kB of the mapped images in one of two processes: %s", reader.stdout.readline().strip())
