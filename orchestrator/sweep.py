@@ -25,40 +25,45 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _run(options: argparse.Namespace, given: Sequence[str]) -> int:
     # Imported here, so that Ctrl-C is met by `main` at any moment, and a mistake in the file before Ray is imported.
     from orchestrator.errors import UserError, told
+    from orchestrator.running.fork_server import fork_server
+    from orchestrator.spec import study_file  # noqa: F401  (its imports are those of workers too)
+
+    with nullcontext() if options.dry_run or options.address is not None else fork_server():
+        try:
+            return _done(options, given)
+        except UserError as error:
+            sys.stderr.write(told(error))
+            return 2
+
+
+def _done(options: argparse.Namespace, given: Sequence[str]) -> int:
     from orchestrator.spec.checks import check_storage
     from orchestrator.spec.study_file import load_study
     from orchestrator.storage.place import at, on_disk
 
-    try:
-        with on_disk(options.file) as file:
-            study = load_study(file, options.set, trials=options.trials)
-        storage = at(options.storage)
-        check_storage(storage, study.sweep.name)
-        if options.dry_run:
-            from orchestrator.dry_run import dry_run
+    with on_disk(options.file) as file:
+        study = load_study(file, options.set, trials=options.trials)
+    storage = at(options.storage)
+    check_storage(storage, study.sweep.name)
+    if options.dry_run:
+        from orchestrator.dry_run import dry_run
 
-            sys.stdout.write(dry_run(study))
-            return 0
-        from orchestrator.running.fork_server import fork_server
+        sys.stdout.write(dry_run(study))
+        return 0
+    from orchestrator.running.driver import Options, drive
 
-        with fork_server(study.sweep.cpus_per_worker) if options.address is None else nullcontext():
-            from orchestrator.running.driver import Options, drive
-
-            return drive(
-                study,
-                Options(
-                    storage=storage,
-                    tracking_uri=options.tracking_uri,
-                    address=options.address,
-                    fresh=options.fresh,
-                    quiet=options.quiet,
-                    command=tuple(argument for argument in given if argument != "--fresh"),
-                    places=_places(options),
-                ),
-            )
-    except UserError as error:
-        sys.stderr.write(told(error))
-        return 2
+    return drive(
+        study,
+        Options(
+            storage=storage,
+            tracking_uri=options.tracking_uri,
+            address=options.address,
+            fresh=options.fresh,
+            quiet=options.quiet,
+            command=tuple(argument for argument in given if argument != "--fresh"),
+            places=_places(options),
+        ),
+    )
 
 
 def _places(options: argparse.Namespace) -> tuple[str, ...]:

@@ -1,4 +1,4 @@
-"""A process that has imported what workers need, and makes each worker by a fork: tenths of a second, not five.
+"""A process that has imported what workers need, and makes each worker by a fork: in tenths of a second, not in five.
 
 Its memory is theirs as well, as far as nobody writes to it. For a Ray of our own on Linux only: on a cluster others
 start the workers.
@@ -10,12 +10,12 @@ import json
 import os
 import runpy
 import select
+import shutil
 import signal
 import socket
-import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,40 +33,35 @@ _PRELOADED = (
 
 
 @contextmanager
-def fork_server(threads: int) -> Iterator[None]:
-    """Has a Ray that is started in the block make its workers by forks; it gets ready meanwhile.
+def fork_server() -> Iterator[None]:
+    """Has a Ray that is started in the block make its workers by forks; the server gets ready meanwhile.
 
-    Args:
-        threads: of the libraries that count them when they are imported: the cores that Ray gives a worker.
+    It is a fork of this process itself, so that what this one has imported it need not. So the block has to begin
+    before Ray is imported, whose library keeps what it reads of its environment then, and before torch has computed
+    anything, whose threads a fork would miss. In a process that has imported Ray, and elsewhere than on Linux, workers
+    are started as ever.
     """
-    if sys.platform != "linux":
+    if sys.platform != "linux" or "ray" in sys.modules:
         yield
         return
-    with tempfile.TemporaryDirectory(prefix="augsweep-") as folder:
-        environment = {
-            "OMP_NUM_THREADS": str(threads),
-            **os.environ,
-            # Ray's library reads these two when it is imported, and never again: the job is the only one of its Ray,
-            # and what a worker must not outlive may be this process as well as its raylet.
-            "RAY_JOB_ID": "01000000",
-            "RAY_RAYLET_PID": str(os.getpid()),
-        }
-        os.environ[FORK_SERVER] = address = str(Path(folder) / "socket")
-        command = [sys.executable, "-m", __name__, address]
-        server = subprocess.Popen(
-            command,
-            stdin=subprocess.PIPE,  # it ends with the last process that could write to it
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            env=environment,
-            start_new_session=True,  # no Ctrl-C is for it
-        )
-        try:
-            yield
-        finally:
-            del os.environ[FORK_SERVER]
-            server.kill()
-            server.communicate()
+    folder = Path(tempfile.mkdtemp(prefix="augsweep-"))
+    address, driver = str(folder / "socket"), os.getpid()
+    end, held = os.pipe()  # at its end when the driver is, however that ends
+    server = os.fork()
+    if server == 0:
+        os.close(held)
+        _serve(address, end, driver)
+        sys.exit()  # from here on it has the stack of a driver
+    os.close(end)
+    os.environ[FORK_SERVER] = address
+    try:
+        yield
+    finally:
+        del os.environ[FORK_SERVER]
+        os.close(held)
+        os.kill(server, signal.SIGKILL)
+        os.waitpid(server, 0)
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 @dataclass(frozen=True)
@@ -79,26 +74,32 @@ class _Request:
     outputs: list[int]
 
 
-def main() -> None:
+def _serve(address: str, end: int, driver: int) -> None:
     """Serves until the process that started it is gone; in each worker it goes on as Ray's script."""
+    os.setsid()  # no Ctrl-C is for it
+    _redirect([os.open(os.devnull, os.O_RDWR) for _ in range(3)], (0, 1, 2))
+    # Ray's library reads these two when it is imported, and never again: the job is the only one of its Ray, and what
+    # a worker must not outlive may be the driver as well as the raylet.
+    os.environ |= {"RAY_JOB_ID": "01000000", "RAY_RAYLET_PID": str(driver)}
     with socket.socket(socket.AF_UNIX) as listener:
-        listener.bind(sys.argv[1])
+        listener.bind(address)
         listener.listen(1024)  # who comes before the imports are done waits
         for module in _PRELOADED:
             importlib.import_module(module)
         gc.collect()
         gc.freeze()  # else the first collection of each worker would copy all of it
-        request = _served(listener)
+        request = _served(listener, end)
     if request is not None:
+        os.close(end)
         _become(request)
 
 
-def _served(listener: socket.socket) -> _Request | None:
+def _served(listener: socket.socket, end: int) -> _Request | None:
     """Returns in every worker that it has made; here only at the end, with None."""
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # workers end when they want; nobody asks how
     while True:
-        ready, _, _ = select.select([listener, sys.stdin], [], [])
-        if sys.stdin in ready:
+        ready, _, _ = select.select([listener, end], [], [])
+        if end in ready:
             return None
         connection, _ = listener.accept()
         with connection:
@@ -126,9 +127,7 @@ def _become(request: _Request) -> None:
     from ray.core.generated.common_pb2 import Language  # pyright: ignore[reportAttributeAccessIssue]
 
     os.setsid()
-    for given, place in zip([os.open(os.devnull, os.O_RDONLY), *request.outputs], (0, 1, 2), strict=True):
-        os.dup2(given, place)
-        os.close(given)
+    _redirect(request.outputs, (1, 2))
     os.environ.clear()
     os.environ.update(request.environment)
     os.chdir(request.folder)
@@ -142,5 +141,7 @@ def _become(request: _Request) -> None:
     runpy.run_path(rest[0], run_name="__main__")
 
 
-if __name__ == "__main__":
-    main()
+def _redirect(files: Sequence[int], places: Sequence[int]) -> None:
+    for file, place in zip(files, places, strict=True):
+        os.dup2(file, place)
+        os.close(file)
