@@ -22,14 +22,9 @@ from pathlib import Path
 
 from orchestrator.running.forked_worker import FORK_SERVER
 
-# What a worker of one process imports before its first step, and what stands between several and Tune.
-_PRELOADED = (
-    "ray._private.workers.setup_worker",
-    "ray.train.torch",
-    "ray.tune.trainable.function_trainable",
-    "orchestrator.running.trial",
-    "orchestrator.running.workers",
-)
+# What a worker imports before its first step, and what Ray imports of others. Ray itself no worker may have from here:
+# its library keeps what it reads of its environment then, and would draw the same random names in all of them.
+_PRELOADED = ("orchestrator.running.trial", "jsonschema", "pandas", "pyarrow.fs", "google.protobuf.descriptor_pb2")
 
 
 @contextmanager
@@ -37,20 +32,19 @@ def fork_server() -> Iterator[None]:
     """Has a Ray that is started in the block make its workers by forks; the server gets ready meanwhile.
 
     It is a fork of this process itself, so that what this one has imported it need not. So the block has to begin
-    before Ray is imported, whose library keeps what it reads of its environment then, and before torch has computed
-    anything, whose threads a fork would miss. In a process that has imported Ray, and elsewhere than on Linux, workers
-    are started as ever.
+    before Ray is imported, and before torch has computed anything, whose threads a fork would miss. In a process that
+    has imported Ray, and elsewhere than on Linux, workers are started as ever.
     """
     if sys.platform != "linux" or "ray" in sys.modules:
         yield
         return
     folder = Path(tempfile.mkdtemp(prefix="augsweep-"))
-    address, driver = str(folder / "socket"), os.getpid()
+    address = str(folder / "socket")
     end, held = os.pipe()  # at its end when the driver is, however that ends
     server = os.fork()
     if server == 0:
         os.close(held)
-        _serve(address, end, driver)
+        _serve(address, end)
         sys.exit()  # from here on it has the stack of a driver
     os.close(end)
     os.environ[FORK_SERVER] = address
@@ -74,13 +68,10 @@ class _Request:
     outputs: list[int]
 
 
-def _serve(address: str, end: int, driver: int) -> None:
+def _serve(address: str, end: int) -> None:
     """Serves until the process that started it is gone; in each worker it goes on as Ray's script."""
     os.setsid()  # no Ctrl-C is for it
     _redirect([os.open(os.devnull, os.O_RDWR) for _ in range(3)], (0, 1, 2))
-    # Ray's library reads these two when it is imported, and never again: the job is the only one of its Ray, and what
-    # a worker must not outlive may be the driver as well as the raylet.
-    os.environ |= {"RAY_JOB_ID": "01000000", "RAY_RAYLET_PID": str(driver)}
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind(address)
         listener.listen(1024)  # who comes before the imports are done waits
@@ -119,24 +110,23 @@ def _received(connection: socket.socket) -> _Request:
 
 
 def _become(request: _Request) -> None:
-    """What Ray's two scripts do, without importing anything anew where the worker needs no interpreter of its own."""
-    from ray._private.runtime_env.context import RuntimeEnvContext
-    from ray._private.utils import update_envs
-    from ray._private.workers import setup_worker
-    from ray._raylet import Config  # pyright: ignore[reportAttributeAccessIssue]
-    from ray.core.generated.common_pb2 import Language  # pyright: ignore[reportAttributeAccessIssue]
-
+    """What Ray's two scripts do, without importing all anew where the worker needs no interpreter of its own."""
     os.setsid()
     _redirect(request.outputs, (1, 2))
     os.environ.clear()
     os.environ.update(request.environment)
     os.chdir(request.folder)
+
+    from ray._private.runtime_env.context import RuntimeEnvContext
+    from ray._private.utils import update_envs
+    from ray._private.workers import setup_worker
+    from ray.core.generated.common_pb2 import Language  # pyright: ignore[reportAttributeAccessIssue]
+
     own, rest = setup_worker.parser.parse_known_args(request.arguments)
     context = RuntimeEnvContext.deserialize(own.serialized_runtime_env_context or "{}")
     if vars(context) != vars(RuntimeEnvContext(env_vars=context.env_vars)) or rest[0].startswith("-"):
         context.exec_worker(rest, Language.Value(own.language))
     update_envs(context.env_vars)
-    Config.initialize("")  # anew from the environment
     sys.argv, sys.path[0] = rest, os.path.dirname(rest[0])
     runpy.run_path(rest[0], run_name="__main__")
 

@@ -102,7 +102,13 @@ class ObjectPlace:
     def read_bytes(self) -> bytes:
         """The object."""
         with self._explained(), self._store.open_input_stream(str(self.path)) as stream:
-            return stream.read()
+            try:
+                return stream.read()
+            except OSError as error:
+                if self.exists():
+                    raise
+                # Gone since it was opened: no room where it had some for what the store says to that.
+                raise FileNotFoundError from error
 
     def read_text(self, encoding: str = "utf-8") -> str:
         """The object as text."""

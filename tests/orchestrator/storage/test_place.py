@@ -9,9 +9,11 @@ import threading
 import time
 import uuid
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
+from pyarrow import NativeFile
 
 from orchestrator.errors import UserError
 from orchestrator.folder import SweepFolder, TrialFolder
@@ -195,6 +197,27 @@ def test_of_takers_at_once_never_two_have_it(objects: ObjectPlace) -> None:
         taker.join()
     assert max(most, default=1) == 1
     assert len(most) + len(refused) == 3
+
+
+def test_what_goes_between_opening_and_reading_is_not_there(objects: ObjectPlace, monkeypatch) -> None:
+    file = objects / "claim"
+    file.write("x")
+    store = file._store
+
+    class Store:
+        """Somebody deletes the object once it has been opened."""
+
+        def open_input_stream(self, path: str) -> NativeFile:
+            stream = store.open_input_stream(path)
+            store.delete_file(path)
+            return stream
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(store, name)
+
+    monkeypatch.setattr(ObjectPlace, "_store", Store())
+    with pytest.raises(FileNotFoundError):
+        file.read_bytes()
 
 
 def test_process_that_lost_its_place_is_ended(objects: ObjectPlace, monkeypatch, capsys) -> None:
