@@ -96,15 +96,16 @@ class Pipeline:
         parts: dict[str, list[View]] = {name: [] for name in self._views}
         whole: dict[str, Tensor] = {}
         drawn = {address: numbers.chunk(pieces) for address, numbers in self._draw(rows, epoch).items()}
+        done = 0
         for turn, (piece, _) in enumerate(_split(batch, {}, pieces)):
             numbers = {address: chunks[turn] for address, chunks in drawn.items()}
             for name, (made, params) in self._made(groups, piece, numbers).items():
                 if name not in whole:
                     whole[name] = made.images.new_empty((len(rows), *made.images.shape[1:]))
-                done = sum(len(part.images) for part in parts[name])
                 images = self._normalise(made.images, whole[name][done : done + len(made.images)])
                 masks = None if made.masks is None else made.masks.contiguous()
                 parts[name].append(View(images, params, masks))
+            done += len(piece.images)
         return {name: joined(parts[name], whole[name]) for name in self._views}
 
     def _pieces(self, images: Float[Tensor, "B 3 H W"]) -> int:

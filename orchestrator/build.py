@@ -1,5 +1,6 @@
 """The composition root: from a run's settings to the parts that train. The only file that knows all three packages."""
 
+import json
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from types import ModuleType
@@ -12,6 +13,7 @@ from augment.views import Step
 from methods.contract import Encoder, Method, Plan
 from methods.objective import Objective
 from methods.parts.initial import initialise
+from orchestrator import skeletons
 from orchestrator.components import find
 from orchestrator.errors import UserError
 from orchestrator.evaluations import DEFAULT_SPLITS, Timing
@@ -90,8 +92,8 @@ def separated(run: RunConfig, data: Data) -> Data:
     Raises:
         UserError: if the views need masks, and there are none.
     """
-    plan = plan_of(run, find("methods", run.method.name).Method(run.method, encoder(run)))
-    made = _separated(data, plan, pipeline(run, plan, data.card).needs, run.seed)
+    wanted = plan(run)
+    made = _separated(data, wanted, pipeline(run, wanted, data.card).needs, run.seed)
     return data if made is data.separated or made is None else replace(data, separated=made)
 
 
@@ -113,6 +115,16 @@ def splits_of(run: RunConfig) -> list[str]:
 def encoder(run: RunConfig) -> Encoder:
     """The run's encoder, its weights still to be drawn."""
     return find("methods.encoders", run.encoder.name).build(run.encoder)
+
+
+def plan(run: RunConfig) -> Plan:
+    """The plan that a training of this run follows; its networks get no numbers for it.
+
+    Raises:
+        UserError: if an add-on does not fit what it is laid over.
+    """
+    settings = run.dump()
+    return plan_of(run, skeletons.method(json.dumps(settings["method"]), json.dumps(settings["encoder"])))
 
 
 def plan_of(run: RunConfig, method: Method) -> Plan:

@@ -13,6 +13,7 @@ from augment.views import Batch
 from orchestrator.images import ImageSet
 from orchestrator.resident import unit
 from orchestrator.separated import Separated
+from orchestrator.training import hardware
 
 _AHEAD = 3  # batches that are gathered, or being so, before the one that is taken
 
@@ -37,7 +38,6 @@ class Fetched:
         self, source: ImageSet, device: torch.device, *, needs: Collection[str], separated: Separated | None, seed: int
     ) -> None:
         self._device, self._seed = device, seed
-        self._sends = device.type == "cuda"  # from pinned memory, so that nobody waits until it is done
         self._planes = [torch.from_dlpack(source.images)]
         if separated is not None and "masks" in needs:
             self._planes.append(torch.from_dlpack(separated.masks))
@@ -56,8 +56,7 @@ class Fetched:
 
     def order(self, epoch: int) -> Int64[Tensor, "N"]:
         """The rows as an epoch visits them, on CPU."""
-        rows = draws.permutation(self._seed, epoch, len(self))
-        return rows.pin_memory() if self._sends else rows
+        return draws.permutation(self._seed, epoch, len(self))
 
     def read_ahead(self, batches: Sequence[Int64[Tensor, "_"]]) -> None:
         """Be told the rows of the batches to come, on CPU, which are then gathered before they are asked for."""
@@ -67,7 +66,7 @@ class Fetched:
 
     def batch(self, rows: Int64[Tensor, "B"]) -> Batch:
         """The images of some rows, on CPU, and what was needed; at once if they come as announced."""
-        images, *masks = (planes.to(self._device, non_blocking=True) for planes in self._gathered(rows))
+        images, *masks = (hardware.sent(planes, self._device) for planes in self._gathered(rows))
         return Batch(unit(images.permute(0, 3, 1, 2)), unit(masks[0]) if masks else None)
 
     def _gathered(self, rows: Int64[Tensor, "B"]) -> list[Tensor]:
@@ -84,7 +83,8 @@ class Fetched:
 
     def _room(self, rows: Int64[Tensor, "B"]) -> list[Tensor]:
         shapes = [(len(rows), *planes.shape[1:]) for planes in self._planes]
-        return [torch.empty(shape, dtype=torch.uint8, pin_memory=self._sends) for shape in shapes]
+        pinned = self._device.type == "cuda"  # from where they are sent, else they would be copied there first
+        return [torch.empty(shape, dtype=torch.uint8, pin_memory=pinned) for shape in shapes]
 
     def _gather(self, rows: Int64[Tensor, "B"], room: list[Tensor]) -> list[Tensor]:
         return [torch.index_select(planes, 0, rows, out=to) for planes, to in zip(self._planes, room, strict=True)]

@@ -10,7 +10,6 @@ from torch import Tensor
 
 from orchestrator import build
 from orchestrator.build import Data
-from orchestrator.components import find
 from orchestrator.spec.config import RunConfig
 from orchestrator.storage.place import Place
 
@@ -30,7 +29,7 @@ def write(file: Place, run: RunConfig, data: Data) -> None:
 
 def draw(run: RunConfig, data: Data) -> Image.Image:
     """A row for each of the first images of `train`: the image itself, then the very views that epoch 1 makes of it."""
-    plan = build.plan_of(run, find("methods", run.method.name).Method(run.method, build.encoder(run)))
+    plan = build.plan(run)
     pipeline = build.pipeline(run, plan, data.card)
     # All images, not only those shown, since any may lend its background.
     source = build.images(run, data, plan, torch.device("cpu"))

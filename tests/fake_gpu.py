@@ -7,7 +7,6 @@ are the CPU's, so a training here has to end with the very ones of a training th
 
 # pyright: reportPrivateImportUsage=false
 
-from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, nullcontext
 from types import SimpleNamespace
@@ -16,10 +15,10 @@ from unittest import mock
 
 import torch
 from torch import Tensor
-from torch.autograd.graph import Node
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from augment import constants
+from tests.fake_engine import backward
 from tests.recorded import Recording, recording, refuse_host, tensors_of
 
 GPU = torch.device("cuda", 0)
@@ -174,60 +173,6 @@ class _Event:
         return 1.0
 
 
-@torch.no_grad()
-def _backward(root: Tensor, sources: Sequence[Tensor] = ()) -> list[Tensor]:
-    """In the place of torch's engine, which needs the device's own threads: gradients of a number.
-
-    Returns:
-        Those of the sources; without any, all leaves take theirs.
-    """
-    assert root.grad_fn is not None
-    wanted, found = {id(source) for source in sources}, dict[int, Tensor]()
-    gradients: dict[Node, dict[int, Tensor]] = defaultdict(dict)
-    gradients[root.grad_fn] = {root.output_nr: torch.ones_like(root)}
-    for node in _in_order(root.grad_fn):
-        inputs = gradients.pop(node, {})
-        if not inputs:
-            continue
-        if hasattr(node, "variable"):
-            (gradient,), leaf = inputs.values(), node.variable
-            if id(leaf) in wanted:
-                found[id(leaf)] = gradient
-            elif not wanted:
-                leaf.grad = gradient.clone() if leaf.grad is None else leaf.grad.add_(gradient)
-            continue
-        outputs = node(*(inputs.get(place) for place in range(len(node._input_metadata))))
-        outputs = outputs if isinstance(outputs, tuple) else (outputs,)
-        for (after, place), output in zip(node.next_functions, outputs, strict=True):
-            if after is not None and output is not None:
-                form = after._input_metadata[place]
-                output = output.sum_to_size(form.shape).to(form.dtype)
-                there = gradients[after]
-                there[place] = there[place] + output if place in there else output
-    return [found[id(source)] for source in sources]
-
-
-def _in_order(root: Node) -> Iterator[Node]:
-    """The nodes of a graph, each after all that lead to it; of those the last made first, as torch's engine has it."""
-    arrivals: dict[Node, int] = defaultdict(int)
-    waiting = [root]
-    while waiting:
-        for after, _ in waiting.pop().next_functions:
-            if after is not None:
-                arrivals[after] += 1
-                if arrivals[after] == 1:
-                    waiting.append(after)
-    ready = [root]
-    while ready:
-        ready.sort(key=lambda node: node._sequence_nr())
-        yield (node := ready.pop())
-        for after, _ in node.next_functions:
-            if after is not None:
-                arrivals[after] -= 1
-                if not arrivals[after]:
-                    ready.append(after)
-
-
 @contextmanager
 def fake_gpu(memory: int = 2**30) -> Iterator[Callable[[], Any]]:
     """For the block, the machine has a GPU.
@@ -273,8 +218,8 @@ def fake_gpu(memory: int = 2**30) -> Iterator[Callable[[], Any]]:
         stack.enter_context(mock.patch.object(torch.cuda.memory, "_lazy_init"))
         stack.enter_context(mock.patch.object(torch._C, "_cuda_getMemoryFraction", create=True, return_value=1.0))
         stack.enter_context(mock.patch.object(constants, "_MADE", {}))
-        stack.enter_context(mock.patch.object(Tensor, "backward", lambda root: _backward(root) and None))
-        stack.enter_context(mock.patch.object(torch.autograd, "grad", lambda root, *sources: _backward(root, sources)))
+        stack.enter_context(mock.patch.object(Tensor, "backward", lambda root: backward(root) and None))
+        stack.enter_context(mock.patch.object(torch.autograd, "grad", lambda root, *sources: backward(root, sources)))
         stack.enter_context(torch.backends.cudnn.flags(enabled=False))
         stack.enter_context(_settings())
         stack.enter_context(driver)

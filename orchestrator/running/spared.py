@@ -3,7 +3,7 @@
 `pyproject.toml` holds Ray to one minor version, whose names these are.
 """
 
-import sys
+import os
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from functools import partial
@@ -29,7 +29,7 @@ def processes(*, dashboard: bool) -> Iterator[None]:
     with ExitStack() as stack:
         # The one grows clusters, the other carries what workers print to a driver: `ray start` has options for both.
         changed: dict[str, Any] = {"no_monitor": True, "include_log_monitor": False}
-        if sys.platform == "linux":
+        if forked_worker.FORK_SERVER in os.environ:
             changed["setup_worker_path"] = forked_worker.__file__
         stack.enter_context(_replaced(parameter, RayParams=partial(parameter.RayParams, **changed)))
         if not dashboard:

@@ -5,8 +5,8 @@ from functools import lru_cache
 
 import torch
 
-from methods.contract import Encoder, Method, Plan
-from orchestrator import build
+from methods.contract import Plan
+from orchestrator import build, skeletons
 from orchestrator.components import find, suggest
 from orchestrator.errors import UserError
 from orchestrator.evaluations import Timing
@@ -38,7 +38,7 @@ def check_settings(run: RunConfig) -> list[Mistake]:
         return mistakes + unusable  # a method needs an encoder
     try:
         build.evaluations(run)
-        plan = _plan(run)
+        plan = build.plan(run)
         build.pipeline(run, plan, _UNSEEN)
         mistakes += _encoder_mistakes(run, {view.size for view in plan.views.values() if view.size is not None})
     except UserError as error:
@@ -55,7 +55,7 @@ def check_on_data(run: RunConfig) -> list[Mistake]:
         run: nothing is wrong with its settings.
     """
     try:
-        card, plan = find("orchestrator.datasets", run.dataset.name).card(run.dataset), _plan(run)
+        card, plan = find("orchestrator.datasets", run.dataset.name).card(run.dataset), build.plan(run)
     except UserError as error:
         return [Mistake("", str(error))]
     if not card.train_size:
@@ -205,7 +205,7 @@ def _encoder_mistakes(run: RunConfig, sizes: set[int]) -> list[Mistake]:
     """What stands against building the encoder, and against encoding images of some sizes, in pixels."""
     settings = json.dumps(run.dump()["encoder"])
     try:
-        _encoder(settings)
+        skeletons.encoder(settings)
     except _REFUSALS as error:
         return [Mistake("run.encoder", str(error), run.encoder.name)]
     return [
@@ -215,24 +215,10 @@ def _encoder_mistakes(run: RunConfig, sizes: set[int]) -> list[Mistake]:
     ]
 
 
-def _plan(run: RunConfig) -> Plan:
-    settings = run.dump()
-    return build.plan_of(run, _skeleton(json.dumps(settings["method"]), json.dumps(settings["encoder"])))
-
-
-# What follows is remembered, because a search space is tried at hundreds of settings that mostly share one method. It
-# goes by settings in JSON and has no numbers in it.
-@lru_cache(maxsize=32)
-def _encoder(settings: str) -> Encoder:
-    encoders = find("methods.encoders", json.loads(settings)["name"])
-    with torch.device("meta"):
-        return encoders.build(encoders.Config.model_validate_json(settings))
-
-
 @lru_cache(maxsize=32)
 def _unreadable(encoder: str, size: int) -> str:
     """Why an encoder cannot encode images of a size; or nothing."""
-    built = _encoder(encoder)
+    built = skeletons.encoder(encoder)
     if built.any_size:
         return ""
     try:
@@ -240,11 +226,3 @@ def _unreadable(encoder: str, size: int) -> str:
     except _REFUSALS as error:
         return str(error)
     return ""
-
-
-@lru_cache(maxsize=32)
-def _skeleton(method: str, encoder: str) -> Method:
-    """A method that is enough to ask for its plan."""
-    methods = find("methods", json.loads(method)["name"])
-    with torch.device("meta"):
-        return methods.Method(methods.Config.model_validate_json(method), _encoder(encoder))

@@ -16,7 +16,7 @@ from pathlib import Path
 from orchestrator.running.wording import columns
 from orchestrator.spec.sweep_config import SchedulerConfig
 from tests.benchmarks.long_sweep import EPOCHS
-from tests.benchmarks.peers import plain_optuna
+from tests.benchmarks.peers.task import Task, search_with
 from tests.benchmarks.stub_trial import Stub
 
 METRIC = "val_knn/1"
@@ -38,7 +38,7 @@ def peer(name: str, trials: int, at_a_time: int) -> Rate:
     """How a peer fares."""
     with tempfile.TemporaryDirectory(prefix="stubs-") as scratch:
         stub = Stub(Path(scratch) / "log")
-        task = plain_optuna.Task(
+        task = Task(
             objective=stub,
             space=SPACE,
             first=FIRST,
@@ -50,12 +50,7 @@ def peer(name: str, trials: int, at_a_time: int) -> Rate:
             startup=STARTUP,
             folder=Path(scratch),
         )
-        if name == "plain Optuna":
-            plain_optuna.search(task)
-        else:
-            from tests.benchmarks.peers import stock_tune  # here, since it imports Ray, which the other does without
-
-            stock_tune.search(task)
+        search_with(name, task)
         moments = stub.moments().values()
     assert len(moments) == trials
     ends = sorted(own[-1] for own in moments)

@@ -32,7 +32,7 @@ from orchestrator.folder import SweepFolder
 from orchestrator.running.wording import columns
 from orchestrator.spec.config import RunConfig, resolve, with_values
 from orchestrator.training import loop
-from tests.benchmarks.peers import plain_optuna
+from tests.benchmarks.peers.task import Task, search_with
 from tests.benchmarks.sweep_outcome import Outcome, own_trials, peer_trials
 
 ROOT = Path(__file__).parents[2]
@@ -114,7 +114,7 @@ class _Outside:
 def peer(name: str, size: Size, trials: int, at_a_time: int, folder: Path) -> None:
     """A peer's search, in a process of its own."""
     objective = Objective(size.run, build.load_data(size.run), folder / "epochs.jsonl")
-    task = plain_optuna.Task(
+    task = Task(
         objective=objective,
         space=SPACE,
         first=FIRST,
@@ -126,12 +126,7 @@ def peer(name: str, size: Size, trials: int, at_a_time: int, folder: Path) -> No
         startup=STARTUP,
         folder=folder,
     )
-    if name == "plain Optuna":
-        plain_optuna.search(task)
-    else:
-        from tests.benchmarks.peers import stock_tune  # here, since it imports Ray, which the other does without
-
-        stock_tune.search(task)
+    search_with(name, task)
 
 
 def write_study(size: Size, trials: int, at_a_time: int, file: Path) -> None:

@@ -4,47 +4,14 @@ trial is wanted at a time. It keeps neither checkpoints nor a tracking server. I
 
 import multiprocessing
 import warnings
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import optuna
 from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 
-# Trains with some parameters, and tells of each epoch with the state that it could be gone on with from there.
-Objective = Callable[[Mapping[str, float], Callable[[dict[str, Any], dict], None]], None]
-
-
-@dataclass(frozen=True)
-class Task:
-    """What is searched, and how: the same for every peer.
-
-    Args:
-        objective: a trial's work.
-        space: the bounds of each parameter.
-        first: the parameters of the first trial.
-        metric: of a report; more is better.
-        trials: how many.
-        at_a_time: how many of them run side by side.
-        epochs: of a whole trial.
-        grace: the first epoch after which a trial may be stopped; half of the trials are.
-        startup: random trials before the sampler learns.
-        folder: where the search may write.
-    """
-
-    objective: Objective
-    space: Mapping[str, tuple[float, float]]
-    first: Mapping[str, float]
-    metric: str
-    trials: int
-    at_a_time: int
-    epochs: int
-    grace: int
-    startup: int
-    folder: Path
+from tests.benchmarks.peers.task import Task
 
 
 def sampler(seed: int, startup: int) -> optuna.samplers.TPESampler:

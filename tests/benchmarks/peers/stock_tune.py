@@ -17,7 +17,8 @@ from ray.air.integrations.mlflow import MLflowLoggerCallback
 from ray.tune.schedulers import ASHAScheduler
 from ray.tune.search.optuna import OptunaSearch
 
-from tests.benchmarks.peers.plain_optuna import Objective, Task, sampler
+from tests.benchmarks.peers.plain_optuna import sampler
+from tests.benchmarks.peers.task import Objective, Task
 
 
 def _train(config: dict[str, Any], objective: Objective) -> None:
