@@ -5,6 +5,7 @@ from typing import Literal
 from jaxtyping import Float
 from pydantic import Field
 from torch import Tensor, nn
+from torch.nn import functional
 
 from augment.config import Config as BaseConfig
 from methods.contract import Encoder
@@ -157,4 +158,18 @@ def _shortcut(num_inputs: int, num_outputs: int, stride: int) -> nn.Sequential |
     """What brings a block's input to the shape of its output, where they differ."""
     if stride == 1 and num_inputs == num_outputs:
         return None
-    return nn.Sequential(nn.Conv2d(num_inputs, num_outputs, 1, stride=stride, bias=False), nn.BatchNorm2d(num_outputs))
+    kind = _SubsampledFirst if stride > 1 and num_inputs < 8 else nn.Conv2d
+    return nn.Sequential(kind(num_inputs, num_outputs, 1, stride=stride, bias=False), nn.BatchNorm2d(num_outputs))
+
+
+class _SubsampledFirst(nn.Conv2d):
+    """A strided 1x1 convolution that drops the pixels it does not read before it convolves.
+
+    For fewer than 8 channels, oneDNN's AVX2 kernel for the gradient of strided 1x1 weights writes past its buffer
+    (uxlfoundation/oneDNN issue 6035; seen with torch 2.14.1): heap corruption or wrong gradients.
+    """
+
+    def forward(self, input: Float[Tensor, "B C H W"]) -> Float[Tensor, "B C2 H2 W2"]:
+        """The same output as of the convolution itself."""
+        rows, columns = self.stride
+        return functional.conv2d(input[:, :, ::rows, ::columns], self.weight)

@@ -97,3 +97,15 @@ def test_autocast_leaves_norms_in_float32():
 def test_config_refuses_what_cannot_be_built(fields):
     with pytest.raises(ValidationError):
         resnet.Config(**fields)
+
+
+def test_narrow_shortcuts_are_strided_convolutions_computed_without_the_pixels_they_skip():
+    block = resnet.build(resnet.Config(depth=8, width=0.25)).get_submodule("layer2.0.downsample.0").double()
+    maps, weights = torch.rand(2, 4, 7, 8, dtype=torch.float64, requires_grad=True), [*block.parameters()]
+    found = block(maps)
+    expected = torch.einsum("bchw,oc->bohw", maps[:, :, ::2, ::2], weights[0][:, :, 0, 0])
+    torch.testing.assert_close(found, expected)
+    toward = torch.rand_like(found)
+    given = torch.autograd.grad(found, [maps, *weights], toward)
+    for ours, oracle in zip(given, torch.autograd.grad(expected, [maps, *weights], toward), strict=True):
+        torch.testing.assert_close(ours, oracle)
