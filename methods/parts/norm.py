@@ -97,13 +97,15 @@ class _Normalise(torch.autograd.Function):
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         maps, mean, variance, weight = ctx.saved_tensors
         scale = torch.ones_like(mean) if weight is None else weight
+        deviation = (variance + ctx.eps).rsqrt()
         # As if the statistics were given, for this rank's part: DistributedDataParallel averages weights' gradients.
+        # A CPU's kernel then reads the running statistics only; CUDA's asserts that the saved ones are defined.
         of_maps, of_weight, of_bias = torch.ops.aten.native_batch_norm_backward(
-            gradients[0], maps, scale, mean, variance, None, None, False, ctx.eps, [True, True, True]
+            gradients[0], maps, scale, mean, variance, mean, deviation, False, ctx.eps, [True, True, True]
         )
         # They are the batch's, though, and what they do to any rank's loss comes back to this rank's part.
         of_mean, of_deviation = average(torch.stack((of_bias, of_weight))) / _count(maps)
-        back = -scale * (variance + ctx.eps).rsqrt()
+        back = -scale * deviation
         of_maps += functional.batch_norm(maps, mean, variance, back * of_deviation, back * of_mean, eps=ctx.eps)
         return of_maps, None if weight is None else of_weight, None if weight is None else of_bias, None
 

@@ -89,6 +89,31 @@ def test_low_precision_and_a_large_mean_cost_no_more_than_in_torch(dtype, tolera
     torch.testing.assert_close(found[1], found[0], rtol=tolerance, atol=tolerance)
 
 
+class _SavedStatistics(TorchDispatchMode):
+    """Collects the saved mean and deviation that each batch-norm's backward kernel receives."""
+
+    def __init__(self):
+        super().__init__()
+        self.received = []
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        if func is torch.ops.aten.native_batch_norm_backward.default:
+            self.received.append(args[5:7])
+        return func(*args, **(kwargs or {}))
+
+
+def test_the_backward_kernel_receives_saved_statistics_since_cudas_asserts_that_they_are_defined():
+    module = layer("maps")
+    norm.convert(module)
+    rows = drawn("rows", (4, 3)).requires_grad_()
+    with _SavedStatistics() as saved:
+        module(rows).sum().backward()
+    ((mean, deviation),) = saved.received
+    dims = [0, *range(2, rows.ndim)]
+    torch.testing.assert_close(mean, rows.detach().mean(dims))
+    torch.testing.assert_close(deviation, (rows.detach().var(dims, correction=0) + module.eps).rsqrt())
+
+
 def test_conversion_keeps_weights_names_kinds_and_places():
     module = nn.Sequential(nn.Linear(CHANNELS, CHANNELS), nn.BatchNorm1d(CHANNELS), nn.ReLU())
     before = [*module.parameters()], list(module.state_dict()), module[1]
