@@ -8,7 +8,7 @@ of all parts they take from `methods.parts.gather`. Losses are means over a part
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Literal, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Literal, Protocol, runtime_checkable
 
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -125,7 +125,8 @@ class Encoder(nn.Module):
 class Method(Protocol):
     """A self-supervised method: `methods/<name>.py` defines `Config` and `Method(config, encoder)` with these hooks."""
 
-    encoder: nn.Module
+    if TYPE_CHECKING:  # `isinstance` does not find submodules: since Python 3.12 it looks attributes up statically
+        encoder: nn.Module
 
     def plan(self) -> Plan:
         """The views and pairs of the method as published, before any add-on."""
