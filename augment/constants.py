@@ -16,7 +16,8 @@ _MADE: dict[tuple, Tensor] = {}
 def constant(values: Sequence, like: Tensor) -> Tensor:
     """A tensor of given numbers, the same one at every call, and not to be written to.
 
-    A first call copies from the host, so it must come before a graph is captured.
+    A first call copies from the host, so it must come before a graph is captured, and before code is compiled: compiled
+    code takes the tensor that is kept as an input.
 
     Args:
         values: numbers, or sequences of them.
@@ -27,15 +28,12 @@ def constant(values: Sequence, like: Tensor) -> Tensor:
 
 def _kept(values: tuple, dtype: torch.dtype, device: torch.device) -> Tensor:
     key = values, dtype, device
+    if torch.compiler.is_compiling():
+        return _MADE[key]
     if key not in _MADE:
         with torch.inference_mode(False):  # whose tensors no later training might use
             _MADE[key] = torch.tensor(values, dtype=dtype, device=device)
     return _MADE[key]
-
-
-# What `torch.compiler.assume_constant_result` does: compiled code takes the tensor in as it takes weights. To call it
-# would load the compiler, which takes seconds.
-_kept._dynamo_marked_constant = True  # pyright: ignore[reportFunctionMemberAccess]
 
 
 def _hashable(values: Sequence) -> tuple:

@@ -29,22 +29,31 @@ def worthwhile(choice: Literal["auto", "never", "always"], device: torch.device,
 
 
 def compiled(function: Callable[Given, Made]) -> Callable[Given, Made]:
-    """A function of tensors of fixed shapes, compiled when it is first called; where that fails, as it was.
+    """A function of tensors of fixed shapes, compiled at its second call; if that fails, the function itself.
 
-    Random numbers are the same to the last bit; what is computed of them may differ in it.
+    The first call is eager, so that the constants it needs (`augment.constants`) are on the device before tracing.
+    Random numbers are bitwise equal to the eager ones; values computed from them may differ in the last bit.
     """
     from torch._dynamo.exc import TorchDynamoException  # the compiler takes seconds to import
 
-    chosen = torch.compile(function, fullgraph=True, dynamic=False)
+    chosen = None
 
     def call(*args: Given.args, **kwargs: Given.kwargs) -> Made:
         nonlocal chosen
+        if chosen is None:
+            chosen = torch.compile(function, fullgraph=True, dynamic=False)
+            return function(*args, **kwargs)
         try:
             return chosen(*args, **kwargs)
         except TorchDynamoException as error:
-            reason = next(line for line in str(error).splitlines() if line.strip())
-            logger.warning("trains without compiled augmentation: %s", reason)
+            logger.warning("trains without compiled augmentation: %s", _reason(error))
             chosen = function
             return function(*args, **kwargs)
 
     return call
+
+
+def _reason(error: Exception) -> str:
+    """The first line of an error's message, with the next one where it only introduces it ("... raised:")."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
+    return " ".join(lines[:2]) if lines[0].endswith(":") else lines[0]

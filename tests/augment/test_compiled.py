@@ -16,8 +16,9 @@ from tests.augment.banks import batch_of, signed_bank
 
 rows = torch.tensor([0, 1, 2**31, 2**32 - 1])
 requests = [(draws.stream("a"), 22), (2**32 - 1, 5)]
+eagerly = draws.uniform_slices(2**64 - 1, 3, rows, requests)
 compiled = torch.compile(draws.uniform_slices, fullgraph=True)(2**64 - 1, 3, rows, requests)
-for ours, eager in zip(compiled, draws.uniform_slices(2**64 - 1, 3, rows, requests), strict=True):
+for ours, eager in zip(compiled, eagerly, strict=True):
     assert torch.equal(ours, eager), "compiled draws differ"
 
 images = torch.rand(8, 3, 32, 32, generator=torch.Generator().manual_seed(0))
@@ -43,4 +44,30 @@ def test_compiled_draws_and_ops_are_one_graph_each_and_equal_eager(tmp_path):
     result = subprocess.run(
         [sys.executable, "-c", SCRIPT], env=environment, capture_output=True, text=True, timeout=900
     )
+    assert result.returncode == 0, result.stderr[-3000:]
+
+
+TRACED = """
+import importlib
+import torch
+from augment.pipeline import Pipeline
+from augment.views import Batch, Step, ViewSpec
+
+names = ("crop", "flip", "color_jitter", "grayscale", "blur")
+ops = {name: importlib.import_module(f"augment.ops.{name}") for name in names}
+recipe = [Step(name, op, op.Config()) for name, op in ops.items()]
+views = {name: ViewSpec(("recipe",), size=16) for name in ("view_1", "view_2")}
+pipeline = Pipeline(views, {"recipe": recipe}, mean=(0.5, 0.4, 0.3), std=(0.2, 0.2, 0.2), seed=0)
+batch = Batch(torch.rand(4, 3, 20, 20, generator=torch.Generator().manual_seed(0)))
+given = batch, torch.arange(4), torch.tensor(1)
+eager = pipeline(*given)
+traced = torch.compile(pipeline, fullgraph=True, dynamic=False, backend="aot_eager")(*given)
+for name, view in eager.items():
+    assert (traced[name].images - view.images).abs().max() < 1e-4, f"traced {name} differs"
+"""
+
+
+def test_a_whole_recipe_with_its_many_constants_is_traced_as_one_graph():
+    environment = os.environ | {"PYTHONPATH": os.getcwd()}
+    result = subprocess.run([sys.executable, "-c", TRACED], env=environment, capture_output=True, text=True)
     assert result.returncode == 0, result.stderr[-3000:]

@@ -46,9 +46,12 @@ def ours(images: Tensor, size: int, *, compiled: bool) -> Maker:
     recipe = [Step(name, op, op.Config()) for name, op in OPS.items()]
     views = {name: ViewSpec(("simclr",), size=size) for name in ("view_1", "view_2")}
     pipeline = Pipeline(views, {"simclr": recipe}, mean=MEAN, std=STD, seed=0)
-    made = torch.compile(pipeline, fullgraph=True, dynamic=False) if compiled else pipeline
     rows = torch.arange(len(images), device=images.device)
     epoch = torch.zeros((), dtype=torch.int64, device=images.device)
+    made = pipeline
+    if compiled:
+        pipeline(Batch(images), rows, epoch)  # puts its constants on the device, which tracing takes as inputs
+        made = torch.compile(pipeline, fullgraph=True, dynamic=False)
 
     def make() -> Tensor:
         return torch.cat([view.images for view in made(Batch(images), rows, epoch.add_(1)).values()])

@@ -40,6 +40,23 @@ def test_what_cannot_be_compiled_is_called_as_it_was_and_told_once(monkeypatch, 
     assert caplog.messages == ["trains without compiled augmentation: no compiler"]
 
 
+def test_the_reason_of_a_failed_compilation_is_never_empty(monkeypatch, caplog):
+    from torch._dynamo.exc import BackendCompilerFailed
+
+    def refuse(function, **settings):
+        def call(*args):
+            raise BackendCompilerFailed("inductor", AssertionError("a constant is there twice"), None)
+
+        return call
+
+    monkeypatch.setattr(torch, "compile", refuse)
+    with caplog.at_level(logging.WARNING):
+        double = compiling.compiled(lambda number: 2 * number)
+        assert [double(1), double(2)] == [2, 4]
+    (message,) = caplog.messages
+    assert message.endswith("AssertionError: a constant is there twice")
+
+
 # In a process of its own: a compiler cannot look through the type checks that tests put around every function.
 TRAINED = """
 import torch
