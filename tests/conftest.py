@@ -5,7 +5,7 @@ from jaxtyping import install_import_hook
 
 # Before any of our modules is imported; subprocesses (real command lines) run without it.
 install_import_hook(["augment", "methods", "orchestrator"], "beartype.beartype")
-import orchestrator.running  # noqa: E402, F401  (Ray reads its settings when a test imports it, and here they are)
+import orchestrator.executors.ray  # noqa: E402, F401  (Ray reads its settings when a test imports it, and here they are)
 
 
 @pytest.hookimpl(tryfirst=True)  # pytest-xdist's own hook reads the marks

@@ -25,7 +25,7 @@ def on_ranks(world_size: int, folder: Path, function: Callable[..., Any], *args:
     """
     folder.mkdir()
     # What takes long to import is imported once, by the process that all ranks are forked from.
-    multiprocessing.set_forkserver_preload(["torch._dynamo", "orchestrator.build"])
+    multiprocessing.set_forkserver_preload(["torch._dynamo", "orchestrator.training.assembly"])
     start_processes(_run, (world_size, folder, function, args), nprocs=world_size, start_method="forkserver")
     return [torch.load(folder / f"{rank}.pt", weights_only=True) for rank in range(world_size)]
 

@@ -12,23 +12,23 @@ import torch
 from methods import simclr
 from methods.encoders import resnet
 from methods.parts.initial import initialise
-from orchestrator import build
-from orchestrator.build import Data
-from orchestrator.components import find, names
+from orchestrator.config.run import RunConfig, resolve
+from orchestrator.core import hardware
+from orchestrator.core.registry import find, names
+from orchestrator.data.on_host import Fetched
 from orchestrator.datasets import fashion_scenes
-from orchestrator.evaluating.data import EvaluationData
-from orchestrator.evaluating.frozen import FrozenEncoder, at_rest
-from orchestrator.evaluations import DEFAULT_SPLITS, linear
-from orchestrator.features import encoder_features
-from orchestrator.fetched import Fetched
-from orchestrator.protocols import Score, adversarial
-from orchestrator.spec.config import RunConfig, resolve
-from orchestrator.training import graphs, hardware
+from orchestrator.evaluate.protocols import Score, adversarial
+from orchestrator.metrics import DEFAULT_SPLITS, linear
+from orchestrator.probing.data import EvaluationData
+from orchestrator.probing.features import encoder_features
+from orchestrator.probing.frozen import FrozenEncoder, at_rest
+from orchestrator.training import assembly, graphs
+from orchestrator.training.assembly import Data
 from orchestrator.training.loop import Training
 from tests.fake_gpu import GPU, OnGPU, fake_gpu
-from tests.orchestrator.streams import write_shards
-from tests.orchestrator.test_every_combination import METHODS, RECIPES
+from tests.orchestrator.data.streams import write_shards
 from tests.orchestrator.tiny_run import RUN, Surroundings, timeless, tiny_run
+from tests.orchestrator.training.test_every_combination import METHODS, RECIPES
 
 CPU = torch.device("cpu")
 LAYERS: dict[str, dict[str, Any]] = {
@@ -104,7 +104,7 @@ def trained(
 )
 def test_training_on_a_gpu_is_that_on_the_cpu(method, optimizer, precision, monkeypatch, caplog):
     run = run_of(method, optimizer, precision)
-    data = build.load_data(run)
+    data = assembly.load_data(run)
     plain, expected = trained(run, data, CPU)
     monkeypatch.setattr(graphs, "WARM_UP", 1)
     with fake_gpu() as working:
@@ -121,7 +121,7 @@ def test_training_on_a_gpu_is_that_on_the_cpu(method, optimizer, precision, monk
 
 def test_training_on_a_gpu_goes_on_from_a_checkpoint():
     run = run_of("supervised", "sgd", "fp32")
-    data = build.load_data(run)
+    data = assembly.load_data(run)
     with fake_gpu() as working:
         _, whole = trained(run, data, GPU, working)
         saved = torch.load(io.BytesIO(whole.states[2]), weights_only=True)
@@ -131,7 +131,7 @@ def test_training_on_a_gpu_goes_on_from_a_checkpoint():
 
 def test_images_that_a_gpu_has_no_room_for_are_fetched_without_a_wait(caplog):
     run = run_of("supervised", "sgd", "fp32")
-    data = build.load_data(run)
+    data = assembly.load_data(run)
     plain, _ = trained(run, data, CPU)
     with fake_gpu(memory=2 * data.splits["train"].nbytes - 1) as working:
         training, surroundings = trained(run, data, GPU, working)
@@ -148,7 +148,7 @@ def test_streamed_images_are_sent_without_a_wait(tmp_path, caplog):
     dataset["stream"] = {"buffer": 16, "sample": 20}
     training = {"epochs": 1, "batch_size": 16, "precision": "fp32"}
     run = resolve(RUN | {"dataset": dataset, "training": training, "evaluation": {}})
-    data = build.load_data(run)
+    data = assembly.load_data(run)
     _, expected = trained(run, data, CPU)
     with fake_gpu() as working:
         _, surroundings = trained(run, data, GPU, working)
@@ -172,7 +172,7 @@ def frozen() -> FrozenEncoder:
 
 @pytest.mark.usefixtures("scenes")
 def test_evaluations_on_a_gpu_are_those_on_the_cpu():
-    evaluations = [find("orchestrator.evaluations", name) for name in names("orchestrator.evaluations")]
+    evaluations = [find("orchestrator.metrics", name) for name in names("orchestrator.metrics")]
     needed = {split for one in evaluations for split in getattr(one, "SPLITS", DEFAULT_SPLITS)}
     splits = {split: LOAD(SCENES, split) for split in needed}
 
@@ -202,7 +202,7 @@ def test_host_runs_ahead_of_a_gpu_that_encodes():
 @pytest.mark.parametrize("name", PROTOCOLS)
 def test_protocol_on_a_gpu_finds_what_it_finds_on_the_cpu(name, tmp_path, monkeypatch):
     monkeypatch.setattr(adversarial, "RESTARTS", 2)
-    module = find("orchestrator.protocols", name)
+    module = find("orchestrator.evaluate.protocols", name)
 
     def found(folder: str) -> list[Score]:
         encoder = frozen()
@@ -260,4 +260,4 @@ def test_mistake_in_a_method_does_not_pass(seen, told, monkeypatch):
     monkeypatch.setattr(simclr, "nt_xent", lambda *args, **kwargs: seen(loss(*args, **kwargs)))
     run = run_of("simclr", "sgd", "fp32")
     with fake_gpu() as working, pytest.raises((AssertionError, RuntimeError), match=told):
-        trained(run, build.load_data(run), GPU, working)
+        trained(run, assembly.load_data(run), GPU, working)

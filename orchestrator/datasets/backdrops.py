@@ -10,8 +10,8 @@ from pydantic import Field
 
 from augment import draws
 from augment.config import Config as BaseConfig
+from orchestrator.data.images import DatasetCard, ImageSet, fingerprint, require_split
 from orchestrator.datasets.fashion_scenes import ingredients
-from orchestrator.images import DatasetCard, ImageSet, fingerprint, require_split
 
 FORMAT = "backdrops/1"  # raise it when code changes a pixel
 VARIANTS = ("original",)

@@ -10,9 +10,9 @@ import numpy as np
 from torchvision.datasets import Caltech101
 
 from augment import draws
-from orchestrator.datasets import photographs
-from orchestrator.datasets.places import expanded
-from orchestrator.images import drawn_places
+from orchestrator.data import photographs
+from orchestrator.data.images import drawn_places
+from orchestrator.data.locations import expanded
 
 TRAIN_PER_CLASS = 30
 SPLIT_SEED = 0

@@ -5,8 +5,8 @@ from pathlib import Path
 
 from torchvision.datasets import StanfordCars
 
-from orchestrator.datasets import photographs
-from orchestrator.datasets.places import expanded
+from orchestrator.data import photographs
+from orchestrator.data.locations import expanded
 
 
 class Config(photographs.HeldOut):

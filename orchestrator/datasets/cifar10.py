@@ -2,7 +2,7 @@
 
 from torchvision.datasets import CIFAR10
 
-from orchestrator.datasets import cifar
+from orchestrator.data import cifar
 
 PUBLISHED = cifar.Cifar(CIFAR10, 10, mean=(0.4914, 0.4822, 0.4465), std=(0.2470, 0.2435, 0.2616))
 

@@ -2,7 +2,7 @@
 
 from torchvision.datasets import CIFAR100
 
-from orchestrator.datasets import cifar
+from orchestrator.data import cifar
 
 PUBLISHED = cifar.Cifar(CIFAR100, 100, mean=(0.5071, 0.4865, 0.4409), std=(0.2673, 0.2564, 0.2762))
 

@@ -6,8 +6,8 @@ A thousand of the 5,994 training images are held out, which leaves 4,994; the co
 from collections.abc import Mapping
 from pathlib import Path
 
-from orchestrator.datasets import photographs
-from orchestrator.datasets.places import expanded
+from orchestrator.data import photographs
+from orchestrator.data.locations import expanded
 
 
 class Config(photographs.HeldOut):

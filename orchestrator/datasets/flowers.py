@@ -4,8 +4,8 @@ from collections.abc import Mapping
 
 from torchvision.datasets import Flowers102
 
-from orchestrator.datasets import photographs
-from orchestrator.datasets.places import expanded
+from orchestrator.data import photographs
+from orchestrator.data.locations import expanded
 
 FILES = {"train": "train", "validation": "val", "test": "test"}
 

@@ -4,8 +4,8 @@ from collections.abc import Mapping
 
 from torchvision.datasets import Food101
 
-from orchestrator.datasets import photographs
-from orchestrator.datasets.places import expanded
+from orchestrator.data import photographs
+from orchestrator.data.locations import expanded
 
 
 class Config(photographs.HeldOut):

@@ -7,8 +7,8 @@ the composites has seen those of `train`, but none of `validation` and `test/ori
 import numpy as np
 
 from augment.config import Config as BaseConfig
+from orchestrator.data.images import DatasetCard, ImageSet, fingerprint, require_split
 from orchestrator.datasets.fashion_scenes import CLASSES, ingredients
-from orchestrator.images import DatasetCard, ImageSet, fingerprint, require_split
 
 FORMAT = "garments/1"  # raise it when code changes a pixel
 VARIANTS = ("original",)

@@ -10,10 +10,10 @@ import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from orchestrator.datasets import own_images
-from orchestrator.datasets.decode_cache import Listing, Sample
-from orchestrator.errors import UserError
-from orchestrator.storage.objects import ObjectPlace
+from orchestrator.core.errors import UserError
+from orchestrator.data import own_images
+from orchestrator.data.decode_cache import Listing, Sample
+from orchestrator.storage.object_store import ObjectPlace
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm", ".pgm")
 MASKS = "masks"

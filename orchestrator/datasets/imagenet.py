@@ -5,12 +5,12 @@
 What is called `val` has labels that everyone knows and is the field's test; `validation` is held out of `train`.
 """
 
-from orchestrator.datasets import imagenet_folders as folders
-from orchestrator.datasets.decode_cache import FORMAT as DECODING
-from orchestrator.datasets.decode_cache import Decoded
-from orchestrator.datasets.imagenet_classes import LABEL_SPACE, NUM_CLASSES
-from orchestrator.datasets.places import expanded
-from orchestrator.images import DatasetCard, ImageSet, fingerprint, require_split
+from orchestrator.data import imagenet_folders as folders
+from orchestrator.data.decode_cache import FORMAT as DECODING
+from orchestrator.data.decode_cache import Decoded
+from orchestrator.data.imagenet_classes import LABEL_SPACE, NUM_CLASSES
+from orchestrator.data.images import DatasetCard, ImageSet, fingerprint, require_split
+from orchestrator.data.locations import expanded
 
 VARIANTS = ("original",)
 LICENCE = "for non-commercial research and education only (image-net.org); the photographs are their owners'"

@@ -3,7 +3,7 @@
 root/<WordNet id>/*.jpg    (the unpacked imagenet-r.tar)
 """
 
-from orchestrator.datasets import shifted
+from orchestrator.data import shifted
 
 
 class Config(shifted.Settings):

@@ -14,11 +14,12 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Bool
 
-from orchestrator.datasets import imagenet, imagenet_folders, shifted
-from orchestrator.datasets.imagenet_classes import NUM_CLASSES
-from orchestrator.datasets.places import expanded
-from orchestrator.errors import UserError, named
-from orchestrator.images import DatasetCard, ImageSet, fingerprint, require_split
+from orchestrator.core.errors import UserError, named
+from orchestrator.data import imagenet_folders, shifted
+from orchestrator.data.imagenet_classes import NUM_CLASSES
+from orchestrator.data.images import DatasetCard, ImageSet, fingerprint, require_split
+from orchestrator.data.locations import expanded
+from orchestrator.datasets import imagenet
 
 LABELS, VARIANT = "real.json", "imagenet_real"
 VARIANTS = (shifted.ORIGINAL, VARIANT)

@@ -3,7 +3,7 @@
 root/<WordNet id>/*.JPEG    (the unpacked folder sketch)
 """
 
-from orchestrator.datasets import shifted
+from orchestrator.data import shifted
 
 
 class Config(shifted.Settings):

@@ -5,8 +5,8 @@ root/<class, 0 to 999>/*.jpeg    (imagenetv2-matched-frequency-format-val, or an
 
 from pathlib import Path
 
-from orchestrator.datasets import shifted
-from orchestrator.datasets.imagenet_classes import NUM_CLASSES
+from orchestrator.data import shifted
+from orchestrator.data.imagenet_classes import NUM_CLASSES
 
 
 class Config(shifted.Settings):

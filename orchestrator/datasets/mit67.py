@@ -2,8 +2,8 @@
 
 from collections.abc import Mapping
 
-from orchestrator.datasets import photographs
-from orchestrator.datasets.places import expanded
+from orchestrator.data import photographs
+from orchestrator.data.locations import expanded
 
 FILES = {"train": "TrainImages.txt", "test": "TestImages.txt"}
 

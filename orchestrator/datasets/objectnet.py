@@ -10,9 +10,9 @@ import json
 from pathlib import Path
 from typing import Any
 
-from orchestrator.datasets import shifted
-from orchestrator.datasets.imagenet_classes import NUM_CLASSES
-from orchestrator.errors import UserError, named
+from orchestrator.core.errors import UserError, named
+from orchestrator.data import shifted
+from orchestrator.data.imagenet_classes import NUM_CLASSES
 
 MAPPINGS = "mappings"
 FOLDERS, SHARED = "folder_to_objectnet_label.json", "objectnet_to_imagenet_1k.json"

@@ -18,15 +18,15 @@ import numpy as np
 from jaxtyping import Int64
 
 from augment import draws
-from orchestrator.datasets import own_images, shards
-from orchestrator.datasets.decode_cache import Listing, Sample
-from orchestrator.datasets.own_images import OwnImages
-from orchestrator.datasets.places import located
-from orchestrator.datasets.row_groups import RowGroups, row_groups
-from orchestrator.errors import UserError
-from orchestrator.images import DatasetCard, ImageSet, fingerprint, held_out_rows
-from orchestrator.storage.objects import ObjectPlace
-from orchestrator.streamed import Stream, Streaming
+from orchestrator.core.errors import UserError
+from orchestrator.data import own_images, shards
+from orchestrator.data.decode_cache import Listing, Sample
+from orchestrator.data.images import DatasetCard, ImageSet, fingerprint, held_out_rows
+from orchestrator.data.locations import located
+from orchestrator.data.own_images import OwnImages
+from orchestrator.data.row_groups import RowGroups, row_groups
+from orchestrator.data.streamed import Stream, Streaming
+from orchestrator.storage.object_store import ObjectPlace
 
 
 class Config(own_images.Settings):

@@ -8,9 +8,9 @@ from pydantic import Field
 from torchvision.datasets import STL10
 
 from augment.config import Config as BaseConfig
-from orchestrator.datasets import archives
-from orchestrator.datasets.places import CACHE, Place
-from orchestrator.images import DatasetCard, ImageSet, fingerprint, held_out_rows, require_split
+from orchestrator.data import archives
+from orchestrator.data.images import DatasetCard, ImageSet, fingerprint, held_out_rows, require_split
+from orchestrator.data.locations import CACHE, Place
 
 FORMAT = "stl10/1"  # raise it when code changes a pixel
 VARIANTS = ("original",)

@@ -5,8 +5,8 @@ from collections.abc import Mapping
 from torchvision.datasets import SUN397
 from torchvision.datasets.utils import download_and_extract_archive
 
-from orchestrator.datasets import photographs
-from orchestrator.datasets.places import expanded
+from orchestrator.data import photographs
+from orchestrator.data.locations import expanded
 
 FILES = {"train": "Training_01.txt", "test": "Testing_01.txt"}  # of ten partitions the first
 PARTITIONS = "https://vision.princeton.edu/projects/2010/SUN/download/Partitions.zip"  # which torchvision does not know

@@ -11,7 +11,7 @@ from torch.nn import functional
 
 from augment import draws
 from augment.config import Config as BaseConfig
-from orchestrator.images import DatasetCard, ImageSet, fingerprint, require_split
+from orchestrator.data.images import DatasetCard, ImageSet, fingerprint, require_split
 
 FORMAT = "synthetic/1"  # raise it when a pixel changes
 VARIANTS = ("original",)

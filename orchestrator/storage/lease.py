@@ -22,7 +22,7 @@ from orchestrator.storage.held import HeldError
 from orchestrator.storage.s3 import UnavailableError
 
 if TYPE_CHECKING:
-    from orchestrator.storage.objects import ObjectPlace
+    from orchestrator.storage.object_store import ObjectPlace
 
 SECONDS = 60  # after which a claim that was not renewed has run out
 _RENEWAL = 10  # seconds

@@ -2,7 +2,7 @@
 
 import json
 
-from orchestrator.scores import Scores
+from orchestrator.records.test_scores import Scores
 from orchestrator.tracking.client import artifacts_beside, connect
 from orchestrator.tracking.mirrored_run import MirroredRun
 from orchestrator.tracking.terms import milliseconds, provenance_tags

@@ -8,10 +8,10 @@ gets its closing status after everything else.
 import json
 from collections.abc import Mapping
 
-from orchestrator import scores, standings
-from orchestrator.folder import SweepFolder, TrialFolder
-from orchestrator.standings import Standings
-from orchestrator.storage.place import Place
+from orchestrator.records import leaderboard, test_scores
+from orchestrator.records.folder import SweepFolder, TrialFolder
+from orchestrator.records.leaderboard import Standings
+from orchestrator.storage.path import Place
 from orchestrator.tracking.client import MlflowClient, MlflowException, Run, artifacts_beside, connect
 from orchestrator.tracking.mirrored_run import MirroredRun, Points
 from orchestrator.tracking.terms import (
@@ -57,7 +57,7 @@ class Mirror:
         self._provenance = provenance_tags()
         self._commit = self._provenance["mlflow.source.git.commit"]
         self._standings = Standings(folder)
-        settings = standings.settings(folder)
+        settings = leaderboard.settings(folder)
         self._wanted = settings["sweep"]
         self._name = self._wanted["name"]  # the folder's own may be another one since it was put aside
         self._client = connect(uri)
@@ -156,10 +156,10 @@ class Mirror:
 
     def _send_scores(self, known: MirroredRun, trial: TrialFolder) -> None:
         """What `orchestrator.evaluate` found on held-out data, if it was asked."""
-        found = scores.read_scores(trial.path)
+        found = test_scores.read_scores(trial.path)
         if found is not None:
             known.send_results(found.file, found.metrics, trial.last_epoch())
-            self._runs[_PARENT].send_tags({"test_uses": str(len(scores.uses(self._folder.path)))})
+            self._runs[_PARENT].send_tags({"test_uses": str(len(test_scores.uses(self._folder.path)))})
 
     def _send_confirmation(self, parent: MirroredRun) -> bool:
         """What the repeats say, as a file and by setting and metric; whether they are all there."""

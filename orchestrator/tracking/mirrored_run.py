@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from orchestrator.storage.place import Place
+from orchestrator.storage.path import Place
 from orchestrator.tracking.client import Metric, MlflowClient, Param, RunTag
 from orchestrator.tracking.terms import STATUS, TAG_LENGTH, milliseconds
 

@@ -5,12 +5,12 @@ from typing import Any
 
 import yaml
 
-from orchestrator import provenance
-from orchestrator.components import find
-from orchestrator.folder import Record
-from orchestrator.numbering import origin_and_place
-from orchestrator.spec.config import resolve
-from orchestrator.storage.place import Place
+from orchestrator.config.run import resolve
+from orchestrator.core import provenance
+from orchestrator.core.registry import find
+from orchestrator.core.trial_number import origin_and_place
+from orchestrator.records.folder import Record
+from orchestrator.storage.path import Place
 
 # MLflow knows four endings; the tag `state` is more exact.
 STATUS = {

@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from orchestrator.errors import UserError, named
-from orchestrator.folder import SweepFolder
-from orchestrator.scores import read_scores
-from orchestrator.storage.place import Place, at
+from orchestrator.core.errors import UserError, named
+from orchestrator.records.folder import SweepFolder
+from orchestrator.records.test_scores import read_scores
+from orchestrator.storage.path import Place, at
 
 if TYPE_CHECKING:
     from orchestrator.tracking.mirror import Mirror

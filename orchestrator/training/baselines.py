@@ -1,10 +1,10 @@
 """What a trained encoder has to beat, by the run's own evaluations: an untrained encoder, and none at all."""
 
-from orchestrator import build
-from orchestrator.build import Data
-from orchestrator.features import encoder_features, pixel_features
-from orchestrator.spec.config import RunConfig
-from orchestrator.training import hardware
+from orchestrator.config.run import RunConfig
+from orchestrator.core import hardware
+from orchestrator.probing.features import encoder_features, pixel_features
+from orchestrator.training import assembly
+from orchestrator.training.assembly import Data
 
 RANDOM = "random encoder"
 PIXELS = "raw pixels"
@@ -22,13 +22,13 @@ def baselines(run: RunConfig, data: Data) -> dict[str, dict[str, float]]:
     """
     device = hardware.device()
     with hardware.arithmetic(run.training.threads, device):
-        encoder = build.objective(run).encoder.to(device)
+        encoder = assembly.objective(run).encoder.to(device)
         encodes = {
             RANDOM: encoder_features(encoder, data.card.mean, data.card.std),
             PIXELS: pixel_features(data.card.mean, data.card.std),
         }
         scores: dict[str, dict[str, float]] = {name: {} for name in encodes}
-        for evaluation in build.evaluations(run):
+        for evaluation in assembly.evaluations(run):
             for name, encode in encodes.items():
                 scores[name] |= evaluation(encode, data.splits)
     return scores

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import torch
 
-from orchestrator.storage.place import Place, at
+from orchestrator.storage.path import Place, at
 from orchestrator.storage.s3 import UnavailableError
 
 # The one in use and the one to fall back on if the disk lied about the newest.

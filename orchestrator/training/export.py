@@ -12,13 +12,13 @@ from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import Tensor, nn
 
-from orchestrator.components import find
-from orchestrator.errors import UserError
-from orchestrator.folder import CONFIG, ENCODER_CARD, ENCODER_WEIGHTS
-from orchestrator.images import DatasetCard
-from orchestrator.spec.config import RunConfig, identity
-from orchestrator.storage.place import Place, at
-from orchestrator.training import hardware
+from orchestrator.config.run import RunConfig, identity
+from orchestrator.core import hardware
+from orchestrator.core.errors import UserError
+from orchestrator.core.registry import find
+from orchestrator.data.images import DatasetCard
+from orchestrator.records.folder import CONFIG, ENCODER_CARD, ENCODER_WEIGHTS
+from orchestrator.storage.path import Place, at
 from orchestrator.training.context import Report
 
 FORMAT = "augsweep-encoder/2"

@@ -12,12 +12,12 @@ from torch import Tensor
 
 from methods.contract import Losses
 from methods.parts.gather import average, part, world_size
-from orchestrator import build
-from orchestrator.build import Data
-from orchestrator.errors import UserError
-from orchestrator.features import encoder_features
-from orchestrator.spec.config import RunConfig, identity
-from orchestrator.training import export, hardware, optimizers, ranks
+from orchestrator.config.run import RunConfig, identity
+from orchestrator.core import hardware
+from orchestrator.core.errors import UserError
+from orchestrator.probing.features import encoder_features
+from orchestrator.training import assembly, export, optimizers, ranks
+from orchestrator.training.assembly import Data
 from orchestrator.training.context import Context, Diverged, Report, TrainingConfig
 from orchestrator.training.step import Step
 from orchestrator.training.stopwatch import Stopwatch
@@ -75,9 +75,9 @@ class Training:
         self.run, self.data, self.device = run, data, device
         self.step = 0
         self.history: list[Report] = []
-        self.objective = build.objective(run).to(device, memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
-        self.optimizer = build.optimizer(run, self.objective)
-        self._evaluations = build.evaluations(run)
+        self.objective = assembly.objective(run).to(device, memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
+        self.optimizer = assembly.optimizer(run, self.objective)
+        self._evaluations = assembly.evaluations(run)
         self._stopwatch = Stopwatch(device)
         self._optimise = Step(run, data, self.objective, self.optimizer, device, self._stopwatch)
         self.images = self._optimise.images

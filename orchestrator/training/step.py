@@ -11,10 +11,10 @@ from augment.views import Batch, View
 from methods.contract import Losses
 from methods.objective import Objective
 from methods.parts.gather import part, world_size
-from orchestrator import build
-from orchestrator.build import Data
-from orchestrator.spec.config import RunConfig
-from orchestrator.training import compiling, hardware, optimizers, ranks
+from orchestrator.config.run import RunConfig
+from orchestrator.core import hardware
+from orchestrator.training import assembly, compiling, optimizers, ranks
+from orchestrator.training.assembly import Data
 from orchestrator.training.graphs import Capturing, Replayed
 from orchestrator.training.stopwatch import Stopwatch
 
@@ -53,8 +53,8 @@ class Step:
         self._objective, self._optimizer, self._stopwatch = objective, optimizer, stopwatch
         self._losses = ranks.share(objective)
         self._bf16 = hardware.uses_bf16(run.training.precision, device)
-        self.images = build.images(run, data, objective.plan, device)
-        self._pipeline = build.pipeline(run, objective.plan, data.card)
+        self.images = assembly.images(run, data, objective.plan, device)
+        self._pipeline = assembly.pipeline(run, objective.plan, data.card)
         sides = [data.card.size if view.size is None else view.size for view in objective.plan.views.values()]
         pixels = run.training.epochs * len(self.images) * sum(side**2 for side in sides)
         if compiling.worthwhile(run.training.compile, device, pixels):

@@ -29,13 +29,13 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 
-from orchestrator import build
-from orchestrator.build import Data
-from orchestrator.components import find
-from orchestrator.images import ImageSet
-from orchestrator.spec.config import RunConfig, resolve
-from orchestrator.storage.place import in_bytes
-from orchestrator.training import hardware
+from orchestrator.config.run import RunConfig, resolve
+from orchestrator.core import hardware
+from orchestrator.core.registry import find
+from orchestrator.data.images import ImageSet
+from orchestrator.storage.path import in_bytes
+from orchestrator.training import assembly
+from orchestrator.training.assembly import Data
 from orchestrator.training.loop import Training
 from tests.benchmarks.training_epoch import Nowhere, changed, run_config
 
@@ -57,7 +57,7 @@ class Shared(NamedTuple):
 
 def save_images(run: RunConfig, folder: Path) -> None:
     """Decode once, for all."""
-    train = build.load_data(run).splits["train"]
+    train = assembly.load_data(run).splits["train"]
     np.save(folder / IMAGES, train.images)
     np.save(folder / LABELS, train.labels)
 

@@ -14,8 +14,8 @@ import sys
 import numpy as np
 from imagecorruptions import corrupt
 
-from orchestrator.corruptions import CORRUPTIONS, LEVELS, corrupted
-from tests.orchestrator.corruptions.pictures import pictures
+from orchestrator.probing.corruptions import CORRUPTIONS, LEVELS, corrupted
+from tests.orchestrator.probing.corruptions.pictures import pictures
 
 DRAWS, MOST_ERRORS = 64, 4.0
 # By chance: a side that every zoom of snow ends on, as that package leaves on what sticks out. Without: one of which

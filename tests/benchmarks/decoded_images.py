@@ -21,7 +21,8 @@ from unittest import mock
 import torch
 from torchvision.io import write_jpeg
 
-from orchestrator.datasets import decode_cache, image_folder
+from orchestrator.data import decode_cache
+from orchestrator.datasets import image_folder
 from tests.benchmarks.augmentation import ours, smooth_images
 
 SOURCE, BATCHES, AUGMENTED = 320, 4, 32

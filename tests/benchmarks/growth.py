@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from orchestrator.running.wording import columns
+from orchestrator.search.formatting import columns
 
 TOLERANCE = 0.1  # of the exponent
 

@@ -18,8 +18,8 @@ import torch
 from threadpoolctl import threadpool_limits
 from torch import Tensor
 
-from orchestrator.evaluations.knn import TEMPERATURE, knn_classes, num_neighbours
-from orchestrator.training import hardware
+from orchestrator.core import hardware
+from orchestrator.metrics.knn import TEMPERATURE, knn_classes, num_neighbours
 from tests.benchmarks.peers import scikit_knn
 
 ROUNDS, NUM_CLASSES, NUM_FEATURES = 5, 10, 512

@@ -23,17 +23,16 @@ from rich.console import Console
 from rich.table import Table
 from torch import nn
 
-from orchestrator import build
-from orchestrator.components import find
+from orchestrator.config.run import RunConfig, resolve
+from orchestrator.core.registry import find
 from orchestrator.datasets import emoji_scenes, fashion_scenes
-from orchestrator.evaluating.frozen import FrozenEncoder
-from orchestrator.evaluating.runner import Runner
-from orchestrator.evaluating.subject import subject
-from orchestrator.evaluating.suite import PROTOCOLS, Suite, Task
-from orchestrator.protocols import Score, linear_biased
-from orchestrator.spec.config import RunConfig, resolve
-from orchestrator.storage.place import at
-from orchestrator.training import export, loop
+from orchestrator.evaluate.protocols import Score, linear_biased
+from orchestrator.evaluate.runner import Runner
+from orchestrator.evaluate.suite import PROTOCOLS, Suite, Task
+from orchestrator.evaluate.target import subject
+from orchestrator.probing.frozen import FrozenEncoder
+from orchestrator.storage.path import at
+from orchestrator.training import assembly, export, loop
 
 HERE = "tests.benchmarks.known_answers"
 UNTRAINED, PIXELS, SUPERVISED, IMAGENET = "untrained", "raw pixels", "supervised", "ImageNet"
@@ -171,7 +170,7 @@ def train(folder: Path) -> None:
     """The supervised encoder, put into a folder."""
     folder.mkdir(parents=True, exist_ok=True)
     run = supervised_run()
-    loop.train(run, build.load_data(run), Surroundings(folder))
+    loop.train(run, assembly.load_data(run), Surroundings(folder))
 
 
 class Surroundings:
@@ -199,7 +198,7 @@ class Surroundings:
 
 def untrained() -> FrozenEncoder:
     """The network of the supervised run, before its training."""
-    return _frozen(UNTRAINED, build.objective(supervised_run()).encoder)
+    return _frozen(UNTRAINED, assembly.objective(supervised_run()).encoder)
 
 
 def raw_pixels() -> FrozenEncoder:

@@ -14,9 +14,9 @@ from typing import Any
 
 import torch
 
-from orchestrator import build
-from orchestrator.spec.config import RunConfig, resolve
-from orchestrator.training import hardware
+from orchestrator.config.run import RunConfig, resolve
+from orchestrator.core import hardware
+from orchestrator.training import assembly
 from orchestrator.training.loop import Training
 
 ALL_HEADS = {"flip": 1.0, "blur": 1.0, "rotate": 1.0, "solarize": 1.0}
@@ -41,7 +41,7 @@ LOG = logging.getLogger(__name__)
 def training(method: str, addons: dict[str, Any], batch: int, threads: int) -> Training:
     """A training of the method with its layers, ready to step."""
     run = run_config(method, addons, batch, threads)
-    made = Training(run, build.load_data(run), torch.device("cpu"))
+    made = Training(run, assembly.load_data(run), torch.device("cpu"))
     made.objective.train()
     return made
 

@@ -20,12 +20,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from orchestrator.folder import SweepFolder, TrialFolder
-from orchestrator.running.ledger import Ledger
-from orchestrator.running.study import AddressedSampler, StoredStudy
-from orchestrator.running.wording import columns
-from orchestrator.spec import yaml_file
-from orchestrator.spec.study_file import Study, load_study
+from orchestrator.config import yaml_file
+from orchestrator.records.folder import SweepFolder, TrialFolder
+from orchestrator.search.formatting import columns
+from orchestrator.search.ledger import Ledger
+from orchestrator.search.study import AddressedSampler, StoredStudy
+from orchestrator.study.study_file import Study, load_study
 
 ROOT = Path(__file__).parents[2]
 EPOCHS = 20
@@ -152,7 +152,7 @@ def measure_ledger(trials: int) -> None:
     """Cost of each event by the number of trials before it, of drawing the table, and of a start from the folder."""
     from rich.console import Console
 
-    from orchestrator.running.table import LiveTable
+    from orchestrator.sweep.live_table import LiveTable
 
     meter = watched_parts()
     for sampler in ("tpe", "random"):

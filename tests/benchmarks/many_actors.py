@@ -13,9 +13,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from orchestrator.folder import SweepFolder
-from orchestrator.running import execution
-from orchestrator.running.ledger import Ledger
+from orchestrator.executors.ray import executor
+from orchestrator.records.folder import SweepFolder
+from orchestrator.search.ledger import Ledger
 from tests.benchmarks.long_sweep import AT, EPOCHS, Meter, memory, metrics, milliseconds, open_ledger, study, tell
 
 import ray  # isort: skip  (after `execution`, which says how)
@@ -72,7 +72,7 @@ def marks_of(trials: int, concurrency: int, *, sampler: str = "random", at: Sequ
                 marks.append(_mark(ended, reports, meter))
 
         ledger.watch(watch)
-        execution.execute(ledger, tune.report, shared={}, interruption=execution.Interruption(ledger, None, print))
+        executor.execute(ledger, tune.report, shared={}, interruption=executor.Interruption(ledger, None, print))
         assert ledger.is_complete
     return marks
 
@@ -111,9 +111,9 @@ def _reporting(epochs: int) -> Callable[[dict[str, Any]], None]:
 @contextmanager
 def _trials_of(trial: Callable[[dict[str, Any]], None], concurrency: int) -> Iterator[None]:
     """Has the executor run this instead of our own worker, which imports torch."""
-    ours = execution.trainable
-    execution.trainable = lambda *_: tune.with_resources(trial, {"CPU": 2 / concurrency})
+    ours = executor.trainable
+    executor.trainable = lambda *_: tune.with_resources(trial, {"CPU": 2 / concurrency})
     try:
         yield
     finally:
-        execution.trainable = ours
+        executor.trainable = ours

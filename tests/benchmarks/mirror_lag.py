@@ -11,8 +11,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from orchestrator.folder import SweepFolder
-from orchestrator.spec import yaml_file
+from orchestrator.config import yaml_file
+from orchestrator.records.folder import SweepFolder
 from orchestrator.tracking.client import MlflowClient, connect
 from orchestrator.tracking.tracker import Tracker
 from tests.benchmarks.long_sweep import EPOCHS, memory, metrics, study, tell

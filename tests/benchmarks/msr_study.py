@@ -20,10 +20,10 @@ import numpy as np
 import yaml
 from scipy import stats
 
-from orchestrator.build import load_data
-from orchestrator.folder import SweepFolder, TrialFolder
-from orchestrator.spec.config import resolve
-from orchestrator.standings import Standings
+from orchestrator.config.run import resolve
+from orchestrator.records.folder import SweepFolder, TrialFolder
+from orchestrator.records.leaderboard import Standings
+from orchestrator.training.assembly import load_data
 from orchestrator.training.baselines import baselines
 from tests.benchmarks.paired import difference
 

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from orchestrator.running.intervals import estimate
+from orchestrator.search.intervals import estimate
 
 
 def difference(differences: np.ndarray) -> str:

@@ -23,13 +23,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from orchestrator import build
-from orchestrator.build import Data
-from orchestrator.features import Encode, encoder_features
-from orchestrator.images import ImageSet
-from orchestrator.spec.config import RunConfig, identity, resolve
-from orchestrator.storage.place import at
-from orchestrator.training import hardware, loop
+from orchestrator.config.run import RunConfig, identity, resolve
+from orchestrator.core import hardware
+from orchestrator.data.images import ImageSet
+from orchestrator.probing.features import Encode, encoder_features
+from orchestrator.storage.path import at
+from orchestrator.training import assembly, loop
+from orchestrator.training.assembly import Data
 from tests.benchmarks.paired import difference
 
 Changes = dict[str, Any]
@@ -155,7 +155,7 @@ def scores_of(settings: dict[str, Any], folder: Path) -> dict[str, float]:
     run = resolve(settings)
     file = folder / f"{identity(run)[:16]}.json"
     if not file.exists():
-        data = build.load_data(run)
+        data = assembly.load_data(run)
         scores = Scores(run, data)
         loop.train(run, data, scores)
         at(file).write(json.dumps({"run": run.dump(), "scores": scores.last}, indent=1))
@@ -179,7 +179,7 @@ class Scores:
         """Idem."""
 
     def export(self, encoder_state: dict, card: dict) -> None:
-        encoder = build.encoder(self._run).to(hardware.device())
+        encoder = assembly.encoder(self._run).to(hardware.device())
         encoder.load_state_dict(encoder_state)
         encode = encoder_features(encoder, self._data.card.mean, self._data.card.std)
         self.last[COLOUR] = 100 * colour_r2(encode, self._data.splits)

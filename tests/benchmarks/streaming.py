@@ -28,11 +28,11 @@ import torch
 from PIL import Image
 from pyarrow import parquet
 
-from orchestrator import build
-from orchestrator.resident import Resident
-from orchestrator.spec.config import RunConfig, resolve
-from orchestrator.streamed import Streamed
-from orchestrator.training import hardware
+from orchestrator.config.run import RunConfig, resolve
+from orchestrator.core import hardware
+from orchestrator.data.on_device import Resident
+from orchestrator.data.streamed import Streamed
+from orchestrator.training import assembly
 from orchestrator.training.loop import Training
 
 SHARD, ROW_GROUP, VALIDATION = 2000, 100, 100
@@ -91,7 +91,7 @@ def contestant(run: RunConfig, steps: int) -> dict[str, float | str]:
     """What one of the two reports."""
     device, batch = hardware.device(), run.training.batch_size
     begun = time.perf_counter()
-    data = build.load_data(run)
+    data = assembly.load_data(run)
     with hardware.arithmetic(run.training.threads, device):
         training = Training(run, data, device)
         found: dict[str, float | str] = {"seconds to be ready": time.perf_counter() - begun}

@@ -13,8 +13,8 @@ from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-from orchestrator.running.wording import columns
-from orchestrator.spec.sweep_config import SchedulerConfig
+from orchestrator.config.sweep import SchedulerConfig
+from orchestrator.search.formatting import columns
 from tests.benchmarks.long_sweep import EPOCHS
 from tests.benchmarks.peers.task import Task, search_with
 from tests.benchmarks.stub_trial import Stub

@@ -6,9 +6,9 @@ from pathlib import Path
 from statistics import mean
 from typing import Any
 
-from orchestrator.folder import SweepFolder, read_records
-from orchestrator.spec.paths import value_at
-from orchestrator.storage.place import at
+from orchestrator.config.paths import value_at
+from orchestrator.records.folder import SweepFolder, read_records
+from orchestrator.storage.path import at
 
 # What an epoch's report says of time that was not spent on the training itself.
 _NO_WORK = ("time/epoch", "time/images_per_second", "time/checkpoint")

@@ -16,8 +16,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from statistics import median
 
-from orchestrator.folder import SweepFolder, TrialFolder
-from orchestrator.spec import yaml_file
+from orchestrator.config import yaml_file
+from orchestrator.records.folder import SweepFolder, TrialFolder
 
 ROOT = Path(__file__).parents[2]
 # What the command says when a part of its start is over.

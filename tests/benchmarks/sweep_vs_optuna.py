@@ -27,11 +27,10 @@ from typing import Any
 
 import yaml
 
-from orchestrator import build
-from orchestrator.folder import SweepFolder
-from orchestrator.running.wording import columns
-from orchestrator.spec.config import RunConfig, resolve, with_values
-from orchestrator.training import loop
+from orchestrator.config.run import RunConfig, resolve, with_values
+from orchestrator.records.folder import SweepFolder
+from orchestrator.search.formatting import columns
+from orchestrator.training import assembly, loop
 from tests.benchmarks.peers.task import Task, search_with
 from tests.benchmarks.sweep_outcome import Outcome, own_trials, peer_trials
 
@@ -80,7 +79,7 @@ class Objective:
     """A training as a function of its searched settings, which writes down each epoch and when it ended."""
 
     run: RunConfig
-    data: build.Data
+    data: assembly.Data
     log: Path
 
     def __call__(self, params: Mapping[str, float], report: Callable[[dict[str, Any], dict], None]) -> None:
@@ -113,7 +112,7 @@ class _Outside:
 
 def peer(name: str, size: Size, trials: int, at_a_time: int, folder: Path) -> None:
     """A peer's search, in a process of its own."""
-    objective = Objective(size.run, build.load_data(size.run), folder / "epochs.jsonl")
+    objective = Objective(size.run, assembly.load_data(size.run), folder / "epochs.jsonl")
     task = Task(
         objective=objective,
         space=SPACE,

@@ -24,10 +24,10 @@ from typing import Any
 import torch
 import yaml
 
-from orchestrator import build
-from orchestrator.build import Data
-from orchestrator.spec.config import RunConfig, resolve, with_values
-from orchestrator.training import hardware, optimizers
+from orchestrator.config.run import RunConfig, resolve, with_values
+from orchestrator.core import hardware
+from orchestrator.training import assembly, optimizers
+from orchestrator.training.assembly import Data
 from orchestrator.training.loop import Training
 
 COMPARED_STEPS, COMPARED_BATCH = 3, 32
@@ -97,7 +97,7 @@ def peer(run: RunConfig, device: torch.device, *, bf16: bool, channels_last: boo
     """lightly's trainer over the weights that ours begins with."""
     from tests.benchmarks.peers import lightly_training
 
-    method, settings = build.objective(run).method, run.method
+    method, settings = assembly.objective(run).method, run.method
     parts = ("encoder", "projector", "predictor") if settings.name == "byol" else ("encoder", "projector")
     weights = {part: getattr(method, part).state_dict() for part in parts}
     if settings.name == "byol":
@@ -116,11 +116,11 @@ def compare_losses(run: RunConfig, device: torch.device, *, bf16: bool) -> None:
     """Raise unless both have the same losses on the same views, while both train."""
     images = COMPARED_STEPS * COMPARED_BATCH
     run = changed(run, {"dataset.train_size": images, "training.batch_size": COMPARED_BATCH})
-    data = build.load_data(run)
+    data = assembly.load_data(run)
     with hardware.arithmetic(run.training.threads, device):
         training = Training(run, data, device)
         training.objective.train()
-        pipeline = build.pipeline(run, training.objective.plan, data.card)
+        pipeline = assembly.pipeline(run, training.objective.plan, data.card)
         theirs = peer(run, device, bf16=bf16, channels_last=True)
         for rows in torch.arange(images).split(COMPARED_BATCH):
             on_device = rows.to(device)
@@ -215,7 +215,7 @@ def main() -> None:
         if batch == options.batch[0] and options.peer:
             compare_losses(run, device, bf16=bf16)
         if images not in data:
-            data[images] = build.load_data(run)
+            data[images] = assembly.load_data(run)
         made = contestants(run, data[images], device, options)
         precision = "bf16" if bf16 else "fp32"
         if options.peer and options.peer_bf16 != bf16:

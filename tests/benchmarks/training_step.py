@@ -16,10 +16,10 @@ from collections.abc import Callable
 import torch
 
 from augment.views import Batch
-from orchestrator import build
-from orchestrator.build import Data
-from orchestrator.spec.config import RunConfig, resolve
-from orchestrator.training import hardware
+from orchestrator.config.run import RunConfig, resolve
+from orchestrator.core import hardware
+from orchestrator.training import assembly
+from orchestrator.training.assembly import Data
 from orchestrator.training.loop import Training
 from tests.benchmarks.peers.bare_simclr import SimCLR
 
@@ -58,8 +58,8 @@ def house(run: RunConfig, data: Data) -> Callable[[torch.Tensor], float]:
 
 def bare(run: RunConfig, data: Data) -> Callable[[torch.Tensor], float]:
     """The step as in a notebook, at the rate of the loop's first steps; gives the mean loss of all steps so far."""
-    objective = build.objective(run)
-    pipeline = build.pipeline(run, objective.plan, data.card)
+    objective = assembly.objective(run)
+    pipeline = assembly.pipeline(run, objective.plan, data.card)
     model = SimCLR(run.method.temperature, run.method.projector_hidden, run.method.projector_outputs)
     model.load_state_dict(objective.method.state_dict())
     model.to(memory_format=torch.channels_last).train()
@@ -90,7 +90,7 @@ def main() -> None:
     logging.basicConfig(level=logging.INFO, format="%(message)s")
 
     run = run_config(arguments.batch, arguments.threads)
-    data = build.load_data(run)
+    data = assembly.load_data(run)
     batches = torch.arange(4 * arguments.batch).split(arguments.batch)
     with hardware.arithmetic(arguments.threads, torch.device("cpu")):
         contestants = {"bare loop": bare(run, data), "ours": house(run, data)}

@@ -24,7 +24,7 @@ from statistics import mean
 
 import yaml
 
-from orchestrator.running.wording import columns
+from orchestrator.search.formatting import columns
 from tests.benchmarks.memory import Peak, Tree, watch
 
 ROOT = Path(__file__).parents[2]

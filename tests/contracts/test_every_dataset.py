@@ -9,8 +9,8 @@ import pytest
 from torchvision.datasets import CIFAR10, CIFAR100, STL10
 
 from augment.config import Config
-from orchestrator.components import names
-from orchestrator.images import SPLITS, DatasetCard, ImageSet
+from orchestrator.core.registry import names
+from orchestrator.data.images import SPLITS, DatasetCard, ImageSet
 from tests.orchestrator.datasets import imagenet_miniatures, miniatures, own_files, photograph_miniatures
 
 NAMES = names("orchestrator.datasets")

@@ -14,7 +14,7 @@ from augment import draws
 from augment.config import Config
 from methods.contract import Encoder
 from methods.parts.initial import initialise
-from orchestrator.components import names
+from orchestrator.core.registry import names
 from tests.contracts.test_every_method import planted
 
 NAMES = names("methods.encoders")  # those whose libraries are installed

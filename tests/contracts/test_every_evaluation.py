@@ -1,4 +1,4 @@
-"""Walks orchestrator/evaluations: a new file is held to the contract on the day it appears."""
+"""Walks orchestrator/metrics: a new file is held to the contract on the day it appears."""
 
 import math
 import types
@@ -7,13 +7,13 @@ import numpy as np
 import pytest
 
 from augment.config import Config
-from orchestrator.components import find, names
+from orchestrator.core.registry import find, names
+from orchestrator.data.images import ImageSet
 from orchestrator.datasets import synthetic
-from orchestrator.evaluations import DEFAULT_SPLITS, Timing, knn
-from orchestrator.features import pixel_features
-from orchestrator.images import ImageSet
+from orchestrator.metrics import DEFAULT_SPLITS, Timing, knn
+from orchestrator.probing.features import pixel_features
 
-PACKAGE = "orchestrator.evaluations"
+PACKAGE = "orchestrator.metrics"
 DATA = synthetic.Config(size=8, train_size=100, validation_size=60)
 
 

@@ -1,4 +1,4 @@
-"""Walks orchestrator/protocols: a new file is held to the contract on the day it appears."""
+"""Walks orchestrator/evaluate/protocols: a new file is held to the contract on the day it appears."""
 
 import math
 import re
@@ -11,13 +11,13 @@ import torch
 from augment.config import Config
 from methods.encoders import resnet
 from methods.parts.initial import initialise
-from orchestrator.components import find, names
+from orchestrator.core.registry import find, names
 from orchestrator.datasets import fashion_scenes
-from orchestrator.evaluating.data import EvaluationData
-from orchestrator.evaluating.frozen import FrozenEncoder, fingerprint
-from orchestrator.protocols import Score, nearest
+from orchestrator.evaluate.protocols import Score, nearest
+from orchestrator.probing.data import EvaluationData
+from orchestrator.probing.frozen import FrozenEncoder, fingerprint
 
-PACKAGE = "orchestrator.protocols"
+PACKAGE = "orchestrator.evaluate.protocols"
 DATA = fashion_scenes.Config(train_size=100, validation_size=60, test_size=60)
 # What keeps the suite quick; a protocol that is not listed is measured with its defaults.
 SETTINGS: dict[str, dict[str, object]] = {

@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from augment.config import Config
-from orchestrator.components import names
+from orchestrator.core.registry import names
 
 ROOT = Path(__file__).parents[2]
 
@@ -20,10 +20,10 @@ def configs(base: type[Config] = Config) -> list[type[Config]]:
     return sorted(found, key=lambda one: (one.__module__, one.__name__))
 
 
-importlib.import_module("orchestrator.spec.config")
+importlib.import_module("orchestrator.config.run")
 for package in ("augment.ops", "methods", "methods.addons", "methods.encoders"):
     names(package)  # imports them
-for package in ("orchestrator.datasets", "orchestrator.evaluations"):
+for package in ("orchestrator.datasets", "orchestrator.metrics"):
     names(package)
 FIELDS = [
     pytest.param(name, field.get_default(call_default_factory=True), id=f"{config.__module__}.{name}")

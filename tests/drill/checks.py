@@ -9,7 +9,7 @@ from typing import TypeVar
 
 from mlflow import MlflowClient
 
-from orchestrator.folder import TrialFolder
+from orchestrator.records.folder import TrialFolder
 from tests.drill.cluster import Cluster
 from tests.drill.watch import Resumption, Snapshot, end
 from tests.orchestrator.command import Command, is_agent, living

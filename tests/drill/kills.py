@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from orchestrator.folder import TrialFolder
+from orchestrator.records.folder import TrialFolder
 from tests.drill import checks, services, watch
 from tests.drill.checks import Problems
 from tests.orchestrator.command import Command, descendants

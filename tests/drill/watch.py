@@ -4,7 +4,7 @@ import re
 import time
 from dataclasses import dataclass
 
-from orchestrator.folder import TrialFolder
+from orchestrator.records.folder import TrialFolder
 from tests.orchestrator.command import Command
 
 _CHECKPOINT = re.compile(r"checkpoint-(\d+)\.pt")

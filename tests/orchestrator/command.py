@@ -12,8 +12,8 @@ from typing import Any, NoReturn
 
 import pytest
 
-from orchestrator.folder import Record, SweepFolder
-from orchestrator.storage.place import at
+from orchestrator.records.folder import Record, SweepFolder
+from orchestrator.storage.path import at
 from tests.orchestrator.studies import STUDY, with_changes, write_study
 
 ROOT = Path(__file__).parents[2]

@@ -6,8 +6,8 @@ from typing import Any
 
 import yaml
 
-from orchestrator.folder import SweepFolder, TrialFolder
-from orchestrator.spec.config import resolve
+from orchestrator.config.run import resolve
+from orchestrator.records.folder import SweepFolder, TrialFolder
 
 EPOCHS = 6
 METRIC = "val_knn/1"

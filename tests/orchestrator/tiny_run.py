@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 
-from orchestrator.spec.config import RunConfig, resolve
+from orchestrator.config.run import RunConfig, resolve
 
 RUN: dict[str, Any] = {
     "seed": 3,

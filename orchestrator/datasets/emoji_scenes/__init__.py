@@ -9,12 +9,12 @@ from pydantic import Field
 
 from augment.config import Config as BaseConfig
 from augment.config import Probability
-from orchestrator.datasets import checked_files
+from orchestrator.data import checked_files
+from orchestrator.data.images import DatasetCard, ImageSet, fingerprint, require_split
 from orchestrator.datasets.emoji_scenes import sprites
 from orchestrator.datasets.emoji_scenes.composition import compose
 from orchestrator.datasets.emoji_scenes.sprites import CLASSES
 from orchestrator.datasets.fashion_scenes import ingredients
-from orchestrator.images import DatasetCard, ImageSet, fingerprint, require_split
 
 FORMAT = "emoji_scenes/1"  # raise it when code changes a pixel
 # Of the symbols that `train` shows, or of others; in the styles that `train` shows, or in others.

@@ -21,7 +21,8 @@ from typing import Any
 from PIL import Image
 
 from augment import draws
-from orchestrator.datasets import checked_files
+from orchestrator.core.errors import UserError
+from orchestrator.data import checked_files
 from orchestrator.datasets.emoji_scenes.sprites import (
     CELL,
     CLASSES,
@@ -31,7 +32,6 @@ from orchestrator.datasets.emoji_scenes.sprites import (
     SHEET_COLUMNS,
     sheet_name,
 )
-from orchestrator.errors import UserError
 
 log = logging.getLogger(__name__)
 

@@ -6,10 +6,10 @@ from jaxtyping import Int64
 from torch import Tensor
 
 from augment import draws
+from orchestrator.data.images import ImageSet
 from orchestrator.datasets.emoji_scenes.sprites import Sprites
 from orchestrator.datasets.fashion_scenes.composition import BLOCK, as_bytes, families, place
 from orchestrator.datasets.fashion_scenes.ingredients import FAMILIES, Windows
-from orchestrator.images import ImageSet
 
 
 def compose(sprites: Sprites, windows: Windows, count: int, *, split: str, rho: float, seed: int) -> ImageSet:

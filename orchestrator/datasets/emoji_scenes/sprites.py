@@ -17,7 +17,7 @@ from PIL import Image
 from torch import Tensor
 from torch.nn import functional
 
-from orchestrator.datasets import checked_files
+from orchestrator.data import checked_files
 
 FOLDER = Path(__file__).parent
 GLYPHS = "glyphs.csv"

@@ -8,9 +8,9 @@ from pydantic import Field
 
 from augment.config import Config as BaseConfig
 from augment.config import Probability
+from orchestrator.data.images import DatasetCard, ImageSet, fingerprint, require_split
 from orchestrator.datasets.fashion_scenes import ingredients
 from orchestrator.datasets.fashion_scenes.composition import VARIANTS, compose
-from orchestrator.images import DatasetCard, ImageSet, fingerprint, require_split
 
 VALIDATION_VARIANTS = ("mixed_same", "mixed_rand")  # what the background gap compares
 FORMAT = "fashion_scenes/1"  # raise it when code changes a pixel

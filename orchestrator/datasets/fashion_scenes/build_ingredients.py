@@ -18,9 +18,9 @@ import numpy as np
 from jaxtyping import Bool, Int64, UInt8
 from PIL import Image
 
-from orchestrator.datasets import checked_files
+from orchestrator.core.errors import UserError
+from orchestrator.data import checked_files
 from orchestrator.datasets.fashion_scenes.ingredients import CUTOUT_SIZE, FOLDER, SHEET_COLUMNS
-from orchestrator.errors import UserError
 
 log = logging.getLogger(__name__)
 

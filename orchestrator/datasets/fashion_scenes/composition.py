@@ -7,8 +7,8 @@ from torch import Tensor
 from torch.nn import functional
 
 from augment import draws
+from orchestrator.data.images import ImageSet
 from orchestrator.datasets.fashion_scenes.ingredients import FAMILIES, SIZE, Windows
-from orchestrator.images import ImageSet
 
 VARIANTS = (
     "original",

@@ -15,7 +15,7 @@ from jaxtyping import Float, Int64, UInt8
 from PIL import Image
 from torch import Tensor
 
-from orchestrator.datasets import checked_files
+from orchestrator.data import checked_files
 
 FOLDER = Path(__file__).parent
 

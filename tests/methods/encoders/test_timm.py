@@ -9,8 +9,8 @@ from augment import draws
 from methods.contract import Encoder
 from methods.parts.initial import initialise
 from methods.parts.twin import Twin
-from orchestrator.components import find, names
-from orchestrator.errors import UserError
+from orchestrator.core.errors import UserError
+from orchestrator.core.registry import find, names
 
 library = pytest.importorskip("timm")
 timm = find("methods.encoders", "timm")

@@ -6,8 +6,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from orchestrator.data.imagenet_classes import numbers
 from orchestrator.datasets.imagenet9 import VARIANTS
-from orchestrator.datasets.imagenet_classes import numbers
 from tests.orchestrator.datasets.photograph_miniatures import photograph
 
 SIZE = 16  # pixels

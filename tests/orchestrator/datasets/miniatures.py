@@ -9,7 +9,8 @@ from pathlib import Path
 import numpy as np
 from torchvision.datasets import CIFAR10, CIFAR100, STL10
 
-from orchestrator.datasets import cifar, stl10
+from orchestrator.data import cifar
+from orchestrator.datasets import stl10
 
 CIFAR_TRAIN, CIFAR_TEST = 50, 10
 STL_LABELLED, STL_UNLABELLED, STL_TEST = 20, 30, 10

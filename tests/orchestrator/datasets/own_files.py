@@ -8,7 +8,8 @@ import pyarrow as pa
 from PIL import Image
 from pyarrow import parquet
 
-from orchestrator.datasets import image_folder, own_images
+from orchestrator.data import own_images
+from orchestrator.datasets import image_folder
 
 SIZE = 8
 COUNTS = {"train/cat": 6, "train/dog": 5, "validation/cat": 2, "validation/dog": 2, "test/dog": 3}

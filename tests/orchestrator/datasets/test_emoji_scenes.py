@@ -9,10 +9,11 @@ import pytest
 import torch
 from PIL import Image
 
-from orchestrator.datasets import checked_files, emoji_scenes
+from orchestrator.core.errors import UserError
+from orchestrator.data import checked_files
+from orchestrator.datasets import emoji_scenes
 from orchestrator.datasets.emoji_scenes import build_sprites, composition, sprites
 from orchestrator.datasets.fashion_scenes import ingredients
-from orchestrator.errors import UserError
 
 SMALL = {"train_size": 50, "validation_size": 50, "test_size": 50}
 

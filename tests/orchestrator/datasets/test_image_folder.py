@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from orchestrator.core.errors import UserError
+from orchestrator.data.decoding import Unreadable, square
 from orchestrator.datasets import image_folder
-from orchestrator.datasets.decoding import Unreadable, square
-from orchestrator.errors import UserError
 from tests.orchestrator.datasets.own_files import (
     SIZE,
     disc,

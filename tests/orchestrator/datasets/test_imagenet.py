@@ -8,13 +8,13 @@ import pytest
 from PIL import Image
 from torchvision.transforms.functional import InterpolationMode, center_crop, resize
 
-from orchestrator.datasets.imagenet_classes import numbers
-from orchestrator.errors import UserError
+from orchestrator.core.errors import UserError
+from orchestrator.data.imagenet_classes import numbers
 from tests.contracts.test_every_dataset import check_dataset
 from tests.orchestrator.datasets import imagenet_miniatures
 from tests.orchestrator.datasets.imagenet_miniatures import CLASSES, SIZE, wnid
 from tests.orchestrator.datasets.photograph_miniatures import photograph
-from tests.orchestrator.spec.test_data_checks import refusal
+from tests.orchestrator.study.test_data_checks import refusal
 
 SHIFTED = ("imagenet_a", "imagenet_r", "imagenet_real", "imagenet_sketch", "imagenet_v2", "objectnet")
 ALONE = ("root", "cache", "size")

@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from orchestrator.data.imagenet_classes import IMAGENET9, to_imagenet9
 from orchestrator.datasets import imagenet9
-from orchestrator.datasets.imagenet_classes import IMAGENET9, to_imagenet9
 from tests.orchestrator.datasets.imagenet_miniatures import FOLDERS
 from tests.orchestrator.datasets.test_imagenet import told, written
 

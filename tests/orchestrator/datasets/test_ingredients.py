@@ -9,10 +9,11 @@ import pytest
 import torch
 from PIL import Image
 
-from orchestrator.datasets import checked_files, fashion_scenes
+from orchestrator.core.errors import UserError
+from orchestrator.data import checked_files
+from orchestrator.datasets import fashion_scenes
 from orchestrator.datasets.fashion_scenes import ingredients
 from orchestrator.datasets.fashion_scenes.build_ingredients import cut_out
-from orchestrator.errors import UserError
 
 PARTS = ("train", "validation", "test")
 FILES = sorted(ingredients.checksums())

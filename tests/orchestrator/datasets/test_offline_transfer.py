@@ -6,7 +6,7 @@ import torch
 
 from orchestrator.datasets import backdrops, garments
 from orchestrator.datasets.fashion_scenes import ingredients
-from orchestrator.evaluations.knn import knn_accuracy
+from orchestrator.metrics.knn import knn_accuracy
 
 SETS = [garments, backdrops]
 

@@ -6,10 +6,10 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
+from orchestrator.core.errors import UserError
+from orchestrator.data.decoding import square
+from orchestrator.data.prefetch import decoded
 from orchestrator.datasets import image_folder, parquet
-from orchestrator.datasets.decoding import square
-from orchestrator.errors import UserError
-from orchestrator.read_ahead import decoded
 from tests.orchestrator.datasets.own_files import disc, encoded, picture, write, write_shard
 from tests.orchestrator.storage.s3_server import s3_server
 

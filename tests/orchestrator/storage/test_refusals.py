@@ -8,15 +8,15 @@ from collections.abc import Iterator
 
 import pytest
 
-from orchestrator.errors import UserError
-from orchestrator.folder import SweepFolder
-from orchestrator.running.ledger import Ledger
-from orchestrator.running.study import StoredStudy
-from orchestrator.spec.checks import check_storage
-from orchestrator.spec.search_space import Dimension, Range, Space
-from orchestrator.spec.sweep_config import SchedulerConfig, SweepConfig
+from orchestrator.config.search_space import Dimension, Range, Space
+from orchestrator.config.sweep import SchedulerConfig, SweepConfig
+from orchestrator.core.errors import UserError
+from orchestrator.records.folder import SweepFolder
+from orchestrator.search.ledger import Ledger
+from orchestrator.search.study import StoredStudy
 from orchestrator.storage import s3
-from orchestrator.storage.place import at, on_disk
+from orchestrator.storage.path import at, on_disk
+from orchestrator.study.checks import check_storage
 from tests.orchestrator.storage.s3_server import Server, s3_server
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from mlflow import MlflowClient
 from mlflow.entities import Run
 
-from orchestrator.folder import SweepFolder
+from orchestrator.records.folder import SweepFolder
 from tests.orchestrator.invented_sweep import EPOCHS, METRIC, begin, end, invent, report
 
 

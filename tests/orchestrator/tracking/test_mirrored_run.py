@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from mlflow import MlflowClient
 
-from orchestrator.storage.place import at
+from orchestrator.storage.path import at
 from orchestrator.tracking import mirrored_run
 from orchestrator.tracking.client import artifacts_beside, connect
 from orchestrator.tracking.mirrored_run import MirroredRun, Points

@@ -22,7 +22,7 @@ def test_killed_tracker_is_continued_by_the_next(tmp_path: Path, uri: str) -> No
     report(trial, 1, 2, 3)
     script = (
         "import sys, time; from pathlib import Path\n"
-        "from orchestrator.folder import SweepFolder; from orchestrator.tracking.tracker import Tracker\n"
+        "from orchestrator.records.folder import SweepFolder; from orchestrator.tracking.tracker import Tracker\n"
         "Tracker(SweepFolder(Path(sys.argv[1])), sys.argv[2]); time.sleep(60)"
     )
     with subprocess.Popen([sys.executable, "-c", script, str(folder.path), uri]) as process:

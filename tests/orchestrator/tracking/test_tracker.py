@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from mlflow import MlflowClient
 
-from orchestrator.errors import UserError
+from orchestrator.core.errors import UserError
 from orchestrator.tracking import tracker as tracking
 from orchestrator.tracking.client import connect
 from orchestrator.tracking.mirror import Mirror

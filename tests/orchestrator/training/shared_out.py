@@ -7,13 +7,13 @@ from typing import Any
 import torch
 
 from methods.parts.gather import average, rank
-from orchestrator import build, features
-from orchestrator.spec.checks import check_run
-from orchestrator.spec.config import RunConfig
-from orchestrator.training import loop, ranks
-from tests.orchestrator.test_every_combination import HEADS, KNOWN, LAYERS, METHODS, RECIPES, REFUSED
+from orchestrator.config.run import RunConfig
+from orchestrator.probing import features
+from orchestrator.study.checks import check_run
+from orchestrator.training import assembly, loop, ranks
 from tests.orchestrator.tiny_run import Surroundings, timeless, tiny_run
 from tests.orchestrator.training import tiny_encoder
+from tests.orchestrator.training.test_every_combination import HEADS, KNOWN, LAYERS, METHODS, RECIPES, REFUSED
 
 BATCH, STEPS = 12, 5
 # Queues are written round: at least 60 keys come in five steps.
@@ -79,7 +79,7 @@ def after_five_steps() -> dict[str, dict[str, Any]]:
     all_in_float64()
     found = {}
     for name, run in runs().items():
-        training = loop.Training(run, build.load_data(run), torch.device("cpu"))
+        training = loop.Training(run, assembly.load_data(run), torch.device("cpu"))
         losses = {}
         for step in range(STEPS):
             given = training.train_step(torch.arange(BATCH) * 5 + step, 1)
@@ -97,7 +97,7 @@ def whole_training(saved: bytes | None, keep: int) -> dict[str, Any]:
     features.CHUNK = 16  # validation has 40 images: three chunks
     run = run_of("symmetric moco_v2", {"augself": {"hidden": 16}}, evaluation={"knn": {}, "linear": {}, "collapse": {}})
     surroundings = Surroundings(saved)
-    loop.train(run, build.load_data(run), surroundings)
+    loop.train(run, assembly.load_data(run), surroundings)
     return {
         "events": surroundings.events,
         "reports": timeless(surroundings.reports),
@@ -108,7 +108,7 @@ def whole_training(saved: bytes | None, keep: int) -> dict[str, Any]:
 def troubles() -> dict[str, str]:
     """What each rank of two says of what befell one of them."""
     run = run_of("byol", {})
-    data = build.load_data(run)
+    data = assembly.load_data(run)
     said = {}
 
     def hear(name: str, run: RunConfig = run, surroundings: Surroundings | None = None) -> None:
@@ -119,10 +119,10 @@ def troubles() -> dict[str, str]:
 
     hear("odd batch", run_of("byol", {}, training={"batch_size": 13}))
     hear("disk full", surroundings=FullDisk())
-    poisoned, build.objective = build.objective, _poisoned_on_rank_1
+    poisoned, assembly.objective = assembly.objective, _poisoned_on_rank_1
     hear("not finite")
-    build.objective = poisoned
-    objective = build.objective(run)
+    assembly.objective = poisoned
+    objective = assembly.objective(run)
     ranks.require_agreement(objective)
     if rank() == 1:
         objective.encoder.conv1.weight.data[0, 0, 0, 0] += 1e-6
@@ -142,7 +142,7 @@ class FullDisk(Surroundings):
         raise OSError(ENOSPC, "No space left on device")
 
 
-_build_objective = build.objective
+_build_objective = assembly.objective
 
 
 def _poisoned_on_rank_1(run: RunConfig) -> torch.nn.Module:

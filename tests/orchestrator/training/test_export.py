@@ -4,10 +4,10 @@ import pytest
 import torch
 
 from methods.parts.initial import initialise
-from orchestrator import build
-from orchestrator.errors import UserError
-from orchestrator.spec.config import resolve
-from orchestrator.training import export, hardware
+from orchestrator.config.run import resolve
+from orchestrator.core import hardware
+from orchestrator.core.errors import UserError
+from orchestrator.training import assembly, export
 from tests.methods.encoders.test_resnet import randomised
 from tests.orchestrator.tiny_run import tiny_run
 
@@ -15,11 +15,11 @@ from tests.orchestrator.tiny_run import tiny_run
 @pytest.fixture
 def exported(tmp_path):
     run = tiny_run()
-    encoder = build.encoder(run)
+    encoder = assembly.encoder(run)
     initialise(encoder, 1)
     encoder = encoder.to(memory_format=torch.channels_last)
     encoder.train()(torch.rand(4, 3, 16, 16))  # moves the running statistics
-    card = export.describe(run, build.load_data(run).card, {"epoch": 2, "val_knn/1": 12.5, "time/epoch": 3.0})
+    card = export.describe(run, assembly.load_data(run).card, {"epoch": 2, "val_knn/1": 12.5, "time/epoch": 3.0})
     export.write(tmp_path, encoder.state_dict(), card)
     return tmp_path, encoder.eval(), card
 
@@ -55,10 +55,10 @@ def test_card_says_how_to_load_the_weights_without_us(tmp_path, monkeypatch, enc
     pytest.importorskip(library)
     raw = tiny_run().dump()
     run = resolve(raw | {"encoder": encoder})
-    ours = randomised(build.encoder(run))
+    ours = randomised(assembly.encoder(run))
     images = torch.rand(4, 3, 16, 16)
     ours.train()(images)  # moves the running statistics
-    export.write(tmp_path, ours.state_dict(), export.describe(run, build.load_data(run).card, {}))
+    export.write(tmp_path, ours.state_dict(), export.describe(run, assembly.load_data(run).card, {}))
     monkeypatch.chdir(tmp_path)
     lines = json.loads((tmp_path / "encoder.json").read_text())["load"]
     assert any(f"import {library}" in line or f"from {library}" in line or f", {library}" in line for line in lines)

@@ -6,8 +6,8 @@ from contextlib import contextmanager
 import pytest
 import torch
 
-from orchestrator import build
-from orchestrator.training import graphs, hardware
+from orchestrator.core import hardware
+from orchestrator.training import assembly, graphs
 from orchestrator.training.graphs import WARM_UP, Capturing, Replayed
 from orchestrator.training.loop import Training
 from tests.orchestrator.tiny_run import tiny_run
@@ -123,7 +123,7 @@ def test_a_gpus_graphs_train_as_its_steps_do(method, monkeypatch, caplog):
     if not torch.cuda.is_available():
         pytest.skip("needs a CUDA device")
     run = tiny_run(method={"name": method}, addons={}, training={"precision": "fp32"}, evaluation={})
-    data, cuda, losses = build.load_data(run), torch.device("cuda"), []
+    data, cuda, losses = assembly.load_data(run), torch.device("cuda"), []
     for captures in (False, True):
         monkeypatch.setattr(hardware, "captures", lambda device, captures=captures: captures)
         training = Training(run, data, cuda)

@@ -10,12 +10,11 @@ import torch
 from augment import draws
 from augment.views import Batch
 from methods.objective import Objective
-from orchestrator import build
-from orchestrator.build import Data
-from orchestrator.errors import UserError
-from orchestrator.images import ImageSet
-from orchestrator.spec.config import RunConfig
-from orchestrator.training import loop
+from orchestrator.config.run import RunConfig
+from orchestrator.core.errors import UserError
+from orchestrator.data.images import ImageSet
+from orchestrator.training import assembly, loop
+from orchestrator.training.assembly import Data
 from orchestrator.training.loop import Diverged, Training, train
 from tests.orchestrator.tiny_run import Killed, Surroundings, timeless, tiny_run
 
@@ -25,7 +24,7 @@ CHEAP = {"knn": {}, "collapse": {}}
 
 def trained(run: RunConfig, **how: Any) -> Surroundings:
     surroundings = Surroundings(**how)
-    train(run, build.load_data(run), surroundings)
+    train(run, assembly.load_data(run), surroundings)
     return surroundings
 
 
@@ -75,7 +74,7 @@ def test_a_kill_in_mid_epoch_leaves_what_the_next_start_needs():
     run = tiny_run(training={"checkpoint_steps": 3}, evaluation=CHEAP)
     killed = Surroundings(kill_at=6)
     with pytest.raises(Killed):
-        train(run, build.load_data(run), killed)
+        train(run, assembly.load_data(run), killed)
     assert [report["epoch"] for report in killed.reports] == [1]
     resumed = trained(run, saved=killed.states[6])
     # The first epoch is told again, so that nothing between a checkpoint and its receiver can be lost.
@@ -135,9 +134,9 @@ def test_training_equals_a_loop_written_out():
     run = tiny_run(method=SIMCLR, addons={}, evaluation={}, training={"precision": "fp32"})
     surroundings = trained(run)
 
-    data = build.load_data(run)
-    objective: Objective = build.objective(run)
-    pipeline = build.pipeline(run, objective.plan, data.card)
+    data = assembly.load_data(run)
+    objective: Objective = assembly.objective(run)
+    pipeline = assembly.pipeline(run, objective.plan, data.card)
     optimizer = torch.optim.SGD(objective.parameters(), lr=1, momentum=0.9, weight_decay=5e-4)
     images = torch.tensor(data.splits["train"].images).permute(0, 3, 1, 2) / 255
     losses = []
@@ -167,7 +166,7 @@ class Rows(Training):
 
 def test_epochs_visit_every_row_once_in_whole_batches_and_in_another_order():
     run = tiny_run(evaluation={})
-    training = Rows(run, build.load_data(run), torch.device("cpu"))
+    training = Rows(run, assembly.load_data(run), torch.device("cpu"))
     for _ in range(2):
         training.run_epoch(Surroundings())
     assert [epoch for epoch, _ in training.seen] == [1] * 4 + [2] * 4
@@ -188,7 +187,7 @@ def test_divergence_is_named_and_never_saved(checkpoint_steps):
     run = tiny_run(optimizer={"lr": 1e30}, training={"checkpoint_steps": checkpoint_steps}, evaluation=CHEAP)
     surroundings = Surroundings()
     with pytest.raises(Diverged, match=r"epoch 1.*loss.*not finite at learning rate"):
-        train(run, build.load_data(run), surroundings)
+        train(run, assembly.load_data(run), surroundings)
     assert not surroundings.reports
     for raw in surroundings.states.values():
         assert torch.load(io.BytesIO(raw), weights_only=True)["part_sums"].isfinite().all()
@@ -196,7 +195,7 @@ def test_divergence_is_named_and_never_saved(checkpoint_steps):
 
 def test_data_may_be_read_only_and_stays_as_it_was():
     run = tiny_run(evaluation=CHEAP)
-    loaded = build.load_data(run)
+    loaded = assembly.load_data(run)
     before = {name: split.images.copy() for name, split in loaded.splits.items()}
     for split in loaded.splits.values():
         for array in (split.images, split.labels, split.masks):
@@ -208,7 +207,7 @@ def test_data_may_be_read_only_and_stays_as_it_was():
 
 def test_training_without_labels_needs_none():
     run = tiny_run(evaluation={"view_retrieval": {"every": 1}, "collapse": {}})
-    loaded = build.load_data(run)
+    loaded = assembly.load_data(run)
     bare = Data(loaded.card, {name: ImageSet(split.images) for name, split in loaded.splits.items()})
     surroundings = Surroundings()
     train(run, bare, surroundings)

@@ -8,8 +8,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from tests.orchestrator.test_every_combination import METHODS
 from tests.orchestrator.training.shared_out import after_five_steps, troubles, whole_training
+from tests.orchestrator.training.test_every_combination import METHODS
 from tests.orchestrator.training.test_loop import flat
 from tests.ranks import on_ranks
 

@@ -1,0 +1,150 @@
+"""Mistakes in a file of the user's, one line each: where, the value, the law it breaks, the remedy."""
+
+import json
+import types
+import typing
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
+
+from orchestrator.core.errors import UserError
+from orchestrator.core.registry import suggest
+
+_SIGNS = {"greater_than": (">", "gt"), "greater_than_equal": (">=", "ge"), "less_than": ("<", "lt")}
+_SIGNS["less_than_equal"] = ("<=", "le")
+_KINDS = {
+    "int": "a whole number",
+    "float": "a number",
+    "bool": "true or false",
+    "string": "text",
+    "list": "a list",
+    "tuple": "a list",
+    "dict": "a mapping (key: value)",
+    "model": "a mapping (key: value)",
+}
+
+
+@dataclass(frozen=True)
+class Mistake:
+    """One thing to mend.
+
+    Args:
+        path: dotted, from the root of the file, such as `run.training.epochs`; empty where the law names it.
+        law: what must hold, and the remedy.
+        value: what was given, as the message shows it; empty where nothing was.
+    """
+
+    path: str
+    law: str
+    value: str = ""
+
+    def __str__(self) -> str:
+        place = f"{self.path} = {self.value}" if self.value else self.path
+        return f"{place}: {self.law}" if place else self.law
+
+
+class ConfigError(UserError):
+    """Everything that is wrong with a configuration, one line per mistake.
+
+    Args:
+        mistakes: at least one.
+        source: the file they are in, put before each line; empty where there is none.
+    """
+
+    def __init__(self, mistakes: Sequence[Mistake], source: str = ""):
+        self.mistakes = list(mistakes)
+        head = f"{source}: " if source else ""
+        super().__init__("\n".join(head + str(mistake) for mistake in self.mistakes))
+
+
+def show(value: object) -> str:
+    """A value as it would be written in YAML's flow style, cut where it is long."""
+    text = json.dumps(value, default=str, ensure_ascii=False) if not isinstance(value, str) else value or '""'
+    return text if len(text) <= 60 else f"{text[:57]}..."
+
+
+def either(values: Iterable[object]) -> str:
+    """Values of which any one is meant."""
+    return " or ".join(map(show, values))
+
+
+def join(*parts: str | int) -> str:
+    """A dotted path of its non-empty parts."""
+    return ".".join(str(part) for part in parts if part != "")
+
+
+def translate(error: ValidationError, model: type[BaseModel], path: str) -> list[Mistake]:
+    """Pydantic's complaints about the section at `path` in our sentences."""
+    return [_mistake(detail, model, path) for detail in error.errors(include_url=False)]
+
+
+def _mistake(detail: ErrorDetails, model: type[BaseModel], path: str) -> Mistake:
+    kind, loc, given = detail["type"], detail["loc"], show(detail["input"])
+    field = str(loc[-1]) if loc else path.rpartition(".")[2]
+    context = detail.get("ctx", {})
+    where = join(path, *loc)
+    if kind == "extra_forbidden":
+        return Mistake(where, f"unknown key{suggest(field, _fields_at(model, loc[:-1]))}", given)
+    if kind == "missing":
+        return Mistake(where, "must be given")
+    if kind in _SIGNS:
+        sign, bound = _SIGNS[kind]
+        return Mistake(where, f"{field} {sign} {_plain(context[bound])} must hold", given)
+    if kind == "literal_error":
+        allowed = str(context["expected"]).replace("'", "")
+        return Mistake(where, f"must be {allowed}{_nearest(given, allowed)}", given)
+    if kind == "value_error":
+        return Mistake(where, str(context["error"]), given if loc else "")
+    return Mistake(where, _type_law(kind, detail), given)
+
+
+def _type_law(kind: str, detail: ErrorDetails) -> str:
+    wanted = next((words for name, words in _KINDS.items() if kind.startswith(f"{name}_")), None)
+    if kind == "finite_number":
+        return "must be finite"
+    if wanted is None:
+        return detail["msg"][0].lower() + detail["msg"][1:]
+    value = detail["input"]
+    if kind.startswith(("int_", "float_")) and isinstance(value, str) and _is_number(value):
+        # YAML 1.1 wants a dot and a signed exponent: 1e-3 is text to it, 1.0e-3 a number.
+        return f"{wanted} must be given, and this is text to YAML; write {float(value)!r}, or 1.0e-3 for 1e-3"
+    return f"{wanted} must be given"
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
+
+
+def _plain(bound: int | float) -> str:
+    # Bounds of float fields come as floats, and nobody wrote 1.0.
+    return str(int(bound)) if bound == int(bound) else str(bound)
+
+
+def _nearest(given: str, allowed: str) -> str:
+    guess = suggest(given, allowed.replace(" or ", ", ").split(", "))
+    return guess if "did you mean" in guess else ""
+
+
+def _fields_at(model: type[BaseModel], loc: Sequence[str | int]) -> list[str]:
+    """The field names of the model that lies at `loc` below `model`."""
+    for part in loc:
+        field = model.model_fields.get(str(part))
+        inner = _model_in(field.annotation) if field else None
+        if inner is None:
+            break  # inside a container, or a union's tag: the model around it is the best guess
+        model = inner
+    return list(model.model_fields)
+
+
+def _model_in(annotation: object) -> type[BaseModel] | None:
+    options = typing.get_args(annotation) if typing.get_origin(annotation) in (typing.Union, types.UnionType) else ()
+    for option in (annotation, *options):
+        if isinstance(option, type) and issubclass(option, BaseModel):
+            return option
+    return None

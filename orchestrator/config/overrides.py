@@ -1,0 +1,62 @@
+"""What the command line changes in a file, `--set path=value`, before the file is looked at."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from orchestrator.config import yaml_file
+from orchestrator.config.mistakes import Mistake, show
+from orchestrator.core.errors import UserError
+from orchestrator.core.registry import suggest
+
+
+def change(
+    tree: dict[str, Any],
+    text: str,
+    mistakes: list[Mistake],
+    *,
+    sections: Sequence[str],
+    example: str,
+    whole: Sequence[str] = (),
+) -> str:
+    """Puts one change of the command line into the tree; says which path it was.
+
+    Args:
+        tree: the file, changed in place.
+        text: `path=value` with a path from the root of the file and a value in YAML.
+        mistakes: what is wrong with it is added here.
+        sections: the file's keys.
+        example: a change as it should be, for the message about one that is none.
+        whole: sections in which all of the rest of a path is one key, dots and all.
+    """
+    path, equals, value = text.partition("=")
+    section, _, rest = path.partition(".")
+    if section not in sections or not rest or not equals:
+        law = f"must be path=value with a path from the root of the file, as in {example}"
+        mistakes.append(Mistake("", f"--set {text}: {law}{suggest(section, list(sections)) if equals else ''}"))
+        return path
+    try:
+        parsed = yaml_file.parse(value)
+    except UserError as error:
+        mistakes.append(Mistake("", f"--set {text}: {error}"))
+        return path
+    place: Any = tree.setdefault(section, {})
+    parts = [rest] if section in whole else rest.split(".")
+    while len(parts) > 1 and isinstance(place, dict):
+        known = next((n for n in range(len(parts) - 1, 0, -1) if ".".join(parts[:n]) in place), 1)
+        place = place.setdefault(".".join(parts[:known]), {})
+        parts = parts[known:]
+    if not isinstance(place, dict):
+        mistakes.append(Mistake("", f"--set {text}: there is nothing below {show(place)}; set it as a whole"))
+        return path
+    place[".".join(parts)] = parsed
+    return path
+
+
+def located(mistakes: Sequence[Mistake], path: object, changed: set[str]) -> UserError:
+    """All mistakes, each behind the place it was written at: the file, or the command line."""
+    lines = []
+    for mistake in mistakes:
+        by_command = mistake.path and any(f"{mistake.path}.".startswith(f"{other}.") for other in changed)
+        told = mistake.law.startswith("--set") and not mistake.path
+        lines.append(str(mistake) if told else f"--set {mistake}" if by_command else f"{path}: {mistake}")
+    return UserError("\n".join(lines))

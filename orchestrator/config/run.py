@@ -1,0 +1,162 @@
+"""The section `run:` of a file, typed; each component reads its own part of it."""
+
+import copy
+import hashlib
+import json
+from collections.abc import Mapping
+from typing import Any, Protocol, runtime_checkable
+
+from pydantic import Field, InstanceOf, ValidationError
+
+from augment.config import Config
+from orchestrator.config.mistakes import ConfigError, Mistake, show, translate
+from orchestrator.config.paths import locate
+from orchestrator.config.sections import chosen, named, read
+from orchestrator.core.registry import suggest
+from orchestrator.training import optimizers
+from orchestrator.training.context import TrainingConfig
+
+Json = dict[str, Any]
+
+
+@runtime_checkable
+class Named(Protocol):
+    """A `Config` that says by its own `name` which component it configures."""
+
+    @property
+    def name(self) -> str:
+        """A file name in the component's package, or the dotted name of a user's module."""
+        ...
+
+
+class AugmentConfig(Config):
+    """What the recipes of a run are made of.
+
+    Args:
+        strength: scales the ops that can be scaled, in [0, 2.5]; 1 leaves them as written, 0 turns them off.
+        recipes: by recipe, the ops in the order they are applied, each with its own `Config`.
+    """
+
+    strength: float = Field(default=1.0, ge=0, le=2.5)
+    recipes: dict[str, dict[str, InstanceOf[Config]]]
+
+
+class RunConfig(Config):
+    """Everything that decides the numbers of one trial on one kind of hardware.
+
+    Build it with `resolve`, which reads the components' sections. Where `training.precision` is `auto`, the hardware
+    decides, and the card of the exported encoder says on what.
+
+    Args:
+        seed: of every random draw of the run.
+        dataset: `orchestrator.datasets.<name>.Config`.
+        augment: strength and recipes.
+        method: `methods.<name>.Config`.
+        addons: by name, `methods.addons.<name>.Config`, in the order in which they rewrite the plan.
+        encoder: `methods.encoders.<name>.Config`, the network that is trained and exported.
+        optimizer: how it is trained.
+        training: how long, and on what arithmetic.
+        evaluation: by name, `orchestrator.metrics.<name>.Config`.
+    """
+
+    seed: int = Field(default=0, ge=0, lt=2**63)
+    dataset: InstanceOf[Named]
+    augment: AugmentConfig
+    method: InstanceOf[Named]
+    addons: dict[str, InstanceOf[Config]] = Field(default_factory=dict)
+    encoder: InstanceOf[Named]
+    optimizer: optimizers.Config
+    training: TrainingConfig
+    evaluation: dict[str, InstanceOf[Config]]
+
+    def dump(self) -> Json:
+        """Every field with its value, defaults included, in YAML's own types; `resolve` takes it back unchanged."""
+        return self.model_dump(mode="json", serialize_as_any=True)
+
+
+def resolve(run: Mapping[str, Any]) -> RunConfig:
+    """A `run:` section as read from YAML, typed and complete.
+
+    Raises:
+        ConfigError: with every mistake in it, its paths beginning with `run`.
+    """
+    mistakes: list[Mistake] = []
+    fields = list(RunConfig.model_fields)
+    for key in run:
+        if key not in fields:
+            mistakes.append(Mistake(f"run.{key}", f"unknown key{suggest(str(key), fields)}", show(run[key])))
+    for key, field in RunConfig.model_fields.items():
+        if field.is_required() and key not in run:
+            mistakes.append(Mistake(f"run.{key}", "must be given"))
+    parts = {key: _section(key, value, mistakes) for key, value in run.items() if key in fields}
+    if not mistakes:
+        try:
+            return RunConfig.model_validate(parts)
+        except ValidationError as error:
+            mistakes += translate(error, RunConfig, "run")
+    raise ConfigError(mistakes)
+
+
+def with_values(run: Mapping[str, Any], values: Mapping[str, Any]) -> Json:
+    """A copy of a dumped run with other values at some dotted paths, set in the order given.
+
+    Raises:
+        ConfigError: if a path names nothing in the run (the nearest is offered), or a whole section is not legal.
+    """
+    changed = copy.deepcopy(dict(run))
+    for path, value in values.items():
+        *way, last = locate(changed, path)
+        place: Any = changed
+        for key in way:
+            place = place[key]
+        place[last] = copy.deepcopy(value)
+        if isinstance(value, Mapping):
+            changed = resolve(changed).dump()  # a whole section brings fields of its own, which later paths may name
+    return changed
+
+
+def identity(run: RunConfig) -> str:
+    """What makes two trials the same: the SHA-256 of everything in their run, in hexadecimal."""
+    # Keys stay in their order: the ops of a recipe and the add-ons of a plan are applied one after the other.
+    text = json.dumps(run.dump(), separators=(",", ":"), allow_nan=False)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _section(key: str, raw: Any, mistakes: list[Mistake]) -> Any:
+    """One section of `run`, read by whoever it configures; what is wrong with it is added to `mistakes`."""
+    path = f"run.{key}"
+    if key == "seed":
+        return raw
+    if not isinstance(raw, Mapping):
+        mistakes.append(Mistake(path, "a mapping (key: value) must be given", show(raw)))
+        return None
+    if key == "method":
+        return chosen("methods", raw, path, mistakes)
+    if key == "encoder":
+        return chosen("methods.encoders", raw, path, mistakes)
+    if key == "dataset":
+        return chosen("orchestrator.datasets", raw, path, mistakes)
+    if key == "addons":
+        return named("methods.addons", raw, path, mistakes)
+    if key == "evaluation":
+        return named("orchestrator.metrics", raw, path, mistakes)
+    if key == "augment":
+        return _augment(raw, mistakes)
+    plain = {"optimizer": optimizers.Config, "training": TrainingConfig}
+    return read(plain[key], raw, path, mistakes)
+
+
+def _augment(raw: Mapping[str, Any], mistakes: list[Mistake]) -> AugmentConfig | None:
+    recipes = raw.get("recipes", {})
+    if not isinstance(recipes, Mapping):
+        mistakes.append(Mistake("run.augment.recipes", "a mapping (recipe: ops) must be given", show(recipes)))
+        return None
+    read = {name: named("augment.ops", ops, f"run.augment.recipes.{name}", mistakes) for name, ops in recipes.items()}
+    try:
+        return AugmentConfig.model_validate({**raw, "recipes": read} if "recipes" in raw else dict(raw))
+    except ValidationError as error:
+        # The ops' own mistakes have been told already.
+        mistakes += [
+            m for m in translate(error, AugmentConfig, "run.augment") if not m.path.startswith("run.augment.recipes.")
+        ]
+    return None

@@ -1,0 +1,69 @@
+"""Reads the parts of a file, each by the `Config` of what it configures, and gathers all mistakes on the way."""
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any, TypeVar
+
+from pydantic import ValidationError
+
+from augment.config import Config
+from orchestrator.config.mistakes import Mistake, join, show, translate
+from orchestrator.core.errors import UserError
+from orchestrator.core.registry import find, suggest
+
+C = TypeVar("C", bound=Config)
+
+
+def section(tree: Mapping[str, Any], name: str, mistakes: list[Mistake]) -> dict[str, Any]:
+    """A section of a file, empty where it has none or it is no mapping; what is wrong goes to `mistakes`."""
+    found = tree.get(name, {})
+    if isinstance(found, dict):
+        return found
+    mistakes.append(Mistake(name, "a mapping (key: value) must be given; write {} for none", show(found)))
+    return {}
+
+
+def strangers(tree: Mapping[str, Any], sections: Sequence[str]) -> list[Mistake]:
+    """The keys of a file that are none of its sections."""
+    return [
+        Mistake(key, f"unknown key{suggest(key, list(sections))}", show(tree[key]))
+        for key in tree.keys() - set(sections)
+    ]
+
+
+def read(model: type[C], raw: Any, path: str, mistakes: list[Mistake]) -> C | None:
+    """A section read by its model, or None; what is wrong with it goes to `mistakes`."""
+    try:
+        # By way of JSON, whose types are YAML's: strict mode then takes a list for a tuple, still no text for a number.
+        return model.model_validate_json(json.dumps(raw))
+    except ValidationError as error:
+        mistakes += translate(error, model, path)
+    return None
+
+
+def named(package: str, raw: Any, path: str, mistakes: list[Mistake]) -> dict[str, Config | None]:
+    """A mapping of component names to their settings, each read by the component; what is wrong goes to `mistakes`."""
+    if not isinstance(raw, Mapping):
+        mistakes.append(Mistake(path, "a mapping (name: settings) must be given", show(raw)))
+        return {}
+    configs: dict[str, Config | None] = {}
+    for name, settings in raw.items():
+        where = join(path, name)
+        try:
+            configs[name] = read(find(package, name).Config, settings, where, mistakes)
+        except UserError as error:
+            mistakes.append(Mistake(where, str(error)))
+    return configs
+
+
+def chosen(package: str, raw: Mapping[str, Any], path: str, mistakes: list[Mistake]) -> Config | None:
+    """The settings of one component, which say its name themselves; what is wrong goes to `mistakes`."""
+    name = raw.get("name")
+    if not isinstance(name, str):
+        mistakes.append(Mistake(f"{path}.name", "the name of a component must be given", show(name) if name else ""))
+        return None
+    try:
+        return read(find(package, name).Config, raw, path, mistakes)
+    except UserError as error:
+        mistakes.append(Mistake(f"{path}.name", str(error), name))
+    return None

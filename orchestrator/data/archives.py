@@ -1,0 +1,71 @@
+"""Published archives that torchvision knows: fetched once, unpacked, and held to the sums published with them."""
+
+import tarfile
+import zlib
+from functools import lru_cache
+from pathlib import Path
+
+from torchvision.datasets import CIFAR10, STL10
+from torchvision.datasets.utils import check_integrity, download_and_extract_archive
+
+from orchestrator.core.errors import UserError
+from orchestrator.data.locations import expanded
+
+# CIFAR100 extends CIFAR10. Only what the classes publish is used: addresses, names and sums.
+Archive = type[CIFAR10] | type[STL10]
+
+
+def require(archive: Archive, root: str, *, download: bool) -> Path:
+    """The folder with an archive's unpacked files, every one of them whole.
+
+    Args:
+        archive: torchvision's class.
+        root: folder that holds, or shall hold, the archive and what is unpacked from it.
+        download: whether to fetch the archive if neither it nor its files are there.
+
+    Raises:
+        UserError: if they cannot be had; says how to put them there by hand.
+    """
+    folder = expanded(root)
+    packed = folder / archive.filename
+    if _whole(archive, folder):
+        return folder / archive.base_folder
+    by_hand = f"put {archive.filename} (MD5 {archive.tgz_md5}) from {archive.url} into {folder} and run the same again"
+    if not download and not check_integrity(packed, archive.tgz_md5):
+        raise UserError(
+            f"{archive.__name__} is not in {folder}, and run.dataset.download is false: set it to true, or {by_hand}"
+        )
+    try:
+        # Fetches nothing where the right file is there already.
+        download_and_extract_archive(archive.url, folder, filename=archive.filename, md5=archive.tgz_md5)
+    except (OSError, RuntimeError, EOFError, tarfile.TarError, zlib.error) as error:
+        raise UserError(f"{archive.__name__} cannot be fetched and unpacked ({error}): {by_hand}") from error
+    if not _whole(archive, folder):
+        raise UserError(f"{archive.__name__} unpacked from {packed} is damaged: delete {packed}, and {by_hand}")
+    return folder / archive.base_folder
+
+
+def sums(archive: Archive) -> list[str]:
+    """The published sums of every file with images or labels, which stand for their pixels in a fingerprint."""
+    return [md5 for _, md5 in _files(archive)]
+
+
+def _files(archive: Archive) -> list[list[str]]:
+    return archive.train_list + archive.test_list
+
+
+def _whole(archive: Archive, folder: Path) -> bool:
+    return all(_is_whole(folder / archive.base_folder / name, md5) for name, md5 in _files(archive))
+
+
+def _is_whole(file: Path, md5: str) -> bool:
+    if not file.is_file():
+        return False
+    state = file.stat()
+    return _has_sum(file, md5, state.st_size, state.st_mtime_ns)
+
+
+# STL-10 has 3 GB, and every split asks; a file that was not written to since need not be read again.
+@lru_cache(maxsize=32)
+def _has_sum(file: Path, md5: str, size: int, modified: int) -> bool:
+    return check_integrity(file, md5)

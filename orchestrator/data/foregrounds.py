@@ -1,0 +1,93 @@
+"""What is made of a split's masks before training: which pixels are foreground, and what is behind them."""
+
+from collections.abc import Collection
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from jaxtyping import Int64, UInt8
+from torch import Tensor
+
+from augment import separation
+from augment.views import Bank
+from orchestrator.core.errors import UserError
+from orchestrator.data.images import ImageSet
+
+
+@dataclass(frozen=True)
+class Separated:
+    """The images of a split taken apart, lying in memory beside them: made once for all trainings that do it alike.
+
+    Args:
+        how: foreground and background were taken apart.
+        seed: of the masks' noise.
+        masks: as they are to be read, all 0 where they are not usable, (N, 1, H, W): a third of the images' memory.
+        backgrounds: completed, (N, 3, H, W), as much memory as the images; None where nobody needs them.
+    """
+
+    how: separation.Config
+    seed: int
+    masks: UInt8[np.ndarray, "N 1 H W"]
+    backgrounds: UInt8[np.ndarray, "N 3 H W"] | None
+
+    @property
+    def nbytes(self) -> int:
+        """Size in memory."""
+        return self.masks.nbytes + (0 if self.backgrounds is None else self.backgrounds.nbytes)
+
+    def serves(self, needs: Collection[str], how: separation.Config, seed: int) -> bool:
+        """Whether `separate` would make this of the same images, or a part of it."""
+        same_noise = how.noise == "none" or seed == self.seed
+        return how == self.how and same_noise and (self.backgrounds is not None or not lends(needs))
+
+    def bank(self, images: UInt8[Tensor, "N H W 3"], rows: Int64[Tensor, "N"], count: int) -> Bank:
+        """What the images lend, on their device.
+
+        Args:
+            images: that were taken apart.
+            rows: of them in the data set, ascending.
+            count: rows of the data set.
+
+        Raises:
+            UserError: if too few have a usable mask.
+        """
+        assert self.backgrounds is not None
+        masks, backgrounds = (torch.from_dlpack(made).to(images.device) for made in (self.masks, self.backgrounds))
+        try:
+            return separation.bank(
+                images.permute(0, 3, 1, 2), masks, backgrounds, area=self.how.area, rows=rows, count=count
+            )
+        except ValueError as error:
+            raise UserError(f"run.dataset cannot lend backgrounds: {error}") from error
+
+
+def lends(needs: Collection[str]) -> bool:
+    """Whether these fields of a batch are filled from completed backgrounds."""
+    return bool({"bank", "backgrounds"} & set(needs))
+
+
+def separate(
+    source: ImageSet, *, needs: Collection[str], how: separation.Config, seed: int, rows: Int64[Tensor, "N"]
+) -> Separated:
+    """Takes the images of a split apart, in about half a second for 10,000 images of 32 pixels on one core.
+
+    Args:
+        source: the split.
+        needs: fields of a batch to fill beside its images, one at least.
+        how: to take foreground and background apart.
+        seed: of the run.
+        rows: of the images in the data set, ascending.
+
+    Raises:
+        UserError: if the split has no masks.
+    """
+    if source.masks is None:
+        raise UserError("run.dataset must have masks, since other backgrounds are asked for: drop those, or add masks")
+    # from_dlpack, because from_numpy warns of arrays that must not be written, as those in a shared store are.
+    masks = separation.foregrounds(torch.from_dlpack(source.masks)[:, None], how, seed, rows)
+    if not lends(needs):
+        return Separated(how, seed, masks.numpy(), None)
+    images = torch.from_dlpack(source.images).permute(0, 3, 1, 2)
+    # In the order in which it comes back from a shared store, whichever way it was made.
+    backgrounds = separation.completed(images, masks, how).contiguous()
+    return Separated(how, seed, masks.numpy(), backgrounds.numpy())

@@ -1,0 +1,170 @@
+"""Photographs in one folder per ImageNet class, as ImageNet and the sets made to test its classifiers come."""
+
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+from pydantic import Field
+
+from augment import draws
+from augment.config import Config as BaseConfig
+from orchestrator.core.errors import UserError
+from orchestrator.data.decode_cache import Decoded, Listing, Sample, decoded
+from orchestrator.data.imagenet_classes import numbers
+from orchestrator.data.images import held_out_rows
+from orchestrator.data.locations import CACHE, Place, expanded
+from orchestrator.data.own_images import state_of
+from orchestrator.datasets.image_folder import SUFFIXES
+
+FORMAT = "imagenet/1"  # raise it when code changes who is trained on, or held out
+MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of ImageNet's training images, as every model zoo has them
+CENTRE = 224 / 256  # of the shorter side, shown in tests since AlexNet's
+HELD_OUT = 0.01  # of the training images, as `validation`; ImageNet's own validation images serve as its test
+
+Photograph = tuple[str, int]  # name below the folder, and class
+
+
+@dataclass(frozen=True)
+class Layout:
+    """A folder of class folders.
+
+    Args:
+        folder: that holds them.
+        classes: the name of each class folder that there may be, with the class.
+        border: pixels on each side of a photograph that are no part of it.
+        strict: whether any other folder is refused; else it is passed over.
+    """
+
+    folder: Path
+    classes: tuple[tuple[str, int], ...]
+    border: int = 0
+    strict: bool = True
+
+
+class Settings(BaseConfig):
+    """Where photographs lie, and how they are decoded.
+
+    Args:
+        name: of the data set.
+        root: the folder that holds them; each data set says how.
+        size: side of the decoded squares in pixels: the shorter side is resized to 256/224 of it, bicubic and
+            antialiased, and the middle is cut out.
+        train_per_class: training images of each class that are used, drawn by the seed; all if not given.
+        cache: folder for decoded images.
+        seed: chooses what is trained on, and what of it is held out as `validation`.
+    """
+
+    name: str
+    root: Place
+    size: int = Field(224, ge=8, le=1024)
+    train_per_class: int | None = Field(None, ge=2)
+    cache: Place = CACHE
+    seed: int = Field(0, ge=0, lt=2**32)
+
+
+# A process sees the files in one state, however often it asks; a new state is seen by the next process.
+@lru_cache(maxsize=8)
+def opened_test(layout: Layout, size: int, cache: str) -> Decoded:
+    """The photographs of a test, as the part `test`, decoded if no earlier start has.
+
+    Raises:
+        UserError: if they are laid out in another way, or one cannot be read.
+    """
+    return _decoded(layout, str(layout.folder), {"test": photographs(layout)}, (size, cache))
+
+
+def opened_train(config: Settings, folder: Path) -> Decoded:
+    """ImageNet's training photographs, as the parts `train` and `validation`, decoded if no earlier start has.
+
+    Each part lies in one piece, so that they are mapped into memory as they are: they may be more than fits.
+
+    Args:
+        config: says how many, and how they are decoded.
+        folder: that holds the class folders.
+
+    Raises:
+        UserError: if they are laid out in another way, or one cannot be read.
+    """
+    return _opened_train(folder, config.train_per_class, seed=config.seed, size=config.size, cache=config.cache)
+
+
+@lru_cache(maxsize=2)
+def _opened_train(folder: Path, per_class: int | None, *, seed: int, size: int, cache: str) -> Decoded:
+    layout = imagenet_layout(folder)
+    used: list[Photograph] = []
+    for of_class in _by_class(layout):
+        order = draws.permutation(draws.integer(seed, FORMAT, str(of_class[0][1])), 0, len(of_class)).numpy()
+        used += [of_class[row] for row in np.sort(order[:per_class])]
+    rows = zip(("train", "validation"), held_out_rows(len(used), HELD_OUT, seed), strict=True)
+    parts = {part: [used[row] for row in of_part] for part, of_part in rows}
+    return _decoded(layout, f"{folder}, {per_class or 'all'} of each class", parts, (size, cache))
+
+
+def remarks(config: Settings) -> tuple[str, ...]:
+    """What a reader of a number must know, where a classifier was fitted on a part of the training photographs."""
+    return (f"trained on {config.train_per_class} photographs of each class",) if config.train_per_class else ()
+
+
+def imagenet_layout(folder: Path) -> Layout:
+    """Of a folder of ImageNet's own: class folders by WordNet id."""
+    return Layout(folder, tuple(numbers().items()))
+
+
+def photographs(layout: Layout) -> list[Photograph]:
+    """The photographs there are, in the order of `opened_test`.
+
+    Raises:
+        UserError: if they are laid out in another way.
+    """
+    return [photograph for of_class in _by_class(layout) for photograph in of_class]
+
+
+def _by_class(layout: Layout) -> list[list[Photograph]]:
+    """The photographs of each class folder that is there, by name."""
+    folder, classes = layout.folder, dict(layout.classes)
+    example = next(iter(classes))
+    if not folder.is_dir():
+        raise UserError(f"{folder} is not there; it must hold a folder of photographs per class, such as {example}")
+    found = []
+    for entry in sorted(os.scandir(folder), key=lambda entry: entry.name):
+        if entry.name in classes and entry.is_dir():
+            names = sorted(name for name in os.listdir(entry) if _is_photograph(name))
+            if not names:
+                raise UserError(f"{folder / entry.name} holds no photographs ({', '.join(SUFFIXES)})")
+            found.append([(f"{entry.name}/{name}", classes[entry.name]) for name in names])
+        elif layout.strict and not entry.name.startswith(".") and (entry.is_dir() or _is_photograph(entry.name)):
+            raise UserError(f"{folder} holds {entry.name}, which is no folder of a class, such as {example}")
+    if not found:
+        raise UserError(f"{folder} holds no folder of a class, such as {example}")
+    return found
+
+
+def _is_photograph(name: str) -> bool:
+    return name.lower().endswith(SUFFIXES) and not name.startswith(".")
+
+
+def _decoded(
+    layout: Layout, source: str, parts: Mapping[str, Sequence[Photograph]], size_and_cache: tuple[int, str]
+) -> Decoded:
+    everything = [photograph for of_part in parts.values() for photograph in of_part]
+
+    def samples() -> Iterator[Sample]:
+        for name, label in everything:
+            yield Sample(name, layout.folder / name, None, label, layout.border, CENTRE)
+
+    listing = Listing(
+        source=source,
+        parts={part: len(of_part) for part, of_part in parts.items()},
+        num_classes=1 + max(label for _, label in everything),
+        masked=False,
+        state=[layout.border, CENTRE, [[name, label, *state_of(layout.folder / name)] for name, label in everything]],
+        samples=samples,
+    )
+    size, cache = size_and_cache
+    images = decoded(listing, cache=expanded(cache), size=size)
+    if images.left_out:
+        raise UserError(f"{source}: {images.left_out[0]} is unreadable; fetch it again, since every photograph counts")
+    return images

@@ -1,0 +1,176 @@
+"""Reads row groups and decodes their images in threads, ahead of whoever takes them, with a bounded part in memory."""
+
+from collections import deque
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Int64, UInt8
+
+from orchestrator.core.errors import UserError
+from orchestrator.data.decoding import Square, Unreadable, square
+from orchestrator.data.row_groups import Group, RowGroups
+
+_AHEAD = 3  # batches that are decoded, or being so, before the one that is taken
+_TASK = 16  # images that a thread decodes in one go
+
+
+@dataclass(frozen=True)
+class StandIn:
+    """An image that was taken in the place of one that cannot be decoded.
+
+    Args:
+        row: of the one that cannot.
+        by: row of the other.
+        why: name of the first, and what is wrong with it.
+    """
+
+    row: int
+    by: int
+    why: str
+
+
+@dataclass(frozen=True)
+class Squares:
+    """A decoded batch.
+
+    Args:
+        images: RGB.
+        masks: foreground coverage, all 0 where there is no usable mask; or None.
+        stand_ins: where it is not what was asked for.
+    """
+
+    images: UInt8[np.ndarray, "B S S 3"]
+    masks: UInt8[np.ndarray, "B S S"] | None
+    stand_ins: tuple[StandIn, ...]
+
+
+def decoded(
+    groups: RowGroups, batches: Sequence[Int64[np.ndarray, "_"]], *, size: int, masked: bool, buffer: int, threads: int
+) -> Iterator[Squares]:
+    """The images of some rows, batch after batch.
+
+    At most two buffers' rows are in memory as files, or as many as a batch lies in, and four batches as pixels. An
+    image that cannot be decoded has the next one of its row group that can in its place: the same one whatever batch,
+    worker or epoch asks.
+
+    Args:
+        groups: where the rows lie.
+        batches: rows to come.
+        size: side of the images in pixels.
+        masked: whether masks are wanted.
+        buffer: rows of a window of the order in which they come.
+        threads: that decode; one more reads.
+
+    Raises:
+        UserError: if a file cannot be read, or no image of a row group can be decoded.
+    """
+    reader, decoders = ThreadPoolExecutor(1), ThreadPoolExecutor(threads)
+    held = _Held(groups, batches, limit=2 * buffer, reader=reader, masked=masked)
+    begun: deque[_Begun] = deque()
+    try:
+        for rows in batches:
+            held.fetch(rows)
+            begun.append(_Begun(rows, held, decoders, size=size, masked=masked))
+            if len(begun) > _AHEAD:
+                yield begun.popleft().finish()
+        while begun:
+            yield begun.popleft().finish()
+    finally:
+        for pool in (decoders, reader):
+            pool.shutdown(wait=False, cancel_futures=True)
+
+
+class _Held:
+    """The row groups in memory: those that begun batches lie in, and those to come next."""
+
+    def __init__(
+        self,
+        groups: RowGroups,
+        batches: Sequence[Int64[np.ndarray, "_"]],
+        *,
+        limit: int,
+        reader: ThreadPoolExecutor,
+        masked: bool,
+    ) -> None:
+        self.groups, self._limit, self._reader, self._masked = groups, limit, reader, masked
+        numbers = groups.of(np.concatenate(batches))
+        found, first, counts = np.unique(numbers, return_index=True, return_counts=True)
+        self._coming = deque(found[first.argsort()].tolist())
+        self._left = dict(zip(found.tolist(), counts.tolist(), strict=True))  # rows still to be decoded
+        self._read: dict[int, Future[Group]] = {}
+        self._rows = 0
+
+    def fetch(self, rows: Int64[np.ndarray, "B"]) -> None:
+        """Begin to read what a batch lies in, and what comes after it while there is room."""
+        needed = set(self.groups.of(rows).tolist())
+        while self._coming and (self._coming[0] in needed or self._rows + self._size(self._coming[0]) <= self._limit):
+            number = self._coming.popleft()
+            self._read[number] = self._reader.submit(self.groups.read, number, masked=self._masked)
+            self._rows += self._size(number)
+
+    def futures(self, rows: Int64[np.ndarray, "B"]) -> list[Future[Group]]:
+        """The row group of each row."""
+        return [self._read[number] for number in self.groups.of(rows).tolist()]
+
+    def release(self, rows: Int64[np.ndarray, "B"]) -> None:
+        """Forget row groups of which nothing more is wanted."""
+        numbers, counts = np.unique(self.groups.of(rows), return_counts=True)
+        for number, count in zip(numbers.tolist(), counts.tolist(), strict=True):
+            self._left[number] -= count
+            if not self._left[number]:
+                del self._read[number]
+                self._rows -= self._size(number)
+
+    def _size(self, number: int) -> int:
+        return int(self.groups.starts[number + 1] - self.groups.starts[number])
+
+
+class _Begun:
+    """A batch on its way."""
+
+    def __init__(
+        self, rows: Int64[np.ndarray, "B"], held: _Held, decoders: ThreadPoolExecutor, *, size: int, masked: bool
+    ) -> None:
+        self._rows, self._held = rows, held
+        self._images = np.empty((len(rows), size, size, 3), np.uint8)
+        self._masks = np.empty((len(rows), size, size), np.uint8) if masked else None
+        places = [slice(start, start + _TASK) for start in range(0, len(rows), _TASK)]
+        self._tasks = [decoders.submit(self._decode, part, held.futures(rows[part])) for part in places]
+
+    def finish(self) -> Squares:
+        """Wait for it."""
+        stand_ins = tuple(one for task in self._tasks for one in task.result())
+        self._held.release(self._rows)
+        return Squares(self._images, self._masks, stand_ins)
+
+    def _decode(self, part: slice, groups: list[Future[Group]]) -> list[StandIn]:
+        stand_ins = []
+        rows = self._rows[part].tolist()
+        for place, row, group in zip(range(part.start, part.start + len(rows)), rows, groups, strict=True):
+            made, replaced = _readable(group.result(), row, self._images.shape[1])
+            stand_ins += replaced
+            self._images[place] = made.image
+            if self._masks is not None:
+                self._masks[place] = made.mask
+        return stand_ins
+
+
+def _readable(group: Group, row: int, size: int) -> tuple[Square, list[StandIn]]:
+    """The image of a row, or of the next one in its group that can be decoded, and those that cannot."""
+    bad: list[tuple[int, str]] = []
+    count = len(group.offsets)
+    for step in range(count):
+        other = group.first + (row - group.first + step) % count
+        name, image, mask = group.content(other)
+        try:
+            made = square(image, mask, size)
+        except Unreadable as error:
+            bad.append((other, f"{name} ({error})"))
+        except Exception as error:
+            error.add_note(f"while {name} was decoded")
+            raise
+        else:
+            return made, [StandIn(number, other, why) for number, why in bad]
+    raise UserError(f"none of the {count} images of a row group can be read: {bad[0][1]}, ...")

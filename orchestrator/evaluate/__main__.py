@@ -1,0 +1,86 @@
+"""Scores a frozen encoder on held-out tests, by a suite of named protocols.
+
+python -m orchestrator.evaluate ENCODER [--suite NAME] [--set PATH=VALUE] [--tracking-uri URI] [--storage DIR]
+"""
+
+import argparse
+import sys
+from collections.abc import Sequence
+
+from rich.console import Console
+
+from orchestrator.core.errors import UserError, told
+from orchestrator.evaluate import suite as suites
+from orchestrator.evaluate.runner import Runner, Unscored
+from orchestrator.evaluate.table import heading, remarks, table
+from orchestrator.evaluate.target import Subject, subject, sweep_of
+from orchestrator.storage.path import at
+from orchestrator.storage.s3 import UnavailableError
+from orchestrator.tracking.tracker import send_evaluation, send_scores, tracking_uri
+
+_WIDTH = 180  # columns where there is no terminal
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """The command line; returns the exit code."""
+    options = _parser().parse_args(arguments)
+    try:
+        uri = tracking_uri(options.tracking_uri)
+        found = subject(options.encoder, at(options.storage), uri, size=options.size, threads=options.threads)
+        suite = suites.load(options.suite, options.set, found.own, found.encoder.size)
+        evaluation = Runner(found, suite).run()
+        if not evaluation.rows:
+            raise UserError("\n".join(map(_told, evaluation.unscored)))
+        console = Console(highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else _WIDTH)
+        console.print(
+            heading(evaluation), table(evaluation, console.width), remarks(evaluation), sep="\n", markup=False
+        )
+        problem = _send(found, uri)
+    except (UserError, UnavailableError) as error:
+        sys.stderr.write(told(error))
+        return 2
+    if problem:
+        print(f"warning: {problem}", file=sys.stderr)
+    mistakes = [one for one in evaluation.unscored if one.mistake]
+    for one in mistakes:
+        print(f"error: {_told(one)}", file=sys.stderr)
+    return 2 if mistakes else 0
+
+
+def _send(found: Subject, uri: str) -> str | None:
+    """Puts the scores into MLflow: to the trial's run, or to one of the encoder's own."""
+    if found.trial is not None:
+        return send_scores(sweep_of(found.trial), found.trial.number, uri)
+    return send_evaluation(found.shelf.folder, uri)
+
+
+def _told(one: Unscored) -> str:
+    return f"{one.protocol} on {one.data}: {one.reason}"
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m orchestrator.evaluate", description="Scores a frozen encoder on held-out tests."
+    )
+    parser.add_argument(
+        "encoder",
+        help="folder of a trial, name or folder of a sweep (its best trial is taken), an MLflow run id, an exported "
+        "encoder or a checkpoint, torchvision:MODEL, torchvision:MODEL@FILE, or a function, my.module:function",
+    )
+    parser.add_argument(
+        "--suite",
+        default="held_out",
+        help=f"what to measure: {', '.join(suites.names())}, or a file (default: held_out)",
+    )
+    parser.add_argument("--set", action="append", default=[], metavar="PATH=VALUE", help="change a field of the suite")
+    parser.add_argument("--size", type=int, help="side of the images in pixels, for torchvision:MODEL")
+    parser.add_argument("--threads", type=int, default=1, help="of the CPU, for an encoder that was not trained here")
+    parser.add_argument(
+        "--tracking-uri", help="MLflow's store or server (default: MLFLOW_TRACKING_URI, then mlflow.db)"
+    )
+    parser.add_argument("--storage", default="sweeps", help="where the sweeps lie (default: sweeps)")
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,34 @@
+"""Weighted vote of the nearest labelled images, on every test variant; nothing is fitted.
+
+The vote is that of `val_knn/1`: `bank` votes, where the background says nothing of the class.
+"""
+
+from augment import config
+from orchestrator.evaluate.protocols import Score
+from orchestrator.metrics.knn import TEMPERATURE, knn_classes, num_neighbours
+from orchestrator.probing.data import EvaluationData
+from orchestrator.probing.frozen import FrozenEncoder
+from orchestrator.probing.variants import over_variants
+
+PROTOCOL = "test_knn/1"
+
+
+class Config(config.Config):
+    """The protocol has no settings: another k or temperature is another protocol."""
+
+
+def measure(encoder: FrozenEncoder, data: EvaluationData, config: Config) -> list[Score]:
+    """Accuracy on each test variant, with cosine similarity, in percent.
+
+    Raises:
+        ValueError: if a split has no labels.
+
+    Source: arXiv 1805.01978, section 3.4.
+    """
+    bank = data.features("bank")
+    k = num_neighbours(len(bank.labels))
+    return over_variants(
+        data,
+        lambda queries: knn_classes(bank.values, bank.labels, queries, k=k, temperature=TEMPERATURE),
+        f"k={k}, T={TEMPERATURE:g}",
+    )

@@ -1,0 +1,146 @@
+"""A suite: which protocols are measured on which data, read from one file.
+
+datasets:                               # `own` is what the encoder was trained on, and need not be said
+  pets: {name: pets, root: ~/pets}
+protocols:
+  knn: {}                               # on `own`
+  few_shot: {data: [own, pets], shots: [1, 5]}
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from augment.config import Config
+from orchestrator.config import yaml_file
+from orchestrator.config.mistakes import Mistake, show
+from orchestrator.config.overrides import change, located
+from orchestrator.config.run import Named
+from orchestrator.config.sections import chosen, read, section, strangers
+from orchestrator.core.errors import UserError
+from orchestrator.core.registry import find, suggest
+
+OWN = "own"
+SUITES = Path(__file__).with_name("suites")
+PROTOCOLS = "orchestrator.evaluate.protocols"
+_SECTIONS = ("datasets", "protocols")
+
+
+@dataclass(frozen=True)
+class Task:
+    """One protocol of a suite.
+
+    Args:
+        protocol: its module's name.
+        config: its settings.
+        on: names of the data sets that it is measured on.
+    """
+
+    protocol: str
+    config: Config
+    on: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Suite:
+    """What is to be measured, with nothing left to be wrong.
+
+    Args:
+        name: of the suite.
+        datasets: by name, those that a task names; what was given of `own` is among them.
+        tasks: in their order.
+    """
+
+    name: str
+    datasets: Mapping[str, Named]
+    tasks: Sequence[Task]
+
+
+def names() -> list[str]:
+    """The suites of the house."""
+    return sorted(file.stem for file in SUITES.glob("*.yaml"))
+
+
+def load(name: str, sets: Sequence[str], own: Mapping[str, Any] | None, size: int) -> Suite:
+    """Reads a suite, changes what the command line asks for, and looks for every mistake that there can be.
+
+    Args:
+        name: of one of the house, or the path of a file.
+        sets: changes, each `path=value` with a path from the root of the file.
+        own: the section of the data set that the encoder was trained on, or None where that is not known.
+        size: of the encoder's images in pixels; data that can be decoded at any size are decoded at this one.
+
+    Raises:
+        UserError: with one line per mistake.
+    """
+    path = Path(name) if name.endswith((".yaml", ".yml")) else SUITES / f"{name}.yaml"
+    if path.parent == SUITES and not path.exists():
+        law = f"there is no such suite{suggest(name, names())}; name a file, or one of {', '.join(names())}"
+        raise UserError(f"--suite {name}: {law}")
+    tree, mistakes = yaml_file.read(path, _SECTIONS, SUITES), list[Mistake]()
+    mistakes += strangers(tree, _SECTIONS)
+    datasets = section(tree, "datasets", mistakes)
+    tree["datasets"] = ({OWN: dict(own)} if own else {}) | datasets
+    example = "protocols.few_shot.tasks=100"
+    changed = {change(tree, text, mistakes, sections=_SECTIONS, example=example) for text in sets}
+    tasks = _tasks(section(tree, "protocols", mistakes), list(tree["datasets"]), mistakes)
+    wanted = {where for task in tasks for where in task.on}
+    configs = {}
+    for where, raw in tree["datasets"].items():
+        if where in wanted:
+            configs[where] = _dataset(raw, f"datasets.{where}", size, mistakes)
+    if mistakes:
+        raise located(mistakes, path if path.parent != SUITES else f"suite {name}", changed)
+    return Suite(path.stem, configs, tasks)
+
+
+def _tasks(protocols: Mapping[str, Any], datasets: Sequence[str], mistakes: list[Mistake]) -> list[Task]:
+    tasks = []
+    if not protocols:
+        mistakes.append(Mistake("protocols", "must name at least one protocol"))
+    for name, raw in protocols.items():
+        path = f"protocols.{name}"
+        if not isinstance(raw, dict):
+            mistakes.append(Mistake(path, "a mapping (key: value) must be given; write {} for none", show(raw)))
+            continue
+        settings = {key: value for key, value in raw.items() if key != "data"}
+        try:
+            config = read(find(PROTOCOLS, name).Config, settings, path, mistakes)
+        except UserError as error:
+            mistakes.append(Mistake(path, str(error)))
+            continue
+        on = _data(raw.get("data", [OWN]), f"{path}.data", datasets, mistakes)
+        if config is not None:
+            tasks.append(Task(name, config, on))
+    return tasks
+
+
+def _data(raw: Any, path: str, datasets: Sequence[str], mistakes: list[Mistake]) -> tuple[str, ...]:
+    if not isinstance(raw, list) or not raw or not all(isinstance(name, str) for name in raw):
+        mistakes.append(Mistake(path, "a list of names of data sets must be given", show(raw)))
+        return ()
+    for name in raw:
+        if name not in datasets:
+            law = f"datasets has no {name}{suggest(name, list(datasets))}"
+            if name == OWN:
+                law = (
+                    "what the encoder was trained on is not known, so the data must be named: "
+                    "--set datasets.own.name=fashion_scenes"
+                )
+            mistakes.append(Mistake(path, law, "" if name == OWN else show(raw)))
+    return tuple(raw)
+
+
+def _dataset(raw: Any, path: str, size: int, mistakes: list[Mistake]) -> Any:
+    if not isinstance(raw, dict):
+        mistakes.append(Mistake(path, "a mapping (key: value) must be given", show(raw)))
+        return None
+    try:
+        module = find("orchestrator.datasets", str(raw.get("name")))
+    except UserError:
+        pass  # told by `chosen`
+    else:
+        if "size" in module.Config.model_fields:
+            raw = {"size": size} | raw
+    return chosen("orchestrator.datasets", raw, path, mistakes)

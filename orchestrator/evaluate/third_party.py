@@ -1,0 +1,147 @@
+"""Encoders that were not trained here: torchvision's models, and what a user's function returns.
+
+torchvision:resnet50                    with its default weights, fetched by torchvision
+torchvision:resnet50@random             with initial weights, drawn as those of our own encoders
+torchvision:resnet50@moco_v2_800ep.pth  with the weights of a file, whatever stands before the names in it; where it
+                                        holds several networks, FILE#module.encoder_q. says which
+mylab.encoders:vicreg                   the `FrozenEncoder` that the function `vicreg()` of mylab/encoders.py returns
+"""
+
+import importlib
+import re
+from pathlib import Path
+from typing import NamedTuple
+from urllib.error import URLError
+
+import numpy as np
+import torch
+from torch import nn
+from torchvision import models
+
+from methods.parts.initial import initialise
+from orchestrator.core.errors import UserError, named
+from orchestrator.core.registry import suggest
+from orchestrator.data.imagenet_classes import LABEL_SPACE, NUM_CLASSES
+from orchestrator.evaluate import weights
+from orchestrator.probing.frozen import FrozenEncoder, at_rest
+
+TORCHVISION = "torchvision:"
+_MEAN, _STD, _SIZE = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225), 224  # what models of ImageNet are used to
+_RANDOM = "random"
+_FUNCTION = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
+
+
+class _Weighed(NamedTuple):
+    network: nn.Module
+    head: str  # path of the layer that classifies
+    size: int
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
+    classifies: bool  # whether its head was trained on ImageNet's classes
+
+
+def is_published(name: str) -> bool:
+    """Whether a name means an encoder from elsewhere; a bucket's or server's address has slashes after its colon."""
+    return name.startswith(TORCHVISION) or _FUNCTION.fullmatch(name) is not None
+
+
+def load(name: str, size: int | None) -> FrozenEncoder:
+    """An encoder from elsewhere, frozen, on the device that it is measured on.
+
+    Args:
+        name: see the head of this page.
+        size: of its images in pixels, or None for what its weights were made for.
+
+    Raises:
+        UserError: if there is no such model, function or file, or what is there does not fit.
+    """
+    encoder = _torchvision(name, size) if name.startswith(TORCHVISION) else _of_function(name)
+    _require_features(encoder)
+    return encoder
+
+
+def _torchvision(name: str, size: int | None) -> FrozenEncoder:
+    model, _, source = name.removeprefix(TORCHVISION).partition("@")
+    known = models.list_models(module=models)
+    if model not in known:
+        raise UserError(f"{name}: torchvision has no model {model}{suggest(model, known)}")
+    weighed = _weighed(name, model, source)
+    head = weighed.network.get_submodule(weighed.head)
+    weighed.network.set_submodule(weighed.head, nn.Identity())
+    return FrozenEncoder(
+        name,
+        at_rest(weighed.network),
+        size or weighed.size,
+        weighed.mean,
+        weighed.std,
+        head=at_rest(head) if weighed.classifies else None,
+        label_space=LABEL_SPACE if weighed.classifies else None,
+    )
+
+
+def _weighed(name: str, model: str, source: str) -> _Weighed:
+    """A model with the weights that the name asks for, and the images that they were made for."""
+    if source:
+        network = models.get_model(model, weights=None)
+        head = _last_linear(network, name)
+        if source == _RANDOM:
+            _draw(network, name)
+        else:
+            file, _, prefix = source.partition("#")
+            weights.fill(network, Path(file).expanduser(), prefix=prefix or None, without=head)
+        return _Weighed(network, head, _SIZE, _MEAN, _STD, classifies=False)
+    default = models.get_weight(f"{models.get_model_weights(model).__name__}.DEFAULT")
+    try:
+        network = models.get_model(model, weights=default)
+    except URLError as error:
+        raise UserError(
+            f"{name}: its weights cannot be fetched ({error.reason}); put {default.url} into "
+            f"{torch.hub.get_dir()}/checkpoints, or name a file of weights: {name}@FILE"
+        ) from error
+    wanted = default.transforms()
+    classifies = len(default.meta["categories"]) == NUM_CLASSES
+    head = _last_linear(network, name)
+    return _Weighed(network, head, wanted.crop_size[0], tuple(wanted.mean), tuple(wanted.std), classifies)
+
+
+def _draw(network: nn.Module, name: str) -> None:
+    try:
+        initialise(network, seed=0)
+    except ValueError as error:
+        raise UserError(f"{name}: {error}") from error
+
+
+def _last_linear(network: nn.Module, name: str) -> str:
+    """The path of the layer that classifies; what comes into it are the features."""
+    layers = {path: module for path, module in network.named_modules() if isinstance(module, nn.Linear)}
+    found = [path for path, layer in layers.items() if layer.out_features == NUM_CLASSES]
+    if not found:
+        law = "it does not end in a linear layer, so a function must say what its features are"
+        raise UserError(f"{name}: {law}; see orchestrator/evaluate/third_party.py")
+    return found[-1]
+
+
+def _of_function(name: str) -> FrozenEncoder:
+    module, _, function = name.partition(":")
+    try:
+        made = getattr(importlib.import_module(module), function)()
+    except Exception as error:  # it is the user's own code that is run
+        raise UserError(f"{name}: the function cannot be called ({named(error)})") from error
+    if not isinstance(made, FrozenEncoder):
+        law = "must return an orchestrator.probing.frozen.FrozenEncoder"
+        raise UserError(f"{name}: the function {law}, and returned {type(made).__name__}")
+    at_rest(made.network)
+    if made.head is not None:
+        at_rest(made.head)
+    return made
+
+
+def _require_features(encoder: FrozenEncoder) -> None:
+    """One image tells whether the network takes images of its size and gives one vector for each."""
+    blank = np.zeros((2, encoder.size, encoder.size, 3), np.uint8)
+    try:
+        features = encoder.features(blank)
+    except (RuntimeError, ValueError, AssertionError) as error:
+        raise UserError(f"{encoder.name}: it does not take images of {encoder.size} px ({named(error)})") from error
+    if features.ndim != 2:
+        raise UserError(f"{encoder.name}: it must give a vector for each image, and gives {tuple(features.shape[1:])}")

@@ -1,0 +1,127 @@
+"""The Ray that trials run on: one of our own on this machine, or a cluster that is there."""
+
+import logging
+import os
+import signal
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager, redirect_stderr, redirect_stdout
+from pathlib import Path
+
+import ray
+
+from orchestrator.config.sweep import SweepConfig
+from orchestrator.core.errors import UserError, first_line
+from orchestrator.executors.ray import FOR_WORKERS, cluster_checks, startup_patches
+
+# What Ray needs in its object store beside the data.
+_STORE_MARGIN = 256 * 1024**2
+
+
+@contextmanager
+def cluster(sweep: SweepConfig, *, data_bytes: int, log: Path, address: str | None, storage: str) -> Iterator[None]:
+    """The Ray that trials run on, for as long as the block runs.
+
+    Args:
+        sweep: what a worker needs, checked against what there is.
+        data_bytes: size of what will be put into the object store.
+        log: takes what Ray would print; whoever wants to write to the terminal meanwhile holds its stream already.
+        address: of a cluster to join (`host:port`, or `auto` for the one that this machine belongs to); None starts a
+            Ray of our own on this machine, closed to others.
+        storage: where the sweep lies, which every node must see.
+
+    Raises:
+        UserError: there is no Ray, no node on which a worker would ever fit, or one that differs from this machine.
+    """
+    with log.open("a", encoding="utf-8") as file, redirect_stdout(file), redirect_stderr(file), ExitStack() as own:
+        try:
+            if address is None:
+                _start(sweep, object_store_bytes=data_bytes + _STORE_MARGIN, log=log)
+                own.enter_context(startup_patches.environments())
+            else:
+                _join(address, log)
+            cluster_checks.require_room(sweep)
+            if address is not None:
+                cluster_checks.require_alike(storage)
+            yield
+        finally:
+            ray.shutdown()
+
+
+def _start(sweep: SweepConfig, *, object_store_bytes: int, log: Path) -> None:
+    # Without it Ray Train does not see that a trial of several workers was ended, and keeps its resources.
+    dashboard = sweep.workers > 1
+    try:
+        with _signal_handlers_kept(), startup_patches.processes(dashboard=dashboard):
+            ray.init(
+                address="local",
+                include_dashboard=dashboard,
+                log_to_driver=False,
+                logging_level=logging.CRITICAL,  # what goes wrong is told by the ledger
+                object_store_memory=object_store_bytes,
+            )
+    except Exception as error:  # Ray raises bare ones, as when its node takes too long on a busy machine
+        raise UserError(
+            f"Ray did not start: {first_line(error)} (more in {log}); when the machine is less busy, the same command "
+            "goes on"
+        ) from error
+    own = ray.util.get_node_ip_address()
+    if own != "127.0.0.1":
+        raise UserError(f"Ray must listen on 127.0.0.1 alone, got {own}; import {__name__} before ray")
+
+
+def _join(address: str, log: Path) -> None:
+    try:
+        with _signal_handlers_kept(), _native_errors_in(log):
+            cluster_checks.require_token(address)
+            ray.init(
+                address=address,
+                log_to_driver=False,
+                logging_level=logging.CRITICAL,
+                runtime_env={"py_modules": cluster_checks.code(), "env_vars": _environment()},
+            )
+    except UserError:
+        raise
+    except Exception as error:  # of many kinds, by what is wrong: versions, tokens, a cluster that has just gone
+        raise UserError(
+            f"the Ray cluster at {address} cannot be joined: {cluster_checks.advice(error)} (more in {log})"
+        ) from error
+
+
+@contextmanager
+def _native_errors_in(log: Path) -> Iterator[None]:
+    """Sends what Ray's library writes, which knows nothing of Python's streams, into the log while the block runs."""
+    sys.stderr.flush()
+    terminal = os.dup(2)
+    try:
+        with log.open("a", encoding="utf-8") as file:
+            os.dup2(file.fileno(), 2)
+            yield
+    finally:
+        os.dup2(terminal, 2)
+        os.close(terminal)
+
+
+def _environment() -> Mapping[str, str]:
+    """What workers on other nodes need of this process's environment."""
+    return {name: os.environ[name] for name in os.environ if name in FOR_WORKERS or name.startswith("AWS_")}
+
+
+@contextmanager
+def _signal_handlers_kept() -> Iterator[None]:
+    """Lets nobody replace a signal handler while the block runs.
+
+    `ray.init` takes SIGTERM for itself. Its handler raises SystemExit wherever the main thread happens to be; inside a
+    `__del__`, a callback or a broad `except` nobody sees that again, the signal is lost, and the sweep never ends. Ray
+    has no option to leave it. It does so off the main thread, but its processes die with the thread that starts them.
+
+    Its native library takes SIGTERM too, in front of Python: it writes a stack trace first, and aborts the process if
+    that takes over three seconds, as on a busy machine. Setting a handler anew puts Python in front again.
+    """
+    replace = signal.signal
+    signal.signal = lambda signalnum, handler: signal.getsignal(signalnum)
+    try:
+        yield
+    finally:
+        signal.signal = replace
+        signal.signal(signal.SIGTERM, signal.getsignal(signal.SIGTERM))

@@ -1,0 +1,185 @@
+"""What a cluster must be like before a sweep begins on it, looked at once so that nothing hangs later."""
+
+import socket
+import sys
+import uuid
+from collections.abc import Mapping
+from importlib.metadata import version
+from importlib.util import find_spec
+from typing import Any
+
+import ray
+
+# What follows has no public name yet.
+from ray._private.authentication.authentication_token_setup import (
+    ensure_token_if_auth_enabled,
+    maybe_enable_token_auth_if_token_available,
+)
+from ray._private.state import state as cluster_state
+from ray._raylet import GcsClient  # pyright: ignore[reportAttributeAccessIssue]
+from ray.exceptions import AuthenticationError, RayError
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+from orchestrator.config.sweep import SweepConfig
+from orchestrator.core import registry
+from orchestrator.core.errors import UserError, named
+from orchestrator.storage.path import at
+
+# Seconds for a cluster to answer at all, and for its nodes to start a worker and look around.
+_ANSWER, _LOOK = 5.0, 120.0
+# Where these differ, workers fail late or, worse, give other numbers.
+_LIBRARIES = ("ray", "torch", "numpy", "pydantic")
+_TOKEN = (
+    "the cluster wants another token than this machine has; put the head's ~/.ray/auth_token on every node and on this "
+    "machine, and export RAY_AUTH_MODE=token on each"
+)
+_UNITS = (("cpus_per_worker", "CPU"), ("gpus_per_worker", "GPU"))
+
+
+def require_answer(address: str) -> None:
+    """Refuse an address where nobody listens, since Ray itself would try for a long time.
+
+    Args:
+        address: `host:port`, or `auto`, which Ray looks up itself.
+
+    Raises:
+        UserError: nobody answers, or it is no address of this kind.
+    """
+    if address == "auto":
+        return
+    host, _, port = address.rpartition(":")
+    if "/" in address or not host or not port.isdecimal():
+        raise UserError(
+            f"--address {address}: must be host:port of a cluster's head (by default port 6379) or auto; run the sweep "
+            "on a node of the cluster, or send it there with `ray job submit`"
+        )
+    try:
+        socket.create_connection((host, int(port)), _ANSWER).close()
+    except OSError as error:
+        raise UserError(
+            f"--address {address}: no Ray cluster answers there ({error}); start one with `ray start --head "
+            "--include-dashboard=true`, or leave --address out (and RAY_ADDRESS unset) to use this machine alone"
+        ) from error
+
+
+def require_token(address: str) -> None:
+    """Refuse a cluster that wants a token which this machine does not have; `ray.init` would try for half a minute.
+
+    Where nobody has said whether tokens are used, one that is there is, as by `ray start --head`.
+
+    Raises:
+        UserError: it is another token, or none.
+    """
+    maybe_enable_token_auth_if_token_available(warn_if_disabled=False)
+    try:
+        ensure_token_if_auth_enabled(create_token_if_missing=False)  # else Ray's library would abort the process
+        if address != "auto":
+            GcsClient(address=address)
+    except AuthenticationError as error:
+        raise UserError(f"--address {address}: {_TOKEN}") from error
+
+
+def advice(error: Exception) -> str:
+    """Why a cluster would not have us, in one sentence with what to do."""
+    text = str(error)
+    if isinstance(error, AuthenticationError):
+        return _TOKEN
+    if text.startswith("Version mismatch"):
+        return f"{' '.join(text.split())}; install the same versions everywhere"
+    if "address" in text and isinstance(error, ConnectionError):
+        return "this machine belongs to none; start one with `ray start --head --include-dashboard=true`"
+    return named(error)
+
+
+def require_room(sweep: SweepConfig) -> None:
+    """Refuse workers that no node, or all nodes together, would ever have room for.
+
+    Raises:
+        UserError: naming the field that is too large.
+    """
+    if cluster_state.get_max_resources_from_cluster_config():
+        return  # nodes will be started as they are needed
+    nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+    where = "on this machine" if len(nodes) == 1 else "on the largest node"
+    for field, unit in _UNITS:
+        wanted, there = getattr(sweep, field), max(node.get(unit, 0) for node in nodes)
+        if wanted > there:
+            raise UserError(f"sweep.{field} <= {there:g} must hold {where}, got {wanted:g}")
+    room = sum(_room(node, sweep) for node in nodes)
+    if sweep.workers > room:
+        where = "on this machine" if len(nodes) == 1 else f"on these {len(nodes)} nodes"
+        needs = ", ".join(f"sweep.{field} = {getattr(sweep, field):g}" for field, _ in _UNITS)
+        raise UserError(f"sweep.workers <= {room} must hold {where} with {needs}, got {sweep.workers}")
+
+
+def require_alike(storage: str) -> None:
+    """Refuse a cluster with a node that has other versions than this machine, or that does not see the sweep's folder.
+
+    Args:
+        storage: the sweep's folder.
+
+    Raises:
+        UserError: naming the node and what is different there.
+    """
+    mark = f".seen-by-all-nodes-{uuid.uuid4().hex}"
+    written = at(storage) / mark
+    written.write("this file is looked for on every node, and removed\n")
+    try:
+        here = _look(str(written))
+        for address, there in _looks(str(written)).items():
+            if not there["sees"]:
+                raise UserError(
+                    f"--storage: node {address} does not see {storage}; name a folder that all nodes share (NFS), or a "
+                    "bucket (s3://...)"
+                )
+            for name, version_here in here["versions"].items():
+                if there["versions"][name] != version_here:
+                    raise UserError(
+                        f"node {address} has {name} {there['versions'][name]} where this machine has {version_here}; "
+                        "install the same version on every node"
+                    )
+    finally:
+        written.unlink(missing_ok=True)
+
+
+def code() -> list[str]:
+    """The packages that workers run: the house's, and those of the user's own components."""
+    names = ["augment", "methods", "orchestrator", *registry.user_packages()]
+    return [_source(name) for name in dict.fromkeys(names)]
+
+
+def _room(node: Mapping[str, float], sweep: SweepConfig) -> int:
+    return min(int(node.get(unit, 0) / needed) for field, unit in _UNITS if (needed := getattr(sweep, field)) > 0)
+
+
+def _looks(file: str) -> dict[str, dict[str, Any]]:
+    """What every node sees, by its address."""
+    look = ray.remote(num_cpus=0)(_look)
+    answers = {
+        f"{node['NodeManagerAddress']}:{node['NodeManagerPort']}": look.options(
+            scheduling_strategy=NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
+        ).remote(file)
+        for node in ray.nodes()
+        if node["Alive"]
+    }
+    seen = {}
+    for address, answer in answers.items():
+        try:
+            seen[address] = ray.get(answer, timeout=_LOOK)
+        except RayError as error:
+            raise UserError(
+                f"node {address} does not answer ({named(error)}); mend it or take it out of the cluster"
+            ) from error
+    return seen
+
+
+def _look(file: str) -> dict[str, Any]:
+    """The versions on this node, and whether it sees a file."""
+    versions = {"Python": ".".join(map(str, sys.version_info[:2]))} | {name: version(name) for name in _LIBRARIES}
+    return {"versions": versions, "sees": at(file).exists()}
+
+
+def _source(name: str) -> str:
+    spec = find_spec(name)
+    assert spec is not None, f"{name} was imported from somewhere"
+    return spec.submodule_search_locations[0] if spec.submodule_search_locations else str(spec.origin)

@@ -1,0 +1,85 @@
+"""An encoder as protocols are handed it: frozen, and knowing what images it wants."""
+
+import copy
+import hashlib
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import torch
+from jaxtyping import Float, UInt8
+from torch import Tensor, nn
+from torch.nn import functional
+
+from orchestrator.core import hardware
+from orchestrator.probing.features import CHUNK, normalised, planes, standardised
+
+
+@dataclass(frozen=True)
+class FrozenEncoder:
+    """A network whose features are measured.
+
+    Args:
+        name: by which the user knows it.
+        network: maps normalised (B, 3, S, S) to features (B, D); in eval mode, without gradients, on its device.
+        size: side S of the images that it takes, in pixels.
+        mean: per channel, in [0, 1].
+        std: per channel, in [0, 1].
+        head: its own classifier, from features to logits (B, C), or None.
+        label_space: what the logits stand for, such as `imagenet1k`, or None without a head.
+    """
+
+    name: str
+    network: nn.Module
+    size: int
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
+    head: nn.Module | None = None
+    label_space: str | None = None
+
+    @property
+    def device(self) -> torch.device:
+        """Where it computes."""
+        return next(iter([*self.network.parameters(), *self.network.buffers(), torch.empty(0)])).device
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """SHA-256 of every parameter and buffer, as they were when first asked for."""
+        return self.fingerprint_now()
+
+    def fingerprint_now(self) -> str:
+        """The same as they are: equal before and after means that nothing was trained, neither encoder nor head."""
+        return fingerprint(self.network if self.head is None else nn.ModuleList([self.network, self.head]))
+
+    def prepared(self, images: UInt8[Tensor, "B H W 3"]) -> Float[Tensor, "B 3 S S"]:
+        """Images as the network wants them: on its device, of its size, normalised."""
+        images = images.to(self.device)
+        if images.shape[1:3] == (self.size, self.size):
+            return normalised(images, self.mean, self.std).contiguous(memory_format=torch.channels_last)
+        side = (self.size, self.size)
+        sized = functional.interpolate(planes(images), size=side, mode="bicubic", antialias=True).clamp(0, 1)
+        return standardised(sized, self.mean, self.std)
+
+    @torch.no_grad()
+    def features(self, images: UInt8[np.ndarray, "N H W 3"]) -> Float[Tensor, "N D"]:
+        """Features of images, in float32 on CPU."""
+        chunks = [torch.from_numpy(np.array(images[at : at + CHUNK])) for at in range(0, len(images), CHUNK)]
+        return torch.cat([self.network(self.prepared(chunk)).float().cpu() for chunk in chunks])
+
+    def trainable(self) -> nn.Module:
+        """A copy of the network whose parameters take gradients; the frozen one stays as it is."""
+        return copy.deepcopy(self.network).requires_grad_(True)
+
+
+def at_rest(network: nn.Module) -> nn.Module:
+    """A network as it is measured: in eval mode, without gradients, on the GPU if there is one."""
+    return network.eval().requires_grad_(False).to(hardware.device())
+
+
+def fingerprint(module: nn.Module) -> str:
+    """SHA-256 of every parameter and buffer, by name."""
+    digest = hashlib.sha256()
+    for name, tensor in sorted(module.state_dict().items()):
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
+        digest.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()

@@ -1,0 +1,24 @@
+"""Which images a costly protocol looks at."""
+
+from augment import draws
+from orchestrator.data.images import DatasetCard, ImageSet
+
+SEED = 20261121
+
+
+def tested_split(card: DatasetCard) -> str:
+    """The test split of images as they are: `test/original`, or the first there is.
+
+    Raises:
+        ValueError: if there is none.
+    """
+    if not card.variants:
+        raise ValueError("there are no test images")
+    return "test/original" if "original" in card.variants else f"test/{card.variants[0]}"
+
+
+def sample(images: ImageSet, most: int) -> ImageSet:
+    """At most `most` images of a split, the same on every call, whatever the order of its classes."""
+    if len(images) <= most:
+        return images
+    return images.rows(draws.permutation(SEED, 0, len(images))[:most].sort().values.numpy())

@@ -1,0 +1,184 @@
+"""The stored Optuna study: what to try next, and when to give up on a trial.
+
+Suggestion n depends on the sweep's seed, on n and on what the study holds, never on the process that asks: a sweep that
+was cut off and continued suggests what an uninterrupted one would have.
+"""
+
+import math
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import optuna
+from optuna.distributions import BaseDistribution
+from optuna.exceptions import ExperimentalWarning
+from optuna.samplers import BaseSampler
+from optuna.study import StudyDirection
+from optuna.trial import FrozenTrial, TrialState
+
+from augment.draws import integer
+from orchestrator.config.search_space import Space
+from orchestrator.config.sweep import SamplerConfig, SweepConfig
+from orchestrator.search.journal import Journal
+from orchestrator.search.trial_state import End
+from orchestrator.storage.path import Place, at
+
+optuna.logging.set_verbosity(optuna.logging.WARNING)
+
+# The newest rung that let a trial go on, kept with the trial.
+_CLEARED = "cleared"
+
+
+class StoredStudy:
+    """An Optuna study in a journal; the caller holds the sweep's lock, so nobody else writes.
+
+    Args:
+        journal: its file, made if it does not exist.
+        sweep: sampler, scheduler, modes and seed.
+        space: the dimensions.
+        epochs: budget of a trial, of which the scheduler's grace is a part.
+    """
+
+    def __init__(self, journal: Place | Path, sweep: SweepConfig, *, space: Space, epochs: int) -> None:
+        self._space = space
+        self._live: dict[int, optuna.Trial] = {}
+        self._storage = optuna.storages.JournalStorage(Journal(at(journal)))
+        self._study = optuna.create_study(
+            study_name=sweep.name,
+            storage=self._storage,
+            sampler=AddressedSampler(partial(_sampler, sweep.sampler), sweep.seed),
+            directions=["maximize" if goal.mode == "max" else "minimize" for goal in sweep.goals],
+            load_if_exists=True,
+        )
+        self._reduction, self._rungs = sweep.scheduler.reduction, sweep.scheduler.rungs(epochs)
+
+    def __len__(self) -> int:
+        """How many trials were ever asked for, enqueued ones included."""
+        return len(self._trials())
+
+    def enqueue(self, settings: Sequence[Mapping[str, Any]]) -> None:
+        """Puts known-good settings before all suggestions; those that are there already stay as they are."""
+        for values in settings[len(self) :]:
+            self._study.enqueue_trial(self._space.params(values))
+
+    def ask(self) -> int:
+        """Opens the next trial and returns its number."""
+        waiting = [trial.number for trial in self._trials() if trial.state == TrialState.WAITING]
+        number = min(waiting, default=len(self))
+        self._live[number] = self._study.ask()
+        return number
+
+    def values(self, number: int) -> dict[str, Any]:
+        """The settings of a trial by dotted path; asked again, or by another process, it answers the same."""
+        stored = self._stored(number)
+        return self._space.suggest(stored if stored.state.is_finished() else self._trial(number))
+
+    def state(self, number: int) -> TrialState:
+        """Optuna's word for how far a trial is."""
+        return self._stored(number).state
+
+    def report(self, number: int, value: float, epoch: int) -> None:
+        """Stores one epoch's value of the metric, unless the epoch is there already or the value is not finite.
+
+        With several metrics nothing is stored: Optuna has no place for it, and no rung asks for it.
+        """
+        if (
+            len(self._study.directions) == 1
+            and math.isfinite(value)
+            and epoch not in self._stored(number).intermediate_values
+        ):
+            self._trial(number).report(value, epoch)
+
+    def should_stop(self, number: int) -> bool:
+        """Whether the newest value is too bad to go on: asynchronous successive halving over the stored values.
+
+        At a rung, of the n trials that have reached it so far, the best max(1, floor(n / reduction)) go on, the first
+        of equals before the others. A trial told to go on is not judged again by those that reach the rung later; one
+        told to stop is, by whoever asks after a crash, and by the same values.
+
+        Source: Li et al., "A System for Massively Parallel Hyperparameter Tuning" (2020), algorithm 2, without the
+        promotion of trials that were stopped, as in Ray Tune and Optuna.
+        """
+        trial = self._stored(number)
+        rung = trial.last_step
+        if rung not in self._rungs or trial.user_attrs.get(_CLEARED) == rung:
+            return False
+        sign = -1 if self._study.direction == StudyDirection.MAXIMIZE else 1
+        values = [(other.intermediate_values.get(rung), other.number) for other in self._trials()]
+        reached = sorted((sign * value, other) for value, other in values if value is not None)
+        place = reached.index((sign * trial.intermediate_values[rung], number))
+        if place >= max(1, len(reached) // self._reduction):
+            return True
+        self._trial(number).set_user_attr(_CLEARED, rung)
+        return False
+
+    def tell(self, number: int, end: End, value: float | Sequence[float] | None = None) -> None:
+        """Closes a trial; a stopped one keeps its values by epoch, a failed one has none that the sampler would use.
+
+        Args:
+            number: of the trial.
+            end: how it ended.
+            value: of a finished one, a value for each metric.
+        """
+        if end == "finished":
+            self._study.tell(number, value, skip_if_finished=True)
+        else:
+            state = TrialState.PRUNED if end == "stopped" else TrialState.FAIL
+            self._study.tell(number, state=state, skip_if_finished=True)
+        self._live.pop(number, None)
+
+    def _trials(self) -> list[FrozenTrial]:
+        return self._study.get_trials(deepcopy=False)
+
+    def _stored(self, number: int) -> FrozenTrial:
+        # Not out of `_trials`, which goes through them all: a journal of one study names its trials by their numbers.
+        return self._storage.get_trial(number)
+
+    def _trial(self, number: int) -> optuna.Trial:
+        if number not in self._live:
+            self._live[number] = optuna.Trial(self._study, number)
+        return self._live[number]
+
+
+class AddressedSampler(BaseSampler):
+    """Any sampler, seeded anew for each trial and parameter: no draw depends on which others were made before it.
+
+    Args:
+        make: the sampler for a seed.
+        seed: of the sweep.
+    """
+
+    def __init__(self, make: Callable[[int], BaseSampler], seed: int) -> None:
+        self._make, self._seed = make, seed
+        self._joint = make(seed)
+
+    def infer_relative_search_space(self, study: optuna.Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
+        """The parameters that will be drawn together."""
+        self._joint = self._make(integer(self._seed, "suggest", trial.number))
+        return self._joint.infer_relative_search_space(study, trial)
+
+    def sample_relative(
+        self, study: optuna.Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
+    ) -> dict[str, Any]:
+        """Draws them, by the sampler that named them."""
+        return self._joint.sample_relative(study, trial, search_space)
+
+    def sample_independent(
+        self, study: optuna.Study, trial: FrozenTrial, param_name: str, param_distribution: BaseDistribution
+    ) -> Any:
+        """Draws one parameter on its own."""
+        sampler = self._make(integer(self._seed, "suggest", trial.number, param_name))
+        return sampler.sample_independent(study, trial, param_name, param_distribution)
+
+
+def _sampler(config: SamplerConfig, seed: int) -> BaseSampler:
+    if config.name == "random":
+        return optuna.samplers.RandomSampler(seed=seed)
+    with warnings.catch_warnings():
+        # Conditional dimensions need `group`; Optuna has called it experimental since 2.8.
+        warnings.simplefilter("ignore", ExperimentalWarning)
+        return optuna.samplers.TPESampler(
+            seed=seed, n_startup_trials=config.startup, multivariate=True, group=True, constant_liar=True
+        )

@@ -1,0 +1,228 @@
+"""What no single section of a file can see: laws between sections, and between a file and the machine."""
+
+import json
+from functools import lru_cache
+
+import torch
+
+from methods.contract import Plan
+from orchestrator.config.mistakes import Mistake
+from orchestrator.config.run import RunConfig
+from orchestrator.config.sweep import Goal, SweepConfig
+from orchestrator.core.errors import UserError
+from orchestrator.core.registry import find, suggest
+from orchestrator.data.images import DatasetCard
+from orchestrator.metrics import Timing
+from orchestrator.storage.path import Place
+from orchestrator.training import assembly, skeletons
+
+LOSS = "loss"  # what every epoch of every run reports
+# Stands for data that nobody has looked at, where a pipeline is made to see whether it can be.
+_UNSEEN = DatasetCard(None, (0.0, 0.0, 0.0), (1.0, 1.0, 1.0), 0, 0, licence="", fingerprint="", variants=())
+_REFUSALS = (ValueError, RuntimeError, AssertionError)  # of an encoder; an assertion is how timm refuses
+
+
+def check_run(run: RunConfig) -> list[Mistake]:
+    """What breaks the laws between the sections of a run; its data are looked at once all else is right."""
+    return check_settings(run) or check_on_data(run)
+
+
+def check_settings(run: RunConfig) -> list[Mistake]:
+    """What breaks those laws that a run can be held to without a look at its data."""
+    mistakes: list[Mistake] = []
+    epochs, warmup = run.training.epochs, run.optimizer.warmup_epochs
+    if warmup >= epochs:
+        law = f"warmup_epochs < {epochs} must hold, the whole budget (run.training.epochs)"
+        mistakes.append(Mistake("run.optimizer.warmup_epochs", law, f"{warmup:g}"))
+    if unusable := _encoder_mistakes(run, set()):
+        return mistakes + unusable  # a method needs an encoder
+    try:
+        assembly.evaluations(run)
+        plan = assembly.plan(run)
+        assembly.pipeline(run, plan, _UNSEEN)
+        mistakes += _encoder_mistakes(run, {view.size for view in plan.views.values() if view.size is not None})
+    except UserError as error:
+        mistakes.append(Mistake("", str(error)))
+    except ValueError as error:  # a constructor's own law, between fields
+        mistakes.append(Mistake("run.method", str(error)))
+    return mistakes
+
+
+def check_on_data(run: RunConfig) -> list[Mistake]:
+    """What a run asks of its data and they do not have; the user's own images are decoded for it.
+
+    Args:
+        run: nothing is wrong with its settings.
+    """
+    try:
+        card, plan = find("orchestrator.datasets", run.dataset.name).card(run.dataset), assembly.plan(run)
+    except UserError as error:
+        return [Mistake("", str(error))]
+    if not card.train_size:
+        law = "must have images to train on; as set up here it has those of a test alone, which `evaluate` takes"
+        return [Mistake("run.dataset.name", law, run.dataset.name)]
+    mistakes = _encoder_mistakes(run, {card.size}) + _mask_mistakes(run, plan, card)
+    return mistakes + _batch_mistakes(run, card) + _split_mistakes(run, card) + _label_mistakes(run, card, plan)
+
+
+def check_sweep(sweep: SweepConfig, run: RunConfig, *, searched: bool) -> list[Mistake]:
+    """What breaks the laws between a sweep and its run.
+
+    Args:
+        sweep: the section.
+        run: what its trials have in common.
+        searched: whether there is anything to search.
+    """
+    mistakes = check_trial(sweep, run, epochs=run.training.epochs)
+    if sweep.workers > 1 and 0 < sweep.gpus_per_worker < 1:
+        law = "must be 0, 1 or more with several workers (sweep.workers): two of one trial cannot share a GPU"
+        mistakes.append(Mistake("sweep.gpus_per_worker", law, f"{sweep.gpus_per_worker:g}"))
+    if sweep.trials > 1 and not searched:
+        law = "trials = 1 must hold where search is empty, since all would be the same"
+        mistakes.append(Mistake("sweep.trials", law, str(sweep.trials)))
+    return mistakes
+
+
+def check_trial(sweep: SweepConfig, run: RunConfig, *, epochs: int) -> list[Mistake]:
+    """What makes a trial one that its sweep cannot compare with the others.
+
+    Args:
+        sweep: the section.
+        run: of the trial, searched values included.
+        epochs: the budget of which the rungs are shares.
+    """
+    mistakes = _metric_mistakes(sweep, run)
+    batch, each = run.training.batch_size, run.training.batch_size // sweep.workers
+    if batch % sweep.workers or each < 2:
+        law = f"must be a multiple of {sweep.workers} (sweep.workers), and 2 or more for each; it is the whole batch"
+        mistakes.append(Mistake("run.training.batch_size", law, str(batch)))
+    if sweep.scheduler.name != "none" and run.training.epochs != epochs:
+        law = (
+            f"epochs = {epochs} must hold, the budget of which {sweep.scheduler.name} takes its rungs; "
+            "fix it, or set sweep.scheduler.name to none"
+        )
+        mistakes.append(Mistake("run.training.epochs", law, str(run.training.epochs)))
+    return mistakes
+
+
+def check_data(run: RunConfig) -> None:
+    """Look whether the data set's files are what they should be, where it offers to.
+
+    Raises:
+        UserError: if one is missing or damaged.
+    """
+    module = find("orchestrator.datasets", run.dataset.name)
+    if hasattr(module, "verify"):
+        module.verify(run.dataset)
+
+
+def check_storage(storage: Place, name: str) -> None:
+    """Refuse a place where nothing can be written; leaves nothing there.
+
+    Args:
+        storage: of sweep folders.
+        name: of the sweep.
+
+    Raises:
+        UserError: naming what stands in the way.
+    """
+    try:
+        (storage / name).check()
+    except OSError as error:
+        raise UserError(f"--storage {storage}: {error}") from error
+
+
+def _batch_mistakes(run: RunConfig, card: DatasetCard) -> list[Mistake]:
+    if run.training.batch_size <= card.train_size:
+        return []
+    law = f"batch_size <= {card.train_size} must hold, the number of training images"
+    return [Mistake("run.training.batch_size", law, str(run.training.batch_size))]
+
+
+def _mask_mistakes(run: RunConfig, plan: Plan, card: DatasetCard) -> list[Mistake]:
+    """Steps that need masks where the data set has none."""
+    if card.has_masks or not assembly.pipeline(run, plan, card).needs:
+        return []
+    law = "must have masks, since other backgrounds are asked for; choose another one, or drop run.addons.background"
+    return [Mistake("run.dataset.name", law, run.dataset.name)]
+
+
+def _split_mistakes(run: RunConfig, card: DatasetCard) -> list[Mistake]:
+    """Evaluations of splits that the data set does not have."""
+    return [
+        Mistake(
+            f"run.evaluation.{name}",
+            f"reads {', '.join(missing)}, which run.dataset.name = {run.dataset.name} does not have; drop it",
+        )
+        for name, one in zip(run.evaluation, assembly.evaluations(run), strict=True)
+        if (missing := [split for split in one.splits if split not in card.splits])
+    ]
+
+
+def _label_mistakes(run: RunConfig, card: DatasetCard, plan: Plan) -> list[Mistake]:
+    """What asks for labels where the data set has none, or for other classes than it has."""
+    law = f"needs labels, and run.dataset.name = {run.dataset.name} as set up here has none; "
+    mistakes = [
+        Mistake(f"run.evaluation.{name}", law + "drop it, and use view_retrieval and collapse")
+        for name, one in zip(run.evaluation, assembly.evaluations(run), strict=True)
+        if one.needs_labels and not all(card.labelled(split) for split in one.splits)
+    ]
+    if any(pair.key_from == "labels" for pair in plan.pairs) and not card.labelled("train"):
+        mistakes.append(Mistake("run.method.name", law + "choose another method", run.method.name))
+    num_classes = getattr(run.method, "num_classes", card.num_classes)
+    if card.num_classes is not None and num_classes != card.num_classes:
+        law = f"num_classes = {card.num_classes} must hold, the number of classes of run.dataset.name = "
+        mistakes.append(Mistake("run.method.num_classes", law + run.dataset.name, str(num_classes)))
+    return mistakes
+
+
+def _metric_mistakes(sweep: SweepConfig, run: RunConfig) -> list[Mistake]:
+    mistakes = [mistake for goal in sweep.goals if (mistake := _goal_mistake(goal, sweep, run))]
+    if len(sweep.goals) > 1 and sweep.scheduler.name != "none":
+        # At a rung, the order by any one objective would take the other end of the front away before it is trained.
+        law = "name = none must hold with several metrics, since stopping by one would lose the best in another"
+        mistakes.append(Mistake("sweep.scheduler.name", law, sweep.scheduler.name))
+    return mistakes
+
+
+def _goal_mistake(goal: Goal, sweep: SweepConfig, run: RunConfig) -> Mistake | None:
+    made_by = {metric: name for name in run.evaluation for metric in find("orchestrator.metrics", name).METRICS}
+    if goal.metric == LOSS:
+        return Mistake("sweep.mode", "mode = min must hold with the metric loss", "max") if goal.mode == "max" else None
+    if goal.metric not in made_by:
+        nearest = suggest(goal.metric, [*made_by, LOSS])
+        return Mistake("sweep.metric", f"no evaluation of this run makes it{nearest}", goal.metric)
+    name = made_by[goal.metric]
+    timing = run.evaluation[name]
+    if sweep.scheduler.name != "none" and isinstance(timing, Timing) and timing.every != 1:
+        law = f"every = 1 must hold, since sweep.metric = {goal.metric} is wanted of every epoch"
+        law += f" by sweep.scheduler.name = {sweep.scheduler.name}"
+        return Mistake(f"run.evaluation.{name}.every", law, "null" if timing.every is None else str(timing.every))
+    return None
+
+
+def _encoder_mistakes(run: RunConfig, sizes: set[int]) -> list[Mistake]:
+    """What stands against building the encoder, and against encoding images of some sizes, in pixels."""
+    settings = json.dumps(run.dump()["encoder"])
+    try:
+        skeletons.encoder(settings)
+    except _REFUSALS as error:
+        return [Mistake("run.encoder", str(error), run.encoder.name)]
+    return [
+        Mistake("run.encoder", f"cannot encode the run's images of {size} x {size} pixels: {reason}", run.encoder.name)
+        for size in sorted(sizes)
+        if (reason := _unreadable(settings, size))
+    ]
+
+
+@lru_cache(maxsize=32)
+def _unreadable(encoder: str, size: int) -> str:
+    """Why an encoder cannot encode images of a size; or nothing."""
+    built = skeletons.encoder(encoder)
+    if built.any_size:
+        return ""
+    try:
+        built(torch.empty(2, 3, size, size, device="meta"))  # for which torch imports its compiler: two seconds
+    except _REFUSALS as error:
+        return str(error)
+    return ""

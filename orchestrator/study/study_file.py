@@ -1,0 +1,140 @@
+"""From a file and the command line's changes to a study in which nothing is left to be wrong."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+from orchestrator.config import yaml_file
+from orchestrator.config.mistakes import ConfigError, Mistake
+from orchestrator.config.overrides import change, located
+from orchestrator.config.paths import around
+from orchestrator.config.run import Json, RunConfig, resolve, with_values
+from orchestrator.config.search_space import Space
+from orchestrator.config.sections import section, strangers
+from orchestrator.config.sweep import SweepConfig, read_sweep
+from orchestrator.core.errors import UserError
+from orchestrator.study.checks import check_data, check_on_data, check_run, check_settings, check_sweep
+from orchestrator.study.search_section import check_comparable, check_enqueued, check_values_on_data, read_space
+
+_SECTIONS = ("sweep", "run", "search")
+SEARCH_SPACES = Path("search_spaces")
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Study:
+    """A file that has been read, completed and checked.
+
+    Args:
+        file: as the user named it.
+        sweep: how to search.
+        run: what the trials have in common; a searched field has here what it has where its dimension does not exist.
+        search: the section as written.
+        space: the same, ready to suggest settings.
+    """
+
+    file: Path
+    sweep: SweepConfig
+    run: RunConfig
+    search: Json
+    space: Space
+
+    def dump(self) -> Json:
+        """The complete file, every default written out."""
+        return {"sweep": self.sweep.model_dump(mode="json"), "run": self.run.dump(), "search": self.search}
+
+    def trial(self, number: int, values: Mapping[str, Any]) -> Json:
+        """One trial as a complete file that runs it alone.
+
+        Args:
+            number: of the trial, for the file's name.
+            values: what the space suggested.
+
+        Raises:
+            ConfigError: if the values do not make a legal run.
+        """
+        run = resolve(with_values(self.run.dump(), values))
+        if mistakes := check_run(run):
+            raise ConfigError(mistakes)
+        alone = {"name": f"{self.sweep.name}-{number:04d}", "trials": 1, "concurrency": 1}
+        alone |= {"enqueue": [], "confirm": None}
+        return {"sweep": {**self.sweep.model_dump(mode="json"), **alone}, "run": run.dump(), "search": {}}
+
+
+def load_study(path: Path, sets: Sequence[str] = (), *, trials: int | None = None) -> Study:
+    """Read a file, change what the command line asks for, and look for every mistake there can be.
+
+    Args:
+        path: of the YAML file.
+        sets: changes, each `path=value` with a path from the root of the file and a value in YAML.
+        trials: short for the change `sweep.trials=<trials>`.
+
+    Raises:
+        UserError: with one line per mistake.
+    """
+    tree, mistakes = yaml_file.read(path, _SECTIONS, SEARCH_SPACES), list[Mistake]()
+    changes = [*sets, *([f"sweep.trials={trials}"] if trials is not None else [])]
+    of_study = {"sections": _SECTIONS, "example": "run.training.epochs=1", "whole": ("search",)}
+    changed = {change(tree, text, mistakes, **of_study) for text in changes}
+    sections = {name: section(tree, name, mistakes) for name in _SECTIONS}
+    mistakes += strangers(tree, _SECTIONS)
+    if mistakes:
+        raise located(mistakes, path, changed)
+    sections["sweep"].setdefault("name", path.stem)
+    study = _checked(path, sections, changed, mistakes)
+    if study is None or mistakes:
+        raise located(mistakes, path, changed)
+    return study
+
+
+def _checked(path: Path, sections: Mapping[str, Json], changed: set[str], mistakes: list[Mistake]) -> Study | None:
+    """The study that the sections make, or None; every part is looked at that can be without those that are wrong."""
+    sweep = _try(lambda: read_sweep(sections["sweep"]), mistakes)
+    run = _try(lambda: resolve(sections["run"]), mistakes)
+    if run is None:
+        return None
+    mistakes += check_settings(run)
+    space = _try(lambda: read_space(sections["search"], run), mistakes)
+    if sweep is None:
+        return None
+    mistakes += check_sweep(sweep, run, searched=bool(sections["search"]))
+    if space is None:
+        return None
+    mistakes += _hidden_changes(changed, space)
+    if sweep.confirm is not None and any(dimension.path == "seed" for dimension in space.dimensions):
+        mistakes.append(Mistake("search.seed", "must not be searched, since sweep.confirm chooses the seeds; drop one"))
+    _try(lambda: check_comparable(space, sweep, run), mistakes)
+    _try(lambda: check_enqueued(sweep.enqueue, space, run), mistakes)
+    study = Study(path, sweep, run, sections["search"], space)
+    if not mistakes:
+        mistakes += _seen_in_data(study)
+    return study
+
+
+def _seen_in_data(study: Study) -> list[Mistake]:
+    """What only the data can tell. They may have to be decoded or fetched, for which a file must be right otherwise."""
+    mistakes = check_on_data(study.run)
+    if not mistakes:
+        _try(lambda: check_values_on_data(study.space, study.sweep.enqueue, study.run), mistakes)
+    if not mistakes:
+        _try(lambda: check_data(study.run), mistakes)
+    return mistakes
+
+
+def _try(read: Callable[[], T], mistakes: list[Mistake]) -> T | None:
+    try:
+        return read()
+    except ConfigError as error:
+        mistakes += error.mistakes
+    except UserError as error:
+        mistakes.append(Mistake("", str(error)))
+    return None
+
+
+def _hidden_changes(changed: set[str], space: Space) -> list[Mistake]:
+    """Changes that every trial would overwrite, perhaps by a whole section around them."""
+    always = [dimension.path for dimension in space.dimensions if not dimension.when]
+    hidden = {path: around(path.removeprefix("run."), always) for path in sorted(changed) if path.startswith("run.")}
+    law = "{0} is searched, so every trial has its own; set search.{0} instead"
+    return [Mistake(path, law.format(by[-1])) for path, by in hidden.items() if by]

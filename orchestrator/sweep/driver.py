@@ -1,0 +1,234 @@
+"""One start of a sweep, from its folder's lock to its closing summary."""
+
+import json
+import os
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, wait
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cache
+from typing import TypeVar
+
+from orchestrator.config.run import RunConfig
+from orchestrator.config.sweep import SweepConfig
+from orchestrator.core import hardware
+from orchestrator.core.errors import UserError, named
+from orchestrator.executors.ray.cluster import cluster
+from orchestrator.executors.ray.cluster_checks import require_answer
+from orchestrator.executors.ray.executor import Interruption, execute
+from orchestrator.records.folder import SweepFolder, storage_trouble
+from orchestrator.search.confirmation import confirmation
+from orchestrator.search.ledger import Ledger
+from orchestrator.search.retention import holdings
+from orchestrator.search.study import StoredStudy
+from orchestrator.storage.path import Place
+from orchestrator.study.study_file import Study
+from orchestrator.sweep import resume
+from orchestrator.sweep.live_table import Display, display
+from orchestrator.sweep.summary import Scores, summary
+from orchestrator.tracking.tracker import Tracker, tracking_uri
+from orchestrator.training.assembly import Data, load_data
+from orchestrator.training.baselines import baselines
+from orchestrator.training.trial import run_trial
+
+T = TypeVar("T")
+
+# Seconds that MLflow gets at the end; what it has not taken by then, the same command sends later.
+_TRACKING_PATIENCE = 60.0
+_GLANCE = 0.2  # seconds between looks for a signal while nothing but the baselines is waited for
+
+
+@dataclass(frozen=True)
+class Options:
+    """What the command line says beside the study.
+
+    Args:
+        storage: where sweep folders lie.
+        tracking_uri: of MLflow, or None for the default.
+        address: of a Ray cluster that is there, or None for a Ray of our own on this machine.
+        fresh: put an old sweep of this name aside and begin anew.
+        quiet: show only the closing summary.
+        command: arguments of the command that continues this sweep.
+        places: those of them that say where sweeps and MLflow are, which other commands need too.
+    """
+
+    storage: Place
+    tracking_uri: str | None
+    address: str | None
+    fresh: bool
+    quiet: bool
+    command: tuple[str, ...]
+    places: tuple[str, ...]
+
+
+def drive(study: Study, options: Options) -> int:
+    """Begins or continues a sweep and returns the exit code.
+
+    Raises:
+        UserError: the folder is in use or holds another sweep or one on other images, MLflow's address is none, or a
+            data file is damaged.
+    """
+    uri = tracking_uri(options.tracking_uri)
+    try:
+        with _locked(_folder(study, options), fresh=options.fresh) as folder:
+            return _drive(study, options, folder, uri)
+    except OSError as error:
+        trouble = storage_trouble(error)
+        if trouble is None:
+            raise
+        sys.stderr.write(f"error: --storage {options.storage}: {trouble}\n")
+        return 1
+
+
+def _drive(study: Study, options: Options, folder: SweepFolder, uri: str) -> int:
+    for warning in [
+        *resume.enter(folder, study),
+        *_idle_gpu(study.sweep, options),
+        *_crowd(study, options.address),
+    ]:
+        sys.stderr.write(f"warning: {warning}\n")
+    store = StoredStudy(folder.journal, study.sweep, space=study.space, epochs=study.run.training.epochs)
+    ledger = Ledger(folder, store, sweep=study.sweep, resolved=study.trial)
+    # Not before a trial runs, lest it slow the start.
+    tracker = cache(lambda: Tracker(folder, uri))
+    ledger.watch(lambda number: tracker().changed(number) if ledger.has_run else None)
+    with display(ledger, quiet=options.quiet) as shown:
+        ledger.watch(shown.changed)
+        interruption = Interruption(ledger, study.sweep.time_limit, shown.note)
+        measured = _search(study, ledger, shown, interruption, options.address)
+        shown.note(holdings(folder))
+    text = summary(ledger, measured, command=options.command, places=options.places, tracking_uri=uri)
+    sys.stdout.write(f"\n{text}")
+    with ledger.closed_without_storage():
+        folder.summary.write(text)
+        if ledger.repeats is not None:
+            found = confirmation(ledger, ledger.repeats)
+            folder.confirmation.write(json.dumps(found, indent=2) + "\n")
+    for problem in tracker().close(_TRACKING_PATIENCE):
+        sys.stderr.write(f"warning: {problem}\n")
+    if ledger.out_of_storage:
+        sys.stderr.write(f"error: {ledger.closing}\n")
+    return _exit_code(ledger, interruption)
+
+
+def _folder(study: Study, options: Options) -> SweepFolder:
+    return SweepFolder(options.storage / study.sweep.name)
+
+
+def _idle_gpu(sweep: SweepConfig, options: Options) -> list[str]:
+    if options.address is not None or hardware.device().type == "cpu" or sweep.gpus_per_worker:
+        return []
+    return ["this machine has a GPU and the trials will not use it; --set sweep.gpus_per_worker=1 gives each trial one"]
+
+
+def _crowd(study: Study, address: str | None) -> list[str]:
+    """Threads that would take turns: Ray gives out cores by `cpus_per_worker`, and torch computes with `threads`."""
+    sweep, threads, cores = study.sweep, study.run.training.threads, os.cpu_count() or 1
+    trials = min(sweep.concurrency, sweep.trials, cores // (sweep.workers * sweep.cpus_per_worker))
+    if address is not None or trials * sweep.workers * threads <= cores:
+        return []
+    fitting = f"sweep.cpus_per_worker={threads}" if sweep.workers * threads <= cores else "run.training.threads=1"
+    return [
+        f"{trials * sweep.workers} workers with run.training.threads = {threads} each take turns on {cores} cores; "
+        f"--set {fitting} gives each thread its own"
+    ]
+
+
+@contextmanager
+def _locked(folder: SweepFolder, *, fresh: bool) -> Iterator[SweepFolder]:
+    if fresh and folder.exists():
+        with folder.lock():
+            folder.archive()
+    with folder.lock():
+        yield folder
+
+
+def _search(
+    study: Study, ledger: Ledger, shown: Display, interruption: Interruption, address: str | None
+) -> Scores | str:
+    """Runs what is left to run, and measures the baselines meanwhile; a sentence where they were not measured."""
+    file = ledger.folder.path / "baselines.json"
+    if ledger.is_complete and file.exists():
+        return json.loads(file.read_text(encoding="utf-8"))
+    interruption.install()
+    if address is not None and not ledger.is_complete:
+        require_answer(address)  # before minutes may be spent on the data
+    shown.note("decoding the data")
+    data = load_data(study.run)
+    changed = resume.changed_data(ledger.folder, data.card.fingerprint)
+    if changed is not None:
+        if ledger.is_complete:
+            return changed  # its result is shown all the same
+        raise UserError(changed)
+    measuring = cache(lambda: _in_background(lambda: _measured(study.run, data, file)))
+    ledger.watch(lambda number: measuring() if ledger.has_run else None)
+    if not ledger.is_complete and interruption.signal is None:
+        shown.note("starting Ray" if address is None else f"joining the Ray cluster at {address}")
+        with cluster(
+            study.sweep,
+            data_bytes=data.nbytes,
+            log=ledger.folder.path.scratch() / "ray.log",
+            address=address,
+            storage=str(ledger.folder.path),
+        ):
+            _run_trials(study, ledger, data, shown, interruption)
+    if interruption.signal is None or ledger.has_run:
+        while not measuring().done() and interruption.signal is None:
+            wait([measuring()], _GLANCE)
+        if measuring().done():
+            return measuring().result()
+    return "the sweep was stopped before"
+
+
+def _run_trials(study: Study, ledger: Ledger, data: Data, shown: Display, interruption: Interruption) -> None:
+    if interruption.signal is None:
+        shown.note("starting the first trials")
+        shared = {"data": data, "dataset": study.run.dump()["dataset"]}
+        execute(ledger, run_trial, shared=shared, interruption=interruption)
+        shown.note("")
+
+
+def _measured(run: RunConfig, data: Data, file: Place) -> Scores | str:
+    """The baselines, from the folder where an earlier start measured them: they depend on nothing but the run.
+
+    Whatever goes wrong with them is told, and costs the sweep nothing else.
+    """
+    try:
+        if not file.exists():
+            file.write(json.dumps(baselines(run, data), indent=2) + "\n")
+        return json.loads(file.read_text(encoding="utf-8"))
+    except Exception as error:
+        return named(error)
+
+
+def _in_background(work: Callable[[], T]) -> Future[T]:
+    """Begins some work in a thread that, unlike an executor's, no end of the process waits for."""
+    future: Future[T] = Future()
+
+    def run() -> None:
+        _yield_to_trials()
+        try:
+            future.set_result(work())
+        except BaseException as error:
+            future.set_exception(error)
+
+    threading.Thread(target=run, name="baselines", daemon=True).start()
+    return future
+
+
+def _yield_to_trials() -> None:
+    """Gives this thread what the trials leave of the processor, where a thread can have a priority of its own."""
+    if sys.platform == "linux":
+        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), 19)
+
+
+def _exit_code(ledger: Ledger, interruption: Interruption) -> int:
+    if ledger.out_of_storage:
+        return 1  # even of a complete sweep, whose summary may be what had no place
+    if interruption.signal is not None and not ledger.is_complete:
+        return 128 + interruption.signal
+    if not ledger.is_complete and not interruption.out_of_time:
+        return 1
+    return 0 if any(trial.state == "finished" for trial in ledger.trials.values()) else 1

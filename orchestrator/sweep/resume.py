@@ -1,0 +1,147 @@
+"""The same command continues: what may change between two starts of one sweep, and what may not."""
+
+import json
+import re
+from collections.abc import Mapping
+from datetime import datetime
+from itertools import zip_longest
+from typing import Any
+
+from orchestrator.config import yaml_file
+from orchestrator.config.mistakes import show
+from orchestrator.config.paths import flatten
+from orchestrator.core import provenance
+from orchestrator.core.errors import UserError
+from orchestrator.records.folder import SweepFolder
+from orchestrator.study.study_file import Study
+
+# How long and on what to search, and what to keep; all else decides what the trials are or which of them are tried.
+EXTENDABLE = frozenset(
+    f"sweep.{field}"
+    for field in (
+        "trials",
+        "time_limit",
+        "concurrency",
+        "workers",
+        "cpus_per_worker",
+        "gpus_per_worker",
+        "max_failures",
+        "keep",
+        "confirm",
+        "confirm.top",
+        "confirm.seeds",
+    )
+)
+_BEFORE = 16  # characters that are shown before the first one that differs
+_IN_ORDER = re.compile(r"search|run\.addons|run\.augment\.recipes\.[^.]+").fullmatch
+
+
+def enter(folder: SweepFolder, study: Study) -> list[str]:
+    """Begins the sweep in its folder, or goes on with the one that is there.
+
+    Args:
+        folder: locked by the caller.
+        study: what the user asks for now.
+
+    Returns:
+        Warnings, a sentence each.
+
+    Raises:
+        UserError: the sweep that is there is another one; with the differences.
+    """
+    if folder.exists():
+        _check_same(folder, study)
+    folder.file.write(yaml_file.write(study.dump()))
+    return _log_commit(folder)
+
+
+def changed_data(folder: SweepFolder, fingerprint: str) -> str | None:
+    """Whether the files behind a data set have changed since trials were first trained on them; None if not.
+
+    The sweep's file cannot tell: it names a place, and what lies there may change. A sweep begun before this was
+    noted counts as begun on what is there now.
+
+    Args:
+        folder: locked by the caller; keeps the fingerprint.
+        fingerprint: of the data as they are now.
+
+    Returns:
+        A sentence that says so and what to do.
+    """
+    if not folder.data.exists():
+        folder.data.write(f"{fingerprint}\n")
+    begun = folder.data.read_text(encoding="utf-8").strip()
+    if begun == fingerprint:
+        return None
+    return (
+        f"{folder.path}: a sweep can be continued only on the images it was begun on, and run.dataset has others now "
+        f"(fingerprint {begun} in the folder, {fingerprint} now); bring them back, choose another sweep.name, or begin "
+        "anew with --fresh (the old one is kept aside)"
+    )
+
+
+def differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
+    """One line for each field that two files do not share or do not agree on, and for each order that decides."""
+    before, after = _leaves(old), _leaves(new)
+    paths = [*before, *(path for path in after if path not in before)]
+    lines = [
+        "{}: {} in the folder, {} now".format(path, *_told(before, after, path))
+        for path in paths
+        if _exact(before, path) != _exact(after, path)
+    ]
+    were, are = _orders(old), _orders(new)
+    return lines + [
+        f"{path}: the order {', '.join(were[path])} in the folder, {', '.join(are[path])} now"
+        for path in were
+        if path in are and were[path] != are[path] and set(were[path]) == set(are[path])
+    ]
+
+
+def _check_same(folder: SweepFolder, study: Study) -> None:
+    old = yaml_file.parse(folder.file.read_text(encoding="utf-8"))
+    changed = [line for line in differences(old, study.dump()) if line.partition(":")[0] not in EXTENDABLE]
+    if changed:
+        listed = "\n".join(f"  {line}" for line in changed)
+        raise UserError(
+            f"{folder.path}: a sweep can be continued only as it was begun, and this differs:\n{listed}\n"
+            "  change it back, choose another sweep.name, or begin anew with --fresh (the old one is kept aside)"
+        )
+
+
+def _log_commit(folder: SweepFolder) -> list[str]:
+    """Adds this source's commit to the folder's log where it is not the last one there, and warns of the change."""
+    commit = provenance.commit() or "unknown"
+    file = folder.path / "commits.txt"
+    logged = file.read_text(encoding="utf-8") if file.exists() else ""
+    last = logged.split()[-1] if logged else commit
+    if not logged or last != commit:
+        file.write(f"{logged}{datetime.now().astimezone():%Y-%m-%dT%H:%M:%S%z} {commit}\n")
+    if last == commit:
+        return []
+    return [
+        f"this sweep last ran at git commit {last[:12]} and goes on at {commit[:12]}; its trials may differ by more"
+    ]
+
+
+def _leaves(tree: Mapping[str, Any]) -> dict[str, object]:
+    return {path: value for path, value in flatten(tree).items() if not (isinstance(value, dict | list) and value)}
+
+
+def _orders(tree: Mapping[str, Any]) -> dict[str, list[str]]:
+    """The keys of each section whose order decides what is applied or drawn first."""
+    return {path: list(value) for path, value in flatten(tree).items() if isinstance(value, dict) and _IN_ORDER(path)}
+
+
+def _exact(leaves: Mapping[str, object], path: str) -> str:
+    """All of a leaf, in a text that no other value has, and no absent one."""
+    return json.dumps(leaves[path], default=str, ensure_ascii=False) if path in leaves else ""
+
+
+def _told(before: Mapping[str, object], after: Mapping[str, object], path: str) -> list[str]:
+    """Two leaves that differ, as a message shows them: where that would cut the difference off, from there on."""
+    told = [show(leaves[path]) if path in leaves else "nothing" for leaves in (before, after)]
+    if told[0] != told[1]:
+        return told
+    exact = [_exact(leaves, path) for leaves in (before, after)]
+    first = next(place for place, pair in enumerate(zip_longest(*exact)) if pair[0] != pair[1]) - _BEFORE
+    return [show(f"...{text[first:]}" if first > 0 else text) for text in exact]

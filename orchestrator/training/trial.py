@@ -1,0 +1,114 @@
+"""One trial in a worker, whoever runs that: a `Context` for the loop whose files go to the trial's folder."""
+
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+
+from methods.parts.gather import rank, world_size
+from orchestrator.config.run import resolve
+from orchestrator.records.folder import TrialFolder, storage_trouble
+from orchestrator.search.formatting import LESS_MEMORY
+from orchestrator.storage.path import Place
+from orchestrator.training import assembly, checkpoint, export, loop, view_grid
+from orchestrator.training.assembly import Data
+from orchestrator.training.context import Report
+from orchestrator.training.messages import Tell, give_up, lack_storage, report
+
+
+class TrialContext:
+    """The loop's surroundings in a worker.
+
+    Args:
+        folder: of the trial; the place of its checkpoints and of its encoder.
+        tell: hands something to the driver.
+    """
+
+    def __init__(self, folder: TrialFolder, tell: Tell) -> None:
+        self._folder, self._tell = folder, tell
+        self._version = folder.config_file.version()
+
+    def report(self, metrics: Report) -> None:
+        """Hands one epoch to the driver."""
+        report(self._tell, metrics)
+
+    def save_checkpoint(self, state: dict) -> None:
+        """Writes the state into the trial's folder."""
+        checkpoint.write(self._own_folder(), state)
+
+    def load_checkpoint(self) -> dict | None:
+        """The newest readable state of the trial, whichever process wrote it."""
+        return checkpoint.read_latest(self._folder.path)
+
+    def export(self, encoder_state: dict, card: dict) -> None:
+        """Writes the finished encoder and its card into the trial's folder."""
+        export.write(self._own_folder(), encoder_state, card)
+
+    def _own_folder(self) -> Place:
+        """The folder, unless `--fresh` has put it aside: its new namesake is no place for an orphan of the old sweep.
+
+        Raises:
+            RuntimeError: it is another one by now.
+        """
+        if self._folder.config_file.version() != self._version:
+            raise RuntimeError(f"{self._folder.path} is another sweep's by now")
+        return self._folder.path
+
+
+def run_trial(config: dict[str, Any], tell: Tell, data: Data, dataset: dict[str, Any]) -> None:
+    """Trains one trial from its folder, from its newest checkpoint where it has one; called by each of its workers.
+
+    Args:
+        config: what the searcher gave Tune: the trial's `folder`.
+        tell: hands something to the driver; only the first worker has anything to tell.
+        data: shared by all trials, mapped from Ray's object store.
+        dataset: the settings that `data` was made with; a trial that tries other ones decodes its own, and so does one
+            whose evaluations read more splits. One that takes images apart in another way does so itself.
+    """
+    folder = TrialFolder.at(config["folder"])
+    run = resolve(folder.config()["run"])
+    if run.dump()["dataset"] != dataset or not data.splits.keys() >= set(assembly.splits_of(run)):
+        data = assembly.load_data(run)
+    try:
+        data = assembly.separated(run, data)  # once for the picture and the training
+        if rank() == 0 and not folder.views.exists():
+            view_grid.write(folder.views, run, data)
+        with _warnings_in(folder.warnings):
+            loop.train(run, data, TrialContext(folder, tell))
+    except loop.Diverged as error:  # by all workers alike
+        give_up(tell, str(error))
+    except (MemoryError, torch.OutOfMemoryError) as error:
+        if world_size() > 1:
+            raise  # the others wait for this worker
+        give_up(tell, out_of_memory(error))
+    except OSError as error:
+        trouble = storage_trouble(error)
+        if trouble is None:
+            raise
+        lack_storage(tell, trouble)
+
+
+@contextmanager
+def _warnings_in(file: Place) -> Iterator[None]:
+    """Keeps what the house warns of during the block, since nobody reads a worker's terminal.
+
+    What the first worker warns of: a file has one writer, and the others see the same obstacles and files like its own.
+    """
+    if rank() > 0:
+        yield
+        return
+    handler = logging.Handler(logging.WARNING)
+    handler.emit = lambda record: file.append(f"{record.getMessage()}\n")
+    house = logging.getLogger("orchestrator")
+    house.addHandler(handler)
+    try:
+        yield
+    finally:
+        house.removeHandler(handler)
+
+
+def out_of_memory(error: BaseException) -> str:
+    """A trial that asked for too much, in one line with advice."""
+    return f"out of memory ({str(error).partition('. ')[0] or type(error).__name__}): {LESS_MEMORY}"

@@ -1,0 +1,105 @@
+"""Every way an image file can be, and the square of RGB it becomes; torchvision resizes and cuts as the oracle."""
+
+import numpy as np
+import pytest
+from PIL import Image
+from torchvision.transforms import v2
+
+from orchestrator.data.decoding import Unreadable, square
+from tests.orchestrator.datasets.own_files import disc, encoded, picture
+
+
+@pytest.mark.parametrize(("width", "height", "size"), [(20, 16, 8), (16, 21, 9), (33, 20, 20), (15, 40, 32), (9, 9, 9)])
+def test_square_is_torchvisions_resize_and_centre_crop(width, height, size):
+    image, mask = picture(0, width, height), disc(width, height)
+    made = square(encoded(image), encoded(mask), size)
+    for array, source, mode in (
+        (made.image, image, v2.InterpolationMode.BICUBIC),
+        (made.mask, mask, v2.InterpolationMode.BILINEAR),
+    ):
+        oracle = v2.Compose([v2.Resize(size, mode), v2.CenterCrop(size)])(source)
+        np.testing.assert_array_equal(array, np.asarray(oracle))
+
+
+GREY = np.linspace(0, 255, 64).round().astype(np.uint8).reshape(8, 8)
+COLOURS = np.asarray(picture(3, 8, 8))
+
+
+@pytest.mark.parametrize(
+    ("content", "expected"),
+    [
+        (encoded(Image.fromarray(GREY)), np.repeat(GREY[..., None], 3, 2)),
+        (encoded(Image.fromarray(GREY.astype(np.uint16) * 257)), np.repeat(GREY[..., None], 3, 2)),
+        (encoded(Image.fromarray(GREY.astype(np.uint16) * 257), "TIFF"), np.repeat(GREY[..., None], 3, 2)),
+        (encoded(Image.fromarray(GREY > 99)), np.repeat((255 * (GREY > 99))[..., None], 3, 2)),
+        (encoded(Image.fromarray(COLOURS).quantize(256)), COLOURS),
+        (encoded(Image.fromarray(COLOURS).quantize(256), "GIF"), COLOURS),
+        (encoded(Image.fromarray(COLOURS).convert("CMYK"), "TIFF"), COLOURS),
+        (encoded(Image.fromarray(COLOURS).convert("RGBA")), COLOURS),
+    ],
+    ids=["grey", "16 bits", "16-bit TIFF", "1 bit", "palette", "GIF", "CMYK", "RGBA"],
+)
+def test_every_kind_of_pixel_becomes_rgb(content, expected):
+    np.testing.assert_array_equal(square(content, None, 8).image, expected)
+
+
+def test_transparent_pixels_are_laid_over_white():
+    clear = np.dstack((COLOURS, np.where(GREY > 99, 255, 0).astype(np.uint8)))
+    expected = np.where((GREY > 99)[..., None], COLOURS, 255)
+    np.testing.assert_array_equal(square(encoded(Image.fromarray(clear)), None, 8).image, expected)
+    grey_and_alpha = Image.fromarray(np.dstack((GREY, clear[..., 3])), "LA")
+    np.testing.assert_array_equal(square(encoded(grey_and_alpha), None, 8).image[GREY <= 99], 255)
+    indexed = Image.fromarray(GREY // 128).convert("P")
+    black_hidden = encoded(indexed, transparency=0)
+    assert (square(black_hidden, None, 8).image[GREY < 128] == 255).all()
+    assert (square(black_hidden, None, 8).image[GREY >= 128] != 255).any()
+
+
+@pytest.mark.parametrize("orientation", range(2, 9))
+def test_image_is_turned_upright_and_its_mask_is_upright_already(orientation):
+    upright = Image.fromarray(np.asarray(disc(12, 16).rotate(20))).convert("RGB")
+    undo = {2: 0, 3: 3, 4: 1, 5: 5, 6: 2, 7: 6, 8: 4}  # to Pillow's transpositions, each undone by the viewer's
+    turned = upright.transpose(Image.Transpose(undo[orientation]))
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    made = square(encoded(turned, exif=exif), encoded(upright.convert("L")), 12)
+    plain = square(encoded(upright), None, 12)
+    np.testing.assert_array_equal(made.image, plain.image)
+    assert not made.unmasked
+
+
+@pytest.mark.parametrize(
+    ("mask", "told"),
+    [
+        (None, "missing"),
+        (b"", "missing"),
+        (b"nonsense", "no image in a format that Pillow knows"),
+        (encoded(disc())[:60], "truncated"),
+        (encoded(disc(10, 10)), "of 10 x 10 pixels, its image of 20 x 16"),
+        (encoded(Image.fromarray(np.asarray(disc()) // 255)), "empty: no pixel of 128 or more"),  # 1 for foreground
+        (encoded(disc().point(lambda value: 0)), "empty"),
+        (encoded(Image.fromarray(np.ones((16, 20), np.float32)), "TIFF"), "floating-point"),
+    ],
+)
+def test_mask_that_cannot_be_used_is_all_zero_and_told(mask, told):
+    made = square(encoded(picture(0)), mask, 8)
+    assert told in made.unmasked
+    assert (made.mask == 0).all()
+    assert not square(encoded(picture(0)), encoded(disc()), 8).unmasked
+
+
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        (b"no image", "^no image in a format that Pillow knows$"),
+        (encoded(picture(0))[:200], "truncated"),
+        (encoded(picture(0), "JPEG")[:300], "Truncated File Read"),
+        (encoded(picture(0), "JPEG")[:-100], "truncated"),
+        (encoded(Image.fromarray(np.ones((4, 4), np.float32)), "TIFF"), "floating-point"),
+    ],
+)
+def test_unreadable_image_says_why_in_one_line(content, told):
+    with pytest.raises(Unreadable, match=told) as caught:
+        square(content, None, 8)
+    assert str(caught.value)
+    assert "\n" not in str(caught.value)
