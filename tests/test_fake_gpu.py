@@ -17,11 +17,13 @@ from orchestrator.core import hardware
 from orchestrator.core.registry import find, names
 from orchestrator.data.on_host import Fetched
 from orchestrator.datasets import fashion_scenes
-from orchestrator.evaluate.protocols import Score, adversarial
-from orchestrator.metrics import DEFAULT_SPLITS, linear
+from orchestrator.evaluate.protocols import adversarial
+from orchestrator.metrics import DEFAULT_SPLITS
+from orchestrator.probing import linear_probe
 from orchestrator.probing.data import EvaluationData
 from orchestrator.probing.features import encoder_features
 from orchestrator.probing.frozen import FrozenEncoder, at_rest
+from orchestrator.probing.score import Score
 from orchestrator.training import assembly, graphs
 from orchestrator.training.assembly import Data
 from orchestrator.training.loop import Training
@@ -160,7 +162,7 @@ def test_streamed_images_are_sent_without_a_wait(tmp_path, caplog):
 def scenes(monkeypatch):
     """Decoded once, and quickly fitted."""
     monkeypatch.setattr(fashion_scenes, "load", LOAD)
-    monkeypatch.setattr(linear, "MOST_ITERATIONS", 3)
+    monkeypatch.setattr(linear_probe, "MOST_ITERATIONS", 3)
 
 
 def frozen() -> FrozenEncoder:

@@ -10,11 +10,11 @@ from pydantic import Field, InstanceOf, ValidationError
 
 from augment.config import Config
 from orchestrator.config.mistakes import ConfigError, Mistake, show, translate
+from orchestrator.config.optimizer import OptimizerConfig
 from orchestrator.config.paths import locate
 from orchestrator.config.sections import chosen, named, read
+from orchestrator.config.training import TrainingConfig
 from orchestrator.core.registry import suggest
-from orchestrator.training import optimizers
-from orchestrator.training.context import TrainingConfig
 
 Json = dict[str, Any]
 
@@ -65,7 +65,7 @@ class RunConfig(Config):
     method: InstanceOf[Named]
     addons: dict[str, InstanceOf[Config]] = Field(default_factory=dict)
     encoder: InstanceOf[Named]
-    optimizer: optimizers.Config
+    optimizer: OptimizerConfig
     training: TrainingConfig
     evaluation: dict[str, InstanceOf[Config]]
 
@@ -142,7 +142,7 @@ def _section(key: str, raw: Any, mistakes: list[Mistake]) -> Any:
         return named("orchestrator.metrics", raw, path, mistakes)
     if key == "augment":
         return _augment(raw, mistakes)
-    plain = {"optimizer": optimizers.Config, "training": TrainingConfig}
+    plain = {"optimizer": OptimizerConfig, "training": TrainingConfig}
     return read(plain[key], raw, path, mistakes)
 
 

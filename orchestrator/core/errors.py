@@ -1,5 +1,8 @@
 """The one exception that is meant for the person at the keyboard, and what to tell of others."""
 
+# What to do about a run that needs too much memory.
+LESS_MEMORY = "a smaller run.training.batch_size, run.training.precision = bf16, or fewer trials at a time would help"
+
 
 class UserError(Exception):
     """A mistake the user can mend, told in one clear sentence: what, where, the law it breaks, the remedy.

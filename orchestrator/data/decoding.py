@@ -9,6 +9,9 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 
 from orchestrator.core.errors import first_line
 
+# Of the files that count as images.
+SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm", ".pgm")
+
 _WIDE_GREY = ("I;16", "I;16L", "I;16B", "I;16N", "I")  # grey of 16 bits; PNG and TIFF have it
 _WIDE_STEP = 257  # of 16 bits in one of 8
 _FOREGROUND = 128  # a mask without a pixel as bright as this shows nothing

@@ -13,11 +13,11 @@ from augment import draws
 from augment.config import Config as BaseConfig
 from orchestrator.core.errors import UserError
 from orchestrator.data.decode_cache import Decoded, Listing, Sample, decoded
+from orchestrator.data.decoding import SUFFIXES
 from orchestrator.data.imagenet_classes import numbers
 from orchestrator.data.images import held_out_rows
 from orchestrator.data.locations import CACHE, Place, expanded
 from orchestrator.data.own_images import state_of
-from orchestrator.datasets.image_folder import SUFFIXES
 
 FORMAT = "imagenet/1"  # raise it when code changes who is trained on, or held out
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of ImageNet's training images, as every model zoo has them

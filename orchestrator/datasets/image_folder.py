@@ -13,9 +13,9 @@ from pathlib import Path
 from orchestrator.core.errors import UserError
 from orchestrator.data import own_images
 from orchestrator.data.decode_cache import Listing, Sample
+from orchestrator.data.decoding import SUFFIXES
 from orchestrator.storage.object_store import ObjectPlace
 
-SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm", ".pgm")
 MASKS = "masks"
 
 

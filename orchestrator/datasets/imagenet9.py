@@ -21,12 +21,12 @@ from augment.config import Config as BaseConfig
 from orchestrator.core.errors import UserError, named
 from orchestrator.data.decode_cache import FORMAT as DECODING
 from orchestrator.data.decode_cache import Decoded, Listing, Sample, decoded
+from orchestrator.data.decoding import SUFFIXES
 from orchestrator.data.imagenet_classes import IMAGENET9
 from orchestrator.data.images import DatasetCard, ImageSet, fingerprint, held_out_rows, require_split
 from orchestrator.data.locations import CACHE, Place, expanded
 from orchestrator.data.own_images import state_of
 from orchestrator.datasets import imagenet
-from orchestrator.datasets.image_folder import SUFFIXES
 
 FORMAT = "imagenet9/1"  # raise it when code changes who is held out
 VARIANTS = ("original", "mixed_same", "mixed_rand", "mixed_next", "only_fg", "no_fg", "only_bg_b", "only_bg_t")

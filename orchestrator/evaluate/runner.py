@@ -9,10 +9,10 @@ from typing import Any
 from orchestrator.core import hardware
 from orchestrator.core.errors import UserError
 from orchestrator.core.registry import find
-from orchestrator.evaluate.protocols import USUAL, Score
 from orchestrator.evaluate.suite import OWN, PROTOCOLS, Suite, Task
 from orchestrator.evaluate.target import Subject
 from orchestrator.probing.data import EvaluationData
+from orchestrator.probing.score import USUAL, Score
 from orchestrator.records import test_scores
 
 

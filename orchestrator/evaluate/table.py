@@ -4,9 +4,9 @@ from collections.abc import Sequence
 
 from rich.table import Table
 
-from orchestrator.evaluate.protocols import USUAL
 from orchestrator.evaluate.runner import Evaluation, Row
 from orchestrator.evaluate.suite import OWN
+from orchestrator.probing.score import USUAL
 from orchestrator.records import test_scores
 from orchestrator.search.formatting import count
 

@@ -1,60 +1,19 @@
 """Accuracy of a linear classifier on frozen features: what the features know, read out the simplest way."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-
-import torch
-from jaxtyping import Float, Int64
-from torch import Tensor
-from torch.nn import functional
 
 from orchestrator.data.images import ImageSet
 from orchestrator.metrics import Timing
 from orchestrator.probing.features import Encode, labels_of, standard_error
-from orchestrator.training.optimizers import without_compiler
+from orchestrator.probing.linear_probe import fit_linear
 
 PROTOCOL = "linear_val/1"
 METRICS = (PROTOCOL, f"{PROTOCOL}_se")
 NEEDS_LABELS = True
 
-# The protocol's constants; another value is another protocol and gets another number.
-L2 = 1e-3  # of the weights, beside the mean cross-entropy; scikit-learn's C is 1 / (n * L2)
-MOST_ITERATIONS = 200
-GRADIENT_TOLERANCE = 1e-5  # largest entry of the gradient at which the fit counts as done
-SMALLEST_STD = 1e-6  # a feature that hardly varies is centred, not blown up
-
 
 class Config(Timing):
     """After the last epoch, unless told otherwise."""
-
-
-@dataclass(frozen=True)
-class LinearProbe:
-    """A fitted classifier: standardise, multiply, add.
-
-    Args:
-        mean: of the features it was fitted on.
-        std: of the same.
-        weight: of the standardised features.
-        bias: of each class.
-    """
-
-    mean: Float[Tensor, "D"]
-    std: Float[Tensor, "D"]
-    weight: Float[Tensor, "C D"]
-    bias: Float[Tensor, "C"]
-
-    def logits(self, features: Float[Tensor, "N D"]) -> Float[Tensor, "N C"]:
-        """How likely each class is of each image, before the softmax."""
-        return functional.linear((features - self.mean) / self.std, self.weight, self.bias)
-
-    def predict(self, features: Float[Tensor, "N D"]) -> Int64[Tensor, "N"]:
-        """The likeliest class of each image."""
-        return self.logits(features).argmax(dim=1)
-
-    def accuracy(self, features: Float[Tensor, "N D"], labels: Int64[Tensor, "N"]) -> float:
-        """Share of images whose likeliest class is their own, in [0, 1]."""
-        return float((self.predict(features) == labels.to(features.device)).double().mean())
 
 
 def evaluate(encode: Encode, splits: Mapping[str, ImageSet], config: Config) -> dict[str, float]:
@@ -67,42 +26,3 @@ def evaluate(encode: Encode, splits: Mapping[str, ImageSet], config: Config) -> 
     probe = fit_linear(encode(bank.images), labels_of(bank))
     accuracy = probe.accuracy(encode(queries.images), labels_of(queries))
     return {PROTOCOL: 100 * accuracy, f"{PROTOCOL}_se": standard_error(accuracy, len(queries))}
-
-
-def fit_linear(features: Float[Tensor, "N D"], labels: Int64[Tensor, "N"], *, l2: float = L2) -> LinearProbe:
-    """Multinomial logistic regression on standardised features, from zero, by L-BFGS: no seed, no learning rate.
-
-    Minimises mean cross-entropy + l2/2 * |weight|^2; the bias is free. The problem is convex, so the answer does not
-    depend on the way to it.
-
-    Args:
-        features: of any scale.
-        labels: classes from 0, on any device.
-        l2: > 0.
-
-    Source: this project's own choice; an SGD probe of fixed rate scores badly scaled features far below what they know.
-    """
-    mean, std = features.mean(dim=0), features.std(dim=0, correction=0).clamp_min(SMALLEST_STD)
-    inputs = (features - mean) / std
-    num_classes, labels = int(labels.max()) + 1, labels.to(features.device)
-    weight = inputs.new_zeros(num_classes, inputs.shape[1], requires_grad=True)
-    bias = inputs.new_zeros(num_classes, requires_grad=True)
-    solver = without_compiler(torch.optim.LBFGS)(
-        [weight, bias],
-        max_iter=MOST_ITERATIONS,
-        tolerance_grad=GRADIENT_TOLERANCE,
-        tolerance_change=0,  # stop on the gradient alone: a small change is not yet a minimum
-        history_size=20,
-        line_search_fn="strong_wolfe",
-    )
-
-    def loss() -> Tensor:
-        solver.zero_grad()
-        value = functional.cross_entropy(functional.linear(inputs, weight, bias), labels)
-        value = value + l2 / 2 * weight.square().sum()
-        value.backward()
-        return value
-
-    with torch.enable_grad():
-        solver.step(loss)  # pyright: ignore[reportArgumentType] - torch types the closure as returning a float
-    return LinearProbe(mean, std, weight.detach(), bias.detach())

@@ -7,7 +7,7 @@ from jaxtyping import Bool, Float, Int64
 from torch import Tensor
 
 from orchestrator.data.images import ImageSet
-from orchestrator.metrics import linear
+from orchestrator.probing import linear_probe
 from orchestrator.probing.data import EvaluationData
 from orchestrator.probing.features import labels_of
 from orchestrator.probing.frozen import FrozenEncoder
@@ -15,7 +15,7 @@ from orchestrator.probing.frozen import FrozenEncoder
 Logits = Callable[[Float[Tensor, "N D"]], Float[Tensor, "N C"]]
 
 OWN_HEAD = "its own head"
-FITTED = f"standardised, L-BFGS, L2={linear.L2:g}"
+FITTED = f"standardised, L-BFGS, L2={linear_probe.L2:g}"
 
 
 def own_head(encoder: FrozenEncoder, label_space: str | None, num_classes: int) -> Logits | None:
@@ -52,7 +52,7 @@ def fitted(data: EvaluationData, split: str) -> Logits:
         law = "there is nothing to fit a classifier on"
         raise ValueError(f"{law}, and the encoder has no head for these classes; give the data set training images")
     known = data.features(split)
-    return linear.fit_linear(known.values, known.labels).logits
+    return linear_probe.fit_linear(known.values, known.labels).logits
 
 
 def classifier(encoder: FrozenEncoder, data: EvaluationData) -> tuple[Logits, str]:

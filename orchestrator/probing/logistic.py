@@ -11,7 +11,7 @@ from jaxtyping import Float, Float64, Int64
 from torch import Tensor
 from torch.nn import functional
 
-from orchestrator.training.optimizers import without_compiler
+from orchestrator.core.torch_compat import without_compiler
 
 MOST_ITERATIONS = 5000
 GRADIENT_TOLERANCE = 1e-10  # largest entry of the gradient, in the fit's own coordinates, at which it ends

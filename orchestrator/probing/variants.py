@@ -6,9 +6,9 @@ from typing import Literal
 from jaxtyping import Float, Int64
 from torch import Tensor
 
-from orchestrator.evaluate.protocols import Score
 from orchestrator.probing.data import EvaluationData, Features
 from orchestrator.probing.features import standard_error
+from orchestrator.probing.score import Score
 
 # How much accuracy comes from a background that fits the class: Xiao et al., arXiv 2006.09994, section 3.
 GAP, SAME, RAND = "bg_gap", "mixed_same", "mixed_rand"

@@ -6,11 +6,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from orchestrator.config.sweep import SweepConfig
+from orchestrator.core.errors import LESS_MEMORY
 from orchestrator.records.leaderboard import front
 from orchestrator.search.trial_state import Trial
-
-# Advice to whoever asked for too much.
-LESS_MEMORY = "a smaller run.training.batch_size, run.training.precision = bf16, or fewer trials at a time would help"
 
 
 def number(value: float) -> str:

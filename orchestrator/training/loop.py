@@ -13,12 +13,13 @@ from torch import Tensor
 from methods.contract import Losses
 from methods.parts.gather import average, part, world_size
 from orchestrator.config.run import RunConfig, identity
+from orchestrator.config.training import TrainingConfig
 from orchestrator.core import hardware
 from orchestrator.core.errors import UserError
 from orchestrator.probing.features import encoder_features
 from orchestrator.training import assembly, export, optimizers, ranks
 from orchestrator.training.assembly import Data
-from orchestrator.training.context import Context, Diverged, Report, TrainingConfig
+from orchestrator.training.context import Context, Diverged, Report
 from orchestrator.training.step import Step
 from orchestrator.training.stopwatch import Stopwatch
 

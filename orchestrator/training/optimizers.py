@@ -3,43 +3,19 @@
 # pyright: reportPrivateImportUsage=false
 # torch has its fused operations on lists of tensors under names with an underscore.
 
-import inspect
 import math
 from collections.abc import Callable, Iterable
-from typing import Any, Literal, TypeVar, cast
+from typing import Any
 
 import torch
-from pydantic import Field
 from torch import Tensor
 from torch.optim import SGD, Optimizer
 
-from augment import config
+from orchestrator.config.optimizer import OptimizerConfig
+from orchestrator.core.torch_compat import without_compiler
 
-Kind = TypeVar("Kind", bound=Optimizer)
-
-# Methods of an optimiser that torch wraps against its compiler, beside `step`.
-_WRAPPED = ("add_param_group", "load_state_dict", "state_dict", "zero_grad")
-
-# The batch that `Config.lr` is stated for.
+# The batch that `OptimizerConfig.lr` is stated for.
 REFERENCE_BATCH = 256
-
-
-class Config(config.Config):
-    """How weights follow their gradients.
-
-    Args:
-        name: `sgd` (weight decay on everything, as MSR's small-image runs) or `lars` (large batches).
-        lr: peak learning rate of a batch of 256 images; the rate in use is `lr * batch_size / 256`.
-        momentum: of the running gradient, in [0, 1).
-        weight_decay: L2 coefficient added to the gradient.
-        warmup_epochs: epochs of linear warm-up, fractions allowed.
-    """
-
-    name: Literal["sgd", "lars"] = "sgd"
-    lr: float = Field(0.1, gt=0)
-    momentum: float = Field(0.9, ge=0, lt=1)
-    weight_decay: float = Field(5e-4, ge=0)
-    warmup_epochs: float = Field(0.0, ge=0)
 
 
 class LARS(Optimizer):
@@ -103,7 +79,7 @@ def _trusted(params: list[Tensor], weight_decay: float, trust: float) -> list[Te
     return updates
 
 
-def build(config: Config, groups: Iterable[dict], batch_size: int) -> Optimizer:
+def build(config: OptimizerConfig, groups: Iterable[dict], batch_size: int) -> Optimizer:
     """The optimiser over a method's parameter groups.
 
     Args:
@@ -126,17 +102,6 @@ def build(config: Config, groups: Iterable[dict], batch_size: int) -> Optimizer:
     return kind(named, lr=peak, momentum=config.momentum, weight_decay=config.weight_decay, **kernels)
 
 
-def without_compiler(kind: type[Kind]) -> type[Kind]:
-    """A kind of optimiser whose methods are not wrapped to keep torch's compiler away.
-
-    Nobody compiles them here, and the wrappers import the compiler: over two seconds of every process that trains.
-    """
-    methods = {name: inspect.unwrap(getattr(kind, name)) for name in _WRAPPED}
-    return cast(
-        type[Kind], type(kind.__name__, (kind,), methods | {"step": torch.no_grad()(inspect.unwrap(kind.step))})
-    )
-
-
 def load(optimizer: Optimizer, state: dict[str, Any]) -> None:
     """What an optimiser of the same settings remembered; rate and kernels stay those of the device that is here."""
     settings = [{name: value for name, value in group.items() if name != "params"} for group in optimizer.param_groups]
@@ -145,7 +110,7 @@ def load(optimizer: Optimizer, state: dict[str, Any]) -> None:
         group.update(own)
 
 
-def peak_rate(config: Config, batch_size: int) -> float:
+def peak_rate(config: OptimizerConfig, batch_size: int) -> float:
     """The learning rate after warm-up: linear in the batch, exactly.
 
     Source: arXiv 2206.01999's code divides in integers: a batch under 256 trains with rate 0. Here 64 gives a quarter.

@@ -9,8 +9,8 @@ import torch
 
 from methods.parts.gather import rank, world_size
 from orchestrator.config.run import resolve
+from orchestrator.core.errors import LESS_MEMORY
 from orchestrator.records.folder import TrialFolder, storage_trouble
-from orchestrator.search.formatting import LESS_MEMORY
 from orchestrator.storage.path import Place
 from orchestrator.training import assembly, checkpoint, export, loop, view_grid
 from orchestrator.training.assembly import Data

@@ -26,11 +26,12 @@ from torch import nn
 from orchestrator.config.run import RunConfig, resolve
 from orchestrator.core.registry import find
 from orchestrator.datasets import emoji_scenes, fashion_scenes
-from orchestrator.evaluate.protocols import Score, linear_biased
+from orchestrator.evaluate.protocols import linear_biased
 from orchestrator.evaluate.runner import Runner
 from orchestrator.evaluate.suite import PROTOCOLS, Suite, Task
 from orchestrator.evaluate.target import subject
 from orchestrator.probing.frozen import FrozenEncoder
+from orchestrator.probing.score import Score
 from orchestrator.storage.path import at
 from orchestrator.training import assembly, export, loop
 

@@ -13,9 +13,10 @@ from methods.encoders import resnet
 from methods.parts.initial import initialise
 from orchestrator.core.registry import find, names
 from orchestrator.datasets import fashion_scenes
-from orchestrator.evaluate.protocols import Score, nearest
+from orchestrator.evaluate.protocols import nearest
 from orchestrator.probing.data import EvaluationData
 from orchestrator.probing.frozen import FrozenEncoder, fingerprint
+from orchestrator.probing.score import Score
 
 PACKAGE = "orchestrator.evaluate.protocols"
 DATA = fashion_scenes.Config(train_size=100, validation_size=60, test_size=60)

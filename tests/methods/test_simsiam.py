@@ -9,6 +9,7 @@ from augment import draws
 from methods.addons import msr
 from methods.contract import Encoded
 from methods.objective import Objective
+from orchestrator.config.optimizer import OptimizerConfig
 from orchestrator.training import optimizers
 from tests.methods import small
 from tests.methods.random_cases import SEEDS, drawn
@@ -93,7 +94,7 @@ def test_projector_has_as_many_layers_as_asked_for():
 
 def test_predictor_keeps_the_peak_rate():
     objective, _, _ = a_run()
-    config = optimizers.Config(lr=0.2)
+    config = OptimizerConfig(lr=0.2)
     optimizer = optimizers.build(config, objective.parameter_groups(), 256)
     optimizers.set_rate(optimizer, 0.2, 0.25)
     rates = {id(parameter): group["lr"] for group in optimizer.param_groups for parameter in group["params"]}

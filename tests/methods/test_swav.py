@@ -12,6 +12,7 @@ from methods import swav
 from methods.addons import msr
 from methods.contract import Encoded
 from methods.objective import Objective
+from orchestrator.config.optimizer import OptimizerConfig
 from orchestrator.training import optimizers
 from tests.methods import small
 from tests.methods.random_cases import SEEDS, drawn
@@ -180,7 +181,7 @@ def test_prototypes_stand_still_while_frozen_and_keep_nothing_of_it():
     """Neither gradient nor decay nor momentum: the first free step is that of a fresh optimiser."""
     objective, _, views = a_run(freeze=0.5)
     prototypes, steps = objective.method.prototypes.weight, 6
-    config = optimizers.Config(lr=0.5, weight_decay=0.1)
+    config = OptimizerConfig(lr=0.5, weight_decay=0.1)
     optimizer = optimizers.build(config, objective.parameter_groups(), 256)
     start, others = prototypes.detach().clone(), objective.method.projector[0].weight
     for k in range(1, steps + 1):

@@ -19,7 +19,6 @@ from torch.nn import functional
 
 from augment import config
 from orchestrator.data.images import ImageSet
-from orchestrator.evaluate.protocols import Score
 from orchestrator.probing.attacks import Model, fgsm, pgd, square
 from orchestrator.probing.classifiers import Logits, classifier
 from orchestrator.probing.data import EvaluationData
@@ -27,6 +26,7 @@ from orchestrator.probing.draw import Draw
 from orchestrator.probing.features import labels_of, standard_error
 from orchestrator.probing.frozen import FrozenEncoder
 from orchestrator.probing.sample import sample, tested_split
+from orchestrator.probing.score import Score
 
 PROTOCOL = "adversarial/1"
 SEED = 20170619

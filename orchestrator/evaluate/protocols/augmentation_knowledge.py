@@ -19,12 +19,12 @@ from augment import config
 from augment.ops import blur, color_jitter, crop, flip
 from augment.views import Step, Target
 from orchestrator.data.images import ImageSet
-from orchestrator.evaluate.protocols import Score
 from orchestrator.probing.data import EvaluationData
 from orchestrator.probing.features import standard_error
 from orchestrator.probing.frozen import FrozenEncoder
 from orchestrator.probing.ridge import determination, fit_ridge
 from orchestrator.probing.sample import sample, tested_split
+from orchestrator.probing.score import Score
 from orchestrator.probing.views import augmented
 
 PROTOCOL = "augmentation_knowledge/1"

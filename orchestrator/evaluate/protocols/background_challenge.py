@@ -18,11 +18,11 @@ from augment import config, draws
 from orchestrator.data import imagenet_classes
 from orchestrator.data.images import ImageSet
 from orchestrator.datasets import imagenet9
-from orchestrator.evaluate.protocols import Score
 from orchestrator.probing.classifiers import FITTED, OWN_HEAD, fitted, likeliest, own_head
 from orchestrator.probing.data import EvaluationData
 from orchestrator.probing.features import CHUNK, labels_of, standard_error
 from orchestrator.probing.frozen import FrozenEncoder
+from orchestrator.probing.score import Score
 from orchestrator.probing.variants import RAND, SAME, over_variants
 
 PROTOCOL = "background_challenge/1"

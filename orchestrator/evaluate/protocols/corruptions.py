@@ -14,13 +14,13 @@ from pydantic import Field
 from torch import Tensor
 
 from augment import config
-from orchestrator.evaluate.protocols import Score
 from orchestrator.probing.classifiers import among, classifier, right
 from orchestrator.probing.corruptions import CORRUPTIONS, LEVELS, corrupted
 from orchestrator.probing.corruptions.severities import published_side
 from orchestrator.probing.data import EvaluationData
 from orchestrator.probing.frozen import FrozenEncoder
 from orchestrator.probing.sample import sample, tested_split
+from orchestrator.probing.score import Score
 
 PROTOCOL = "corruptions/1"
 SEED = 20190328

@@ -14,9 +14,9 @@ from torch import Tensor
 from torch.nn import functional
 
 from augment import config, draws
-from orchestrator.evaluate.protocols import Score
 from orchestrator.probing.data import EvaluationData, Features
 from orchestrator.probing.frozen import FrozenEncoder
+from orchestrator.probing.score import Score
 
 PROTOCOL = "few_shot/1"
 SPLIT = "test/original"

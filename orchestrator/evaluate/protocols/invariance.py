@@ -15,11 +15,11 @@ from torch import Tensor
 from augment import config
 from augment.ops import blur, color_jitter, crop, flip, grayscale, rotate, solarize
 from augment.views import Step
-from orchestrator.evaluate.protocols import Score
 from orchestrator.probing.data import EvaluationData
 from orchestrator.probing.features import unit
 from orchestrator.probing.frozen import FrozenEncoder
 from orchestrator.probing.sample import sample, tested_split
+from orchestrator.probing.score import Score
 from orchestrator.probing.views import augmented
 
 PROTOCOL = "invariance/1"

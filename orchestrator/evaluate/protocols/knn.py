@@ -4,10 +4,10 @@ The vote is that of `val_knn/1`: `bank` votes, where the background says nothing
 """
 
 from augment import config
-from orchestrator.evaluate.protocols import Score
 from orchestrator.metrics.knn import TEMPERATURE, knn_classes, num_neighbours
 from orchestrator.probing.data import EvaluationData
 from orchestrator.probing.frozen import FrozenEncoder
+from orchestrator.probing.score import Score
 from orchestrator.probing.variants import over_variants
 
 PROTOCOL = "test_knn/1"

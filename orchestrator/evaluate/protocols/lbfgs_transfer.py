@@ -6,10 +6,10 @@ Features are taken as they are, so their scale counts: the penalty is chosen fro
 import torch
 
 from augment import config
-from orchestrator.evaluate.protocols import Score
 from orchestrator.probing.data import EvaluationData, Features
 from orchestrator.probing.frozen import FrozenEncoder
 from orchestrator.probing.logistic import Classifier, LogisticRegression, endings
+from orchestrator.probing.score import Score
 from orchestrator.probing.variants import Metric, over_variants, percent_right
 
 PROTOCOL = "lbfgs_transfer/1"

@@ -17,13 +17,13 @@ from torch.optim import SGD
 
 from augment import config, draws
 from orchestrator.data.images import ImageSet, drawn_places, fingerprint
-from orchestrator.evaluate.protocols import USUAL, Score
-from orchestrator.metrics import linear
+from orchestrator.probing import linear_probe
 from orchestrator.probing.classifiers import FITTED
 from orchestrator.probing.crops import Schedule, descend
 from orchestrator.probing.data import EvaluationData, Features
 from orchestrator.probing.features import labels_of
 from orchestrator.probing.frozen import FrozenEncoder
+from orchestrator.probing.score import USUAL, Score
 from orchestrator.probing.variants import over_variants
 
 PROTOCOL = "limited_labels/1"
@@ -110,7 +110,7 @@ def chosen_rows(labels: Int64[Tensor, "N"], percent: int, seed: int) -> Int64[Te
 
 def _linear(data: EvaluationData, rows: Int64[Tensor, "n"], note: str) -> list[Score]:
     bank = data.features("bank")
-    probe = linear.fit_linear(bank.values[rows], bank.labels[rows])
+    probe = linear_probe.fit_linear(bank.values[rows], bank.labels[rows])
     return over_variants(data, probe.predict, f"{note}, {FITTED}")
 
 

@@ -4,10 +4,10 @@ It asks what the features know; `linear_biased` asks what a user of the data as 
 """
 
 from augment import config
-from orchestrator.evaluate.protocols import Score
 from orchestrator.probing.classifiers import FITTED, fitted, likeliest
 from orchestrator.probing.data import EvaluationData
 from orchestrator.probing.frozen import FrozenEncoder
+from orchestrator.probing.score import Score
 from orchestrator.probing.variants import over_variants
 
 PROTOCOL = "linear_test/1"

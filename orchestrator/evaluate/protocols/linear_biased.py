@@ -1,10 +1,10 @@
 """A linear classifier on cached features, fitted on the training images as they are: what a user would get."""
 
 from augment import config
-from orchestrator.evaluate.protocols import Score
 from orchestrator.probing.classifiers import FITTED, fitted, likeliest
 from orchestrator.probing.data import EvaluationData
 from orchestrator.probing.frozen import FrozenEncoder
+from orchestrator.probing.score import Score
 from orchestrator.probing.variants import over_variants
 
 PROTOCOL = "linear_test_biased/1"

@@ -14,11 +14,11 @@ from torch.optim import SGD
 
 from augment import config, draws
 from orchestrator.data.images import ImageSet
-from orchestrator.evaluate.protocols import Score
 from orchestrator.probing.crops import Schedule, descend
 from orchestrator.probing.data import EvaluationData
 from orchestrator.probing.features import labels_of
 from orchestrator.probing.frozen import FrozenEncoder
+from orchestrator.probing.score import Score
 from orchestrator.probing.variants import over_variants
 
 PROTOCOL = "linear_sgd/1"

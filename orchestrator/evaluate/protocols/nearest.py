@@ -4,10 +4,10 @@ What AugSelf's training watches (1-NN, arXiv 2111.09613, by its code); no weight
 """
 
 from augment import config
-from orchestrator.evaluate.protocols import Score
 from orchestrator.metrics.knn import TEMPERATURE, knn_classes
 from orchestrator.probing.data import EvaluationData
 from orchestrator.probing.frozen import FrozenEncoder
+from orchestrator.probing.score import Score
 from orchestrator.probing.variants import over_variants
 
 PROTOCOL = "test_nearest/1"

@@ -6,11 +6,11 @@ for ImageNet-A and -R, as is usual. Where several classes are right (ReaL, Objec
 """
 
 from augment import config
-from orchestrator.evaluate.protocols import Score
 from orchestrator.probing.classifiers import among, classifier, right
 from orchestrator.probing.data import EvaluationData
 from orchestrator.probing.features import standard_error
 from orchestrator.probing.frozen import FrozenEncoder
+from orchestrator.probing.score import Score
 from orchestrator.probing.variants import difference
 
 PROTOCOL = "shift/1"

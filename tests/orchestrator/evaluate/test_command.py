@@ -21,10 +21,10 @@ from orchestrator.evaluate import __main__
 from orchestrator.evaluate import suite as suites
 from orchestrator.evaluate.runner import Evaluation, Runner
 from orchestrator.evaluate.target import locate, subject, sweep_of
-from orchestrator.metrics import linear
-from orchestrator.metrics.linear import L2
+from orchestrator.probing import linear_probe
 from orchestrator.probing.data import EvaluationData
 from orchestrator.probing.frozen import fingerprint
+from orchestrator.probing.linear_probe import L2
 from orchestrator.records import test_scores
 from orchestrator.records.folder import SweepFolder, TrialFolder
 from orchestrator.storage.path import at
@@ -140,13 +140,13 @@ def test_torn_feature_file_is_made_anew(evaluated: Evaluation) -> None:
 
 
 def test_probes_are_fitted_in_repeatable_arithmetic(evaluated: Evaluation, monkeypatch: pytest.MonkeyPatch) -> None:
-    fit, modes = linear.fit_linear, []
+    fit, modes = linear_probe.fit_linear, []
 
-    def watched(features: torch.Tensor, labels: torch.Tensor) -> linear.LinearProbe:
+    def watched(features: torch.Tensor, labels: torch.Tensor) -> linear_probe.LinearProbe:
         modes.append((torch.get_num_threads(), torch.get_deterministic_debug_mode()))
         return fit(features, labels)
 
-    monkeypatch.setattr(linear, "fit_linear", watched)
+    monkeypatch.setattr(linear_probe, "fit_linear", watched)
     monkeypatch.setattr(hardware, "device", lambda: torch.device("cpu"))
     evaluation(evaluated.subject.trial)
     assert modes == [(resolve(evaluated.subject.trial.config()["run"]).training.threads, 2)] * 2

@@ -11,10 +11,10 @@ from orchestrator.core.errors import UserError
 from orchestrator.core.registry import find
 from orchestrator.evaluate import __main__
 from orchestrator.evaluate import suite as suites
-from orchestrator.evaluate.protocols import Score
 from orchestrator.evaluate.runner import Runner
 from orchestrator.evaluate.target import Subject
 from orchestrator.probing.frozen import FrozenEncoder
+from orchestrator.probing.score import Score
 from orchestrator.records.test_scores import Shelf, read_scores
 from orchestrator.storage.path import at
 

@@ -5,8 +5,9 @@ import pytest
 import torch
 from torch import nn
 
+from orchestrator.config.optimizer import OptimizerConfig
 from orchestrator.training import optimizers
-from orchestrator.training.optimizers import Config, peak_rate, rate_factor, set_rate
+from orchestrator.training.optimizers import peak_rate, rate_factor, set_rate
 from tests.orchestrator.tiny_run import tiny_run
 
 
@@ -34,7 +35,7 @@ def test_lars_equals_its_oracle_with_vectors_zeros_and_unused_weights():
     model = nn.ParameterDict({name: nn.Parameter(torch.tensor(value)) for name, value in start.items()})
     model["unused"] = nn.Parameter(torch.ones(2, 2, dtype=torch.float64))
     groups = [{"params": list(model.parameters())}]
-    optimizer = optimizers.build(Config(name="lars", lr=2.0, momentum=0.8, weight_decay=0.01), groups, 512)
+    optimizer = optimizers.build(OptimizerConfig(name="lars", lr=2.0, momentum=0.8, weight_decay=0.01), groups, 512)
     params, buffers = {name: value.copy() for name, value in start.items()}, {}
     for step in range(5):
         gradients = {name: draw(size=value.shape) for name, value in start.items()}
@@ -58,7 +59,7 @@ def test_lars_refuses_a_closure():
 def test_sgd_decays_every_weight_and_follows_its_definition():
     weight, bias = (nn.Parameter(torch.tensor(v, dtype=torch.float64)) for v in ([[1.0, -2.0]], [0.5]))
     optimizer = optimizers.build(
-        Config(lr=0.2, momentum=0.5, weight_decay=0.1), [{"params": [weight]}, {"params": [bias]}], 128
+        OptimizerConfig(lr=0.2, momentum=0.5, weight_decay=0.1), [{"params": [weight]}, {"params": [bias]}], 128
     )
     values, buffers = [np.array([[1.0, -2.0]]), np.array([0.5])], [0.0, 0.0]
     for gradient in (1.0, -3.0):
@@ -73,7 +74,7 @@ def test_sgd_decays_every_weight_and_follows_its_definition():
 
 @pytest.mark.parametrize(("batch", "share"), [(64, 0.25), (255, 255 / 256), (256, 1.0), (384, 1.5)])
 def test_peak_rate_is_linear_in_the_batch(batch, share):
-    assert peak_rate(Config(lr=0.3), batch) == 0.3 * share
+    assert peak_rate(OptimizerConfig(lr=0.3), batch) == 0.3 * share
 
 
 def test_rate_rises_linearly_then_falls_as_half_a_cosine():
@@ -98,7 +99,7 @@ def test_rate_refuses_steps_outside_the_budget(step, steps, warmup):
 def test_constant_group_keeps_the_peak():
     params = [nn.Parameter(torch.zeros(1)) for _ in range(2)]
     groups = [{"params": params[:1]}, {"params": params[1:], "lr_schedule": "constant"}]
-    optimizer = optimizers.build(Config(lr=0.2), groups, 256)
+    optimizer = optimizers.build(OptimizerConfig(lr=0.2), groups, 256)
     set_rate(optimizer, 0.2, 0.25)
     assert [group["lr"] for group in optimizer.param_groups] == [0.05, 0.2]
 
@@ -107,7 +108,7 @@ def test_constant_group_keeps_the_peak():
 def test_frozen_group_stands_still_and_then_starts_afresh(name):
     """With momentum and decay on, what the frozen steps would have left behind would show in the first free one."""
     frozen, free, fresh = (nn.Parameter(torch.tensor([[1.0, -2.0]])) for _ in range(3))
-    config = Config(name=name, lr=0.2, momentum=0.5, weight_decay=0.1)
+    config = OptimizerConfig(name=name, lr=0.2, momentum=0.5, weight_decay=0.1)
     optimizer = optimizers.build(config, [{"params": [frozen], "frozen": 0.5}, {"params": [free]}], 256)
     for k in range(1, 5):
         before = free.detach().clone()
@@ -125,20 +126,22 @@ def test_frozen_group_stands_still_and_then_starts_afresh(name):
 
 def test_group_with_a_frozen_share_of_nothing_is_trained_from_the_first_step():
     weight = nn.Parameter(torch.ones(1))
-    optimizer = optimizers.build(Config(), [{"params": [weight], "frozen": 0.0}], 256)
+    optimizer = optimizers.build(OptimizerConfig(), [{"params": [weight], "frozen": 0.0}], 256)
     weight.grad = torch.ones(1)
     optimizers.hold_frozen(optimizer, 1 / 1_000_000)
     assert weight.grad is not None
 
 
 def test_config_is_reached_from_a_run():
-    assert tiny_run(optimizer={"name": "lars", "momentum": 0.5}).optimizer == Config(name="lars", lr=0.4, momentum=0.5)
+    assert tiny_run(optimizer={"name": "lars", "momentum": 0.5}).optimizer == OptimizerConfig(
+        name="lars", lr=0.4, momentum=0.5
+    )
 
 
 @pytest.mark.parametrize("name", ["sgd", "lars"])
 def test_optimizers_do_without_the_wrappers_that_import_torchs_compiler(name):
     weight, peer = (nn.Parameter(torch.tensor([[1.0, -2.0], [0.3, 0.1]])) for _ in range(2))
-    ours = optimizers.build(Config(name=name, lr=0.2), [{"params": [weight]}], 256)
+    ours = optimizers.build(OptimizerConfig(name=name, lr=0.2), [{"params": [weight]}], 256)
     for method in ("add_param_group", "load_state_dict", "state_dict", "zero_grad"):
         assert not hasattr(getattr(type(ours), method), "__wrapped__")
     wrapped = torch.optim.SGD if name == "sgd" else optimizers.LARS

@@ -7,10 +7,10 @@ from torch import nn
 from torch.nn.functional import cross_entropy
 
 from orchestrator.evaluate.protocols.adversarial import Config, measure
-from orchestrator.metrics.linear import LinearProbe
 from orchestrator.probing.attacks import fgsm, pgd, square
 from orchestrator.probing.classifiers import own_head
 from orchestrator.probing.draw import Draw
+from orchestrator.probing.linear_probe import LinearProbe
 from tests.orchestrator.evaluate.protocols.encoders import Keeps, coarse, keeping, shapes
 
 SMALL = Config(eps=(2.0, 8.0, 16.0), steps=10, queries=60, images=100)

@@ -4,7 +4,7 @@ import torch
 from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
 
-from orchestrator.metrics.linear import fit_linear
+from orchestrator.probing.linear_probe import fit_linear
 
 
 def skewed(count: int, seed: int) -> tuple[torch.Tensor, torch.Tensor]:
