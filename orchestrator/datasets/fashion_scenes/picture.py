@@ -1,4 +1,4 @@
-"""Draws variants.png, the picture of this data set that README shows.
+"""Draws variants.png, the picture of this data set that docs/data.md shows.
 
 python -m orchestrator.datasets.fashion_scenes.picture
 """
