@@ -43,3 +43,8 @@ def write_study(folder: Path, study: dict[str, Any]) -> Path:
     path = folder / "study.yaml"
     path.write_text(yaml.safe_dump(study, sort_keys=False), encoding="utf-8")
     return path
+
+
+def read_study(path: Path) -> dict[str, Any]:
+    """A study out of a file."""
+    return yaml.safe_load(path.read_text(encoding="utf-8"))
