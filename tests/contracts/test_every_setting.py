@@ -25,20 +25,28 @@ for package in ("augment.ops", "methods", "methods.addons", "methods.encoders"):
     names(package)  # imports them
 for package in ("orchestrator.datasets", "orchestrator.metrics"):
     names(package)
+OWN = [one for one in configs() if one.__module__.partition(".")[0] in ("augment", "methods", "orchestrator")]
 FIELDS = [
-    pytest.param(name, field.get_default(call_default_factory=True), id=f"{config.__module__}.{name}")
-    for config in configs()
-    if config.__module__.partition(".")[0] in ("augment", "methods", "orchestrator")
+    pytest.param(config, name, id=f"{config.__module__}.{name}")
+    for config in OWN
     for name, field in config.model_fields.items()
     if not field.is_required() and name in config.__annotations__ and name != "name"
 ]
 
 
+def owners(config: type[Config]) -> set[str]:
+    """The words by which files name what a `Config`, or one that extends it, configures."""
+    is_component = config.__name__ == "Config"
+    word = config.__module__.rpartition(".")[2] if is_component else config.__name__.removesuffix("Config").lower()
+    return {word}.union(*(owners(child) for child in config.__subclasses__()))
+
+
 @cache
-def written() -> str:
-    """All search spaces and all tests but this one."""
-    files = [*(ROOT / "search_spaces").glob("*.yaml"), *(ROOT / "tests").rglob("*.py")]
-    return "\n".join(file.read_text(encoding="utf-8") for file in files if file != Path(__file__))
+def texts() -> tuple[str, ...]:
+    """All search spaces, all suites and all tests but this one."""
+    yamls = [*(ROOT / "search_spaces").glob("*.yaml"), *(ROOT / "orchestrator/evaluate/suites").glob("*.yaml")]
+    files = [*yamls, *(ROOT / "tests").rglob("*.py")]
+    return tuple(file.read_text(encoding="utf-8") for file in files if file != Path(__file__))
 
 
 def is_set(name: str, default: object, text: str) -> bool:
@@ -53,9 +61,14 @@ def is_set(name: str, default: object, text: str) -> bool:
     return False
 
 
-@pytest.mark.parametrize(("name", "default"), FIELDS)
-def test_field_is_set_off_its_default_somewhere(name, default):
-    assert is_set(name, default, written()), f"nobody sets {name} to anything but {default!r}: remove it, or use it"
+@pytest.mark.parametrize(("config", "name"), FIELDS)
+def test_field_is_set_off_its_default_where_its_component_is_named(config, name):
+    default = config.model_fields[name].get_default(call_default_factory=True)
+    naming = re.compile(rf"(?<![a-z0-9])(?:{'|'.join(owners(config))})(?![a-z0-9])")
+    assert any(is_set(name, default, text) for text in texts() if name in text and naming.search(text)), (
+        f"no file that names {' or '.join(sorted(owners(config)))} sets {name} to anything but {default!r}: "
+        "remove the field, or test it"
+    )
 
 
 def test_search_for_settings_tells_defaults_from_others():
