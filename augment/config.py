@@ -8,7 +8,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 class Config(BaseModel):
     """A frozen, typed piece of a YAML file; a key that is no field is an error.
 
-    Strict: a string is never taken for a number, so `1e-3` (a string to YAML) is reported, not guessed at.
+    Strict: a string is never taken for a number, nor 1 for true.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)

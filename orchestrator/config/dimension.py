@@ -62,8 +62,8 @@ def _range(kind: str, given: Any, where: str, mistakes: list[Mistake]) -> Range 
     wanted: tuple[type, ...] = (int,) if kind == "int" else (int, float)
     numbers = isinstance(given, list) and all(isinstance(end, wanted) and not isinstance(end, bool) for end in given)
     if not numbers or len(given) != 2:
-        what = "whole numbers" if kind == "int" else "numbers (YAML takes 1e-3 for text: write 1.0e-3)"
-        mistakes.append(Mistake(where, f"a list of two {what}, low and high, must be given", show(given)))
+        what = "integers" if kind == "int" else "numbers"
+        mistakes.append(Mistake(where, f"must be a list of two {what}, [low, high]", show(given)))
         return None
     low, high = given
     if not low < high:

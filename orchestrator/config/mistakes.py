@@ -1,6 +1,7 @@
 """Mistakes in a file of the user's, one line each: where, the value, the law it breaks, the remedy."""
 
 import json
+import re
 import types
 import typing
 from collections.abc import Iterable, Sequence
@@ -15,15 +16,16 @@ from orchestrator.core.registry import suggest
 _SIGNS = {"greater_than": (">", "gt"), "greater_than_equal": (">=", "ge"), "less_than": ("<", "lt")}
 _SIGNS["less_than_equal"] = ("<=", "le")
 _KINDS = {
-    "int": "a whole number",
+    "int": "an integer",
     "float": "a number",
     "bool": "true or false",
-    "string": "text",
+    "string": "a string",
     "list": "a list",
     "tuple": "a list",
     "dict": "a mapping (key: value)",
     "model": "a mapping (key: value)",
 }
+_WORDS = {"yes": "true", "on": "true", "y": "true", "no": "false", "off": "false", "n": "false"}
 
 
 @dataclass(frozen=True)
@@ -101,24 +103,33 @@ def _mistake(detail: ErrorDetails, model: type[BaseModel], path: str) -> Mistake
 
 
 def _type_law(kind: str, detail: ErrorDetails) -> str:
-    wanted = next((words for name, words in _KINDS.items() if kind.startswith(f"{name}_")), None)
+    wanted = next((name for name in _KINDS if kind.startswith(f"{name}_")), None)
     if kind == "finite_number":
         return "must be finite"
     if wanted is None:
         return detail["msg"][0].lower() + detail["msg"][1:]
-    value = detail["input"]
-    if kind.startswith(("int_", "float_")) and isinstance(value, str) and _is_number(value):
-        # YAML 1.1 wants a dot and a signed exponent: 1e-3 is text to it, 1.0e-3 a number.
-        return f"{wanted} must be given, and this is text to YAML; write {float(value)!r}, or 1.0e-3 for 1e-3"
-    return f"{wanted} must be given"
+    return f"must be {_KINDS[wanted]}{_remedy(wanted, detail['input'])}"
 
 
-def _is_number(text: str) -> bool:
-    try:
-        float(text)
-    except ValueError:
-        return False
-    return True
+def _remedy(wanted: str, value: object) -> str:
+    """What to write instead, where the value shows what is meant."""
+    if wanted == "string" and isinstance(value, bool | int | float):
+        return "; quote it"
+    if wanted == "int" and isinstance(value, float) and value.is_integer():
+        return f"; write {int(value)}"
+    if not isinstance(value, str):
+        return ""
+    if wanted == "bool" and value.lower() in _WORDS:
+        return f"; YAML 1.2 reads {value} as a string, so write {_WORDS[value.lower()]}"
+    if wanted in ("int", "float") and (number := _number(value)) is not None:
+        return f"; write {number} without quotes" if wanted == "float" or number.isdigit() else ""
+    return ""
+
+
+def _number(text: str) -> str | None:
+    """A quoted number, or one with underscores, as YAML takes it."""
+    plain = text.replace("_", "").strip()
+    return plain if re.fullmatch(r"[-+]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][-+]?[0-9]+)?", plain) else None
 
 
 def _plain(bound: int | float) -> str:

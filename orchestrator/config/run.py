@@ -128,7 +128,7 @@ def _section(key: str, raw: Any, mistakes: list[Mistake]) -> Any:
     if key == "seed":
         return raw
     if not isinstance(raw, Mapping):
-        mistakes.append(Mistake(path, "a mapping (key: value) must be given", show(raw)))
+        mistakes.append(Mistake(path, "must be a mapping (key: value)", show(raw)))
         return None
     if key == "method":
         return chosen("methods", raw, path, mistakes)
@@ -149,7 +149,7 @@ def _section(key: str, raw: Any, mistakes: list[Mistake]) -> Any:
 def _augment(raw: Mapping[str, Any], mistakes: list[Mistake]) -> AugmentConfig | None:
     recipes = raw.get("recipes", {})
     if not isinstance(recipes, Mapping):
-        mistakes.append(Mistake("run.augment.recipes", "a mapping (recipe: ops) must be given", show(recipes)))
+        mistakes.append(Mistake("run.augment.recipes", "must be a mapping (recipe: ops)", show(recipes)))
         return None
     read = {name: named("augment.ops", ops, f"run.augment.recipes.{name}", mistakes) for name, ops in recipes.items()}
     try:

@@ -19,7 +19,7 @@ def section(tree: Mapping[str, Any], name: str, mistakes: list[Mistake]) -> dict
     found = tree.get(name, {})
     if isinstance(found, dict):
         return found
-    mistakes.append(Mistake(name, "a mapping (key: value) must be given; write {} for none", show(found)))
+    mistakes.append(Mistake(name, "must be a mapping (key: value); write {} for none", show(found)))
     return {}
 
 
@@ -44,7 +44,7 @@ def read(model: type[C], raw: Any, path: str, mistakes: list[Mistake]) -> C | No
 def named(package: str, raw: Any, path: str, mistakes: list[Mistake]) -> dict[str, Config | None]:
     """A mapping of component names to their settings, each read by the component; what is wrong goes to `mistakes`."""
     if not isinstance(raw, Mapping):
-        mistakes.append(Mistake(path, "a mapping (name: settings) must be given", show(raw)))
+        mistakes.append(Mistake(path, "must be a mapping (name: settings)", show(raw)))
         return {}
     configs: dict[str, Config | None] = {}
     for name, settings in raw.items():

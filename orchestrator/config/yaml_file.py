@@ -1,70 +1,18 @@
-"""YAML in and out: only what JSON can say too, and every slip with its line."""
+"""YAML files of users, and YAML that this program writes and reads again."""
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
 import yaml
 
+from orchestrator.config import yaml_parser
 from orchestrator.config.mistakes import show
+from orchestrator.config.yaml_parser import parse
 from orchestrator.core.errors import UserError
 from orchestrator.core.registry import suggest
 
-_NOT_IN_JSON = {f"tag:yaml.org,2002:{kind}" for kind in ("timestamp", "binary", "set", "omap", "pairs")}
-
-
-class _Loader(yaml.SafeLoader):
-    """Refuses keys that come twice or are not text, and leaves dates as the text they are."""
-
-    yaml_constructors: ClassVar = {
-        tag: make for tag, make in yaml.SafeLoader.yaml_constructors.items() if tag not in _NOT_IN_JSON
-    }
-    yaml_implicit_resolvers: ClassVar = {  # pyright: ignore[reportIncompatibleVariableOverride]
-        first: [(tag, pattern) for tag, pattern in resolvers if tag not in _NOT_IN_JSON]
-        for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
-    }
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
-        """A mapping, once its keys have been looked at."""
-        seen: dict[str, int] = {}
-        for key_node, _ in node.value:
-            key = self.construct_object(key_node, deep=True)
-            if not isinstance(key, str):
-                raise yaml.MarkedYAMLError(
-                    problem=f"the key {show(key)} is no text: put it in quotes", problem_mark=key_node.start_mark
-                )
-            if key in seen:
-                raise yaml.MarkedYAMLError(
-                    problem=f"the key {key} is here for the second time, first in line {seen[key]}: remove one",
-                    problem_mark=key_node.start_mark,
-                )
-            seen[key] = key_node.start_mark.line + 1
-        return super().construct_mapping(node, deep=deep)
-
-
-def _whole_mapping(loader: _Loader, node: yaml.MappingNode) -> dict[Hashable, Any]:
-    # In one go, not piecemeal as PyYAML's own constructor does: so a mapping that contains itself is refused.
-    return loader.construct_mapping(node, deep=True)
-
-
-_Loader.add_constructor("tag:yaml.org,2002:map", _whole_mapping)
-
-
-def parse(text: str) -> Any:
-    """What a YAML text says, in YAML's own types.
-
-    Raises:
-        UserError: in one line, beginning with the number of the line that is wrong.
-    """
-    try:
-        return yaml.load(text, _Loader)
-    except yaml.MarkedYAMLError as error:
-        mark = error.problem_mark or error.context_mark
-        line = f"line {mark.line + 1}, column {mark.column + 1}: " if mark else ""
-        context = f" ({error.context})" if error.context else ""
-        raise UserError(f"{line}{error.problem or 'this is not YAML'}{context}".replace("\n", " ")) from error
-    except yaml.YAMLError as error:
-        raise UserError(" ".join(str(error).split())) from error
+__all__ = ["parse", "read", "reread", "write"]
 
 
 def read(path: Path, sections: Sequence[str], home: Path) -> dict[str, Any]:
@@ -73,21 +21,24 @@ def read(path: Path, sections: Sequence[str], home: Path) -> dict[str, Any]:
     Args:
         path: of the file.
         sections: that it may have, for messages.
-        home: where the house keeps files of this kind.
+        home: the project's own folder of such files, for suggestions.
 
     Raises:
         UserError: in one line that begins with the file's name, if it cannot be read or holds no mapping.
     """
     try:
-        tree = parse(path.read_text(encoding="utf-8"))
+        with path.open("rb") as file:
+            # No further: it may be a device without an end, or a data set.
+            content = file.read(4 * yaml_parser.MAX_CHARACTERS + 1)
+        tree = parse(content.decode("utf-8"))
     except FileNotFoundError as error:
-        # Beside it, or where the house keeps its own; a pattern that begins so leaves out hidden files.
+        # The pattern leaves out hidden files.
         nearby = sorted(str(found) for folder in {path.parent, home} for found in folder.glob("[!.]*.yaml"))
-        raise UserError(f"{path}: there is no such file{suggest(str(path), nearby)}") from error
+        raise UserError(f"{path}: no such file{suggest(str(path), nearby)}") from error
     except OSError as error:
-        raise UserError(f"{path}: cannot be read ({error.strerror}); a YAML file must be given") from error
+        raise UserError(f"{path}: cannot be read ({error.strerror}); give a YAML file") from error
     except UnicodeDecodeError as error:
-        raise UserError(f"{path}: is not UTF-8 text (byte {error.start}); save it as UTF-8") from error
+        raise UserError(f"{path}: not UTF-8 text (byte {error.start}); save it as UTF-8") from error
     except UserError as error:
         raise UserError(f"{path}: {error}") from error
     if not isinstance(tree, dict):
@@ -99,16 +50,35 @@ def _and(names: Sequence[str]) -> str:
     return f"{', '.join(names[:-1])} and {names[-1]}"
 
 
+class _Dumper(yaml.CSafeDumper):
+    """Quotes every string that YAML 1.1 or YAML 1.2 would read as anything else."""
+
+    yaml_implicit_resolvers: ClassVar = {  # pyright: ignore[reportIncompatibleVariableOverride]
+        first: list(resolvers) for first, resolvers in yaml.CSafeDumper.yaml_implicit_resolvers.items()
+    }
+
+
+for _tag, _pattern in (("int", yaml_parser.INT), ("float", yaml_parser.FLOAT)):
+    for _first in "-+.0123456789":
+        # PyYAML asks for a match at the start alone.
+        _whole = yaml_parser.re.compile(f"(?:{_pattern.pattern})$")
+        _Dumper.yaml_implicit_resolvers.setdefault(_first, []).append((f"tag:yaml.org,2002:{_tag}", _whole))
+
+
 def write(tree: dict[str, Any]) -> str:
     """A tree as YAML text, its keys in their order; `parse` and `reread` give it back unchanged."""
     style = {"sort_keys": False, "allow_unicode": True, "width": 120, "default_flow_style": None}
-    return yaml.dump(tree, Dumper=yaml.CSafeDumper, **style)
+    return yaml.dump(tree, Dumper=_Dumper, **style)
 
 
 def reread(text: str) -> Any:
-    """What `write` has written, seven times as fast as `parse`: a long sweep has a file for each of its trials.
+    """What `write` wrote, seven times as fast as `parse`: a long sweep has a file for each of its trials.
 
-    Not for a user's files: libyaml says less of a mistake, and dies of one that is nested deep enough.
+    By YAML 1.1, in which files of earlier versions were written, where a string such as `1e3` has no quotes. Not for
+    users' files: libyaml's messages say less, and a deeply nested text overflows its stack.
+
+    Raises:
+        UserError: if the text is not YAML.
     """
     try:
         return yaml.load(text, yaml.CSafeLoader)

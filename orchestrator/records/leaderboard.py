@@ -24,7 +24,7 @@ def goals(folder: SweepFolder) -> tuple[Goal, ...]:
 
 def settings(folder: SweepFolder) -> Record:
     """The sweep's resolved file: `sweep`, `run` and `search`."""
-    return yaml_file.parse(folder.file.read_text(encoding="utf-8"))
+    return yaml_file.reread(folder.file.read_text(encoding="utf-8"))
 
 
 class Standings:

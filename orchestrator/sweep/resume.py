@@ -98,7 +98,7 @@ def differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
 
 
 def _check_same(folder: SweepFolder, study: Study) -> None:
-    old = yaml_file.parse(folder.file.read_text(encoding="utf-8"))
+    old = yaml_file.reread(folder.file.read_text(encoding="utf-8"))
     changed = [line for line in differences(old, study.dump()) if line.partition(":")[0] not in EXTENDABLE]
     if changed:
         listed = "\n".join(f"  {line}" for line in changed)

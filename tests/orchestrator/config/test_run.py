@@ -34,8 +34,23 @@ def test_run_dump_is_complete_and_read_back_unchanged_through_yaml():
 
 
 def test_both_readers_give_back_what_was_written():
-    words = ["2020-01-01", "yes", "1e-3", "null", "0x1f", "", " a: b #", "ünï\n\tline", "=", "<<", "word " * 50]
-    tree = {"words": words, "numbers": [1, 1e-3, 1e300, float("inf"), -0.0, 2**70, True, None], "": {}, "empty": []}
+    words = [
+        "2020-01-01",
+        "yes",
+        "1e-3",
+        "null",
+        "0x1f",
+        "08",
+        "1e3",
+        "0o7",
+        "",
+        " a: b #",
+        "ünï\n\tline",
+        "=",
+        "<<",
+        "word " * 50,
+    ]
+    tree = {"words": words, "numbers": [1, 1e-3, 1e300, float("inf"), -0.0, 2**64, True, None], "": {}, "empty": []}
     tree |= {word: {"nested": [[word, {word: [words]}]]} for word in words}
     text = yaml_file.write(tree)
     assert yaml_file.reread(text) == yaml_file.parse(text) == tree

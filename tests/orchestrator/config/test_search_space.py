@@ -143,15 +143,15 @@ def test_range_tells_whole_numbers_truth_values_and_ends():
         ({"uniform": [0, 1], "wen": {}}, ".wen = {}: unknown key; did you mean when?"),
         ({"uniform": [0.3, 0.3]}, ".uniform = [0.3, 0.3]: low < high must hold"),
         ({"uniform": [0.6, 0.0]}, ".uniform = [0.6, 0.0]: low < high must hold"),
-        ({"uniform": [0.0]}, ".uniform = [0.0]: a list of two numbers"),
-        ({"uniform": ["1e-3", 1.0]}, "write 1.0e-3"),
-        ({"int": [0, 1.5]}, ".int = [0, 1.5]: a list of two whole numbers"),
+        ({"uniform": [0.0]}, ".uniform = [0.0]: must be a list of two numbers"),
+        ({"uniform": ["0.1", 1.0]}, '= ["0.1", 1.0]: must be a list of two numbers, [low, high]'),
+        ({"int": [0, 1.5]}, ".int = [0, 1.5]: must be a list of two integers"),
         ({"log_uniform": [0.0, 1.0]}, ".log_uniform = [0.0, 1.0]: low > 0 must hold on a logarithmic scale"),
         ({"log_uniform": [-1.0, 1.0]}, "low > 0 must hold"),
         ({"choice": []}, ".choice = []: a list of at least one value"),
         ({"choice": [0.1, 0.2, 0.1]}, "every value must be there once; 0.1 is there twice"),
         ({"uniform": [0.0, 1.5]}, "= 1.5: base_weight <= 1 must hold"),
-        ({"choice": [0.1, "much"]}, "= much: a number must be given"),
+        ({"choice": [0.1, "much"]}, "= much: must be a number"),
         ({"uniform": [0.0, 0.6], "when": "step"}, ".when = step: a mapping"),
         ({"uniform": [0.0, 0.6], "when": {"addons.msr.shedule": "step"}}, "did you mean addons.msr.schedule?"),
         (
@@ -176,7 +176,7 @@ def test_search_offers_the_nearest_field():
 
 def test_search_tells_all_values_that_break_one_law_in_one_line():
     assert mistakes({"addons.msr.base_weight": {"choice": ["much", 0.1, "more"]}}) == (
-        "search.addons.msr.base_weight = much or more: a number must be given"
+        "search.addons.msr.base_weight = much or more: must be a number"
     )
 
 

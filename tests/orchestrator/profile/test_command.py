@@ -56,7 +56,7 @@ def test_profile_tells_where_the_time_of_a_step_goes(tmp_path, capsys):
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [
-        (("studi.yaml",), "studi.yaml: there is no such file"),
+        (("studi.yaml",), "studi.yaml: no such file"),
         (("study.yaml", "--set", "run.training.epoch=1"), "run.training.epoch = 1: unknown key; did you mean epochs?"),
         (("study.yaml", "--steps", "0"), "--steps >= 1 must hold"),
         (("study.yaml", "--trace", "nowhere/trace.json"), "--trace nowhere/trace.json must be a file that can be"),

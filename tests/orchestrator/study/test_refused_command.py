@@ -47,12 +47,12 @@ class Case:
 
 WEIGHT = "addons.msr.base_weight"
 CASES = {
-    "missing file": Case("studi.yaml: there is no such file; did you mean", file="studi.yaml"),
+    "missing file": Case("studi.yaml: no such file; did you mean", file="studi.yaml"),
     "YAML syntax": Case("study.yaml: line 2, column 4: ", text="sweep: {trials: 3\nrun: {}\n"),
     "unknown key": Case("run.training.epoch = 1: unknown key; did you mean epochs?", {"run.training.epoch": 1}),
     "misspelt method": Case("methods has no simcrl; did you mean simclr?", {"run.method.name": "simcrl"}),
     "misspelt op": Case("augment.ops has no crp; did you mean crop?", {"run.augment.recipes.weak.crp": {}}),
-    "wrong type": Case("run.training.epochs = many: a whole number must", {"run.training.epochs": "many"}),
+    "wrong type": Case("run.training.epochs = many: must be an integer", {"run.training.epochs": "many"}),
     "out of bounds": Case("run.training.epochs = -3: epochs >= 1 must hold", {"run.training.epochs": -3}),
     "path to no field": Case(f"did you mean {WEIGHT}?", search={"addons.msr.base_wieght": {"uniform": [0.0, 0.5]}}),
     "empty range": Case("[0.3, 0.3]: low < high must hold", search={WEIGHT: {"uniform": [0.3, 0.3]}}),
