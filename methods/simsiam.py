@@ -36,7 +36,8 @@ class Method(nn.Module):
 
     Source: arXiv 2011.10566, sections 3 and 4 and appendix D (small images); heads, loss and rates as in the official
         code: norm without weights behind the projector, and no norm behind the predictor, whose last layer has no bias
-        here. AugSelf's code is the same.
+        here. AugSelf's code has the same loss and rates but other heads: the projector's last norm has weights, and the
+        predictor's last layer has a bias.
     """
 
     def __init__(self, config: Config, encoder: Encoder) -> None:

@@ -86,8 +86,9 @@ def load(config: Config, split: str) -> ImageSet:
 
     `train` ties class and background by rho. `bank` shows the same garments, drawn anew, with rho = 0: labels for a kNN
     or a probe that must not reward the background. `validation` is `mixed_rand` of other garments on other photo
-    strips, its variants show the same garments on the same strips, drawn anew, and the test splits again have garments
-    and strips of their own.
+    strips, so it never shows a class on its own family: class and background are not independent there. The variants
+    of `validation` draw the same garments on the same strips again. The test splits have garments and strips of their
+    own.
 
     Raises:
         ValueError: if there is no such split.

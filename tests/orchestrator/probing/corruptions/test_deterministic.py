@@ -29,7 +29,8 @@ def zoomed(image: np.ndarray, zoom: float) -> np.ndarray:
 
 
 def zoom_blur(image: np.ndarray, step: float, count: int) -> np.ndarray:
-    zooms = [1 + step * k for k in range(count)]
+    zooms = np.arange(1, 1 + step * (count - 0.5), step)
+    assert len(zooms) == count
     return (image + sum(zoomed(image, zoom) for zoom in zooms)) / (count + 1)
 
 
