@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: sweep test drill lint
+.PHONY: sweep test drill lint docs
 
 sweep: .venv/runs
 	$(BIN)/python -m orchestrator.sweep search_spaces/msr.yaml
@@ -19,6 +19,10 @@ lint: .venv/develops
 	$(BIN)/ruff check .
 	$(BIN)/lint-imports
 	$(BIN)/pyright
+
+# The site, in build/site.
+docs: .venv/develops
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build
 
 # Stamps: the environment is made once, and again when pyproject.toml changes.
 .venv/runs: pyproject.toml

@@ -1,0 +1,1 @@
+"""Batched, replayable augmentation: ops, pipeline, counter-based random numbers."""

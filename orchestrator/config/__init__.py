@@ -1,0 +1,1 @@
+"""Typed sections of a file, search dimensions, dotted paths, mistakes."""

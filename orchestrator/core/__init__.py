@@ -1,0 +1,1 @@
+"""Errors, registry, hardware and provenance: what every room may use."""

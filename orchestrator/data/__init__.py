@@ -1,0 +1,1 @@
+"""Images in memory, on a device or streamed: decoding, caching, prefetching."""

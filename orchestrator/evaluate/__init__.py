@@ -1,0 +1,1 @@
+"""The command that measures an encoder on held-out test data."""

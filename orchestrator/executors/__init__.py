@@ -1,0 +1,1 @@
+"""Where trials run: on Ray, with its workers, scheduler and clusters."""

@@ -1,9 +1,10 @@
-"""One file per evaluation: `Config`, `METRICS` and `evaluate(encode, splits, config) -> {metric: value}`.
+"""What is measured during a training, one file per metric.
 
-A module may also say which `SPLITS` it reads, if not `DEFAULT_SPLITS`, and that it `NEEDS_LABELS`.
+Each defines `Config`, `METRICS` and `evaluate(encode, splits, config) -> {metric: value}`. A module may also define
+`SPLITS`, if it reads others than `DEFAULT_SPLITS`, and `NEEDS_LABELS`.
 
-Shares are in percent. A protocol's name ends in its version, and whatever could move its numbers is a constant beside
-it, not a setting.
+Shares are in per cent. A protocol's name ends in its version; whatever could change its numbers is a constant in the
+module, not a setting.
 """
 
 from typing import Annotated

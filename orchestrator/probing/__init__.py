@@ -1,0 +1,1 @@
+"""Frozen encoders under test: features, classifiers, attacks, corruptions."""

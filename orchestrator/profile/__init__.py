@@ -1,0 +1,1 @@
+"""The command that shows where a training step's time goes."""

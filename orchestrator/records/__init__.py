@@ -1,0 +1,1 @@
+"""What a sweep leaves on disk: folder layout, leaderboard, test scores."""

@@ -1,0 +1,1 @@
+"""Trials, suggestions, early stopping and confirmation."""

@@ -1,0 +1,1 @@
+"""The command that searches: driver, resume, live table, summary, dry run."""

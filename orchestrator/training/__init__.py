@@ -1,0 +1,1 @@
+"""One training in plain PyTorch: step, loop, checkpoints, export."""
