@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from rich.console import Console
 
 from orchestrator.core.errors import UserError, told
+from orchestrator.core.terminal import protect_output
 from orchestrator.evaluate import suite as suites
 from orchestrator.evaluate.runner import Runner, Unscored
 from orchestrator.evaluate.table import heading, remarks, table
@@ -83,4 +84,5 @@ def _parser() -> argparse.ArgumentParser:
 
 
 if __name__ == "__main__":
+    protect_output()
     sys.exit(main())

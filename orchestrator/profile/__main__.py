@@ -23,6 +23,7 @@ from torch.profiler import profile as profiler
 from orchestrator.config.run import RunConfig, resolve, with_values
 from orchestrator.core import hardware
 from orchestrator.core.errors import UserError, told
+from orchestrator.core.terminal import protect_output
 from orchestrator.probing.features import encoder_features
 from orchestrator.profile import phases
 from orchestrator.storage.path import in_bytes
@@ -247,4 +248,5 @@ def _parser() -> argparse.ArgumentParser:
 
 
 if __name__ == "__main__":
+    protect_output()
     sys.exit(main())

@@ -10,6 +10,8 @@ import sys
 from collections.abc import Sequence
 from contextlib import nullcontext
 
+from orchestrator.core.terminal import protect_output
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the command and returns its exit code."""
@@ -97,6 +99,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 if __name__ == "__main__":
+    protect_output()
     code = main()
     sys.stdout.flush()
     sys.stderr.flush()
