@@ -31,6 +31,13 @@ class Config(BaseConfig):
     outputs: int = Field(128, ge=1, le=16384)
 
 
+def plan(config: Config) -> Plan:
+    """Both directions with full weight."""
+    view = ViewSpec(recipe=("weak", "aggressive"))
+    pairs = (Pair("first", "second", key_from="target"), Pair("second", "first", key_from="target"))
+    return Plan(views={"first": view, "second": view}, pairs=pairs)
+
+
 class Method(nn.Module):
     """Two views, each predicted from the other; the two directions are summed.
 
@@ -47,12 +54,6 @@ class Method(nn.Module):
         self.projector = mlp([encoder.num_features, config.hidden, config.outputs])
         self.predictor = mlp([config.outputs, config.hidden, config.outputs])
         self.twin = Twin(self.encoder, self.projector)
-
-    def plan(self) -> Plan:
-        """Both directions with full weight."""
-        view = ViewSpec(recipe=("weak", "aggressive"))
-        pairs = (Pair("first", "second", key_from="target"), Pair("second", "first", key_from="target"))
-        return Plan(views={"first": view, "second": view}, pairs=pairs)
 
     def encode(self, images: Float[Tensor, "B 3 S S"]) -> Encoded:
         """Features, projections and predictions of one view."""

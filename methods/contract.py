@@ -123,14 +123,14 @@ class Encoder(nn.Module):
 
 @runtime_checkable
 class Method(Protocol):
-    """A self-supervised method: `methods/<name>.py` defines `Config` and `Method(config, encoder)` with these hooks."""
+    """A self-supervised method: `methods/<name>.py` defines `Config`, `plan` and `Method(config, encoder)`.
+
+    `plan(config) -> Plan` is a function of the module, called before any network is built: the views and pairs of the
+    method as published, without add-ons. `Method` has the hooks below.
+    """
 
     if TYPE_CHECKING:  # `isinstance` does not find submodules: since Python 3.12 it looks attributes up statically
         encoder: nn.Module
-
-    def plan(self) -> Plan:
-        """The views and pairs of the method as published, before any add-on."""
-        ...
 
     def encode(self, images: Tensor) -> Encoded:
         """One pass of one view through the online network, with gradient."""

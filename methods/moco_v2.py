@@ -41,6 +41,14 @@ class Config(BaseConfig):
     projector_outputs: int = Field(128, ge=1, le=16384)
 
 
+def plan(config: Config) -> Plan:
+    """One direction or both, with full weight."""
+    view = ViewSpec(recipe=("weak", "aggressive"))
+    pairs = [Pair("first", "second", key_from="target"), Pair("second", "first", key_from="target")]
+    pairs = pairs if config.symmetric else pairs[:1]
+    return Plan(views={"first": view, "second": view}, pairs=pairs, contrastive=True, queued=True)
+
+
 class Method(nn.Module):
     """The first view finds the second, and where symmetric also the other way round; directions are summed.
 
@@ -64,13 +72,6 @@ class Method(nn.Module):
         self.projector = mlp([encoder.num_features, config.projector_hidden, config.projector_outputs])
         self.twin = Twin(self.encoder, self.projector)
         self.queue = Queue(config.queue_size, config.projector_outputs)
-
-    def plan(self) -> Plan:
-        """One direction or both, with full weight."""
-        view = ViewSpec(recipe=("weak", "aggressive"))
-        pairs = [Pair("first", "second", key_from="target"), Pair("second", "first", key_from="target")]
-        pairs = pairs if self.symmetric else pairs[:1]
-        return Plan(views={"first": view, "second": view}, pairs=pairs, contrastive=True, queued=True)
 
     def encode(self, images: Float[Tensor, "B 3 S S"]) -> Encoded:
         """Features and projections of one view; there is no predictor."""

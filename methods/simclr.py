@@ -31,6 +31,13 @@ class Config(BaseConfig):
     projector_outputs: int = Field(128, ge=1, le=16384)
 
 
+def plan(config: Config) -> Plan:
+    """Both directions with half the weight each."""
+    view = ViewSpec(recipe=("weak", "aggressive"))
+    pairs = (Pair("first", "second", weight=0.5), Pair("second", "first", weight=0.5))
+    return Plan(views={"first": view, "second": view}, pairs=pairs, contrastive=True)
+
+
 class Method(nn.Module):
     """Two views, each the query once; keys keep their gradient, and the mean of both directions is the paper's loss.
 
@@ -43,12 +50,6 @@ class Method(nn.Module):
         self.temperature = config.temperature
         self.encoder: nn.Module = encoder
         self.projector = mlp([encoder.num_features, config.projector_hidden, config.projector_outputs])
-
-    def plan(self) -> Plan:
-        """Both directions with half the weight each."""
-        view = ViewSpec(recipe=("weak", "aggressive"))
-        pairs = (Pair("first", "second", weight=0.5), Pair("second", "first", weight=0.5))
-        return Plan(views={"first": view, "second": view}, pairs=pairs, contrastive=True)
 
     def encode(self, images: Float[Tensor, "B 3 S S"]) -> Encoded:
         """Features and projections of one view; there is no predictor."""

@@ -29,6 +29,13 @@ class Config(BaseConfig):
     bottleneck: int = Field(512, ge=1, le=16384)
 
 
+def plan(config: Config) -> Plan:
+    """Both directions with half the weight each."""
+    view = ViewSpec(recipe=("weak", "aggressive"))
+    pairs = (Pair("first", "second", weight=0.5), Pair("second", "first", weight=0.5))
+    return Plan(views={"first": view, "second": view}, pairs=pairs)
+
+
 class Method(nn.Module):
     """Two views, each predicted from the other; the two directions are averaged.
 
@@ -48,12 +55,6 @@ class Method(nn.Module):
             nn.BatchNorm1d(config.outputs, affine=False),
         )
         self.predictor = mlp([config.outputs, config.bottleneck, config.outputs])
-
-    def plan(self) -> Plan:
-        """Both directions with half the weight each."""
-        view = ViewSpec(recipe=("weak", "aggressive"))
-        pairs = (Pair("first", "second", weight=0.5), Pair("second", "first", weight=0.5))
-        return Plan(views={"first": view, "second": view}, pairs=pairs)
 
     def encode(self, images: Float[Tensor, "B 3 S S"]) -> Encoded:
         """Features, projections and predictions of one view."""

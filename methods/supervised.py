@@ -24,6 +24,14 @@ class Config(BaseConfig):
     num_classes: int = Field(10, ge=2, le=1 << 17)
 
 
+def plan(config: Config) -> Plan:
+    """One view, whose key is its label."""
+    return Plan(
+        views={"first": ViewSpec(recipe=("weak", "aggressive"))},
+        pairs=(Pair("first", "first", key_from="labels"),),
+    )
+
+
 class Method(nn.Module):
     """One view, a linear classifier on the features, and cross-entropy.
 
@@ -35,13 +43,6 @@ class Method(nn.Module):
         super().__init__()
         self.encoder: nn.Module = encoder
         self.classifier = nn.Linear(encoder.num_features, config.num_classes)
-
-    def plan(self) -> Plan:
-        """One view, whose key is its label."""
-        return Plan(
-            views={"first": ViewSpec(recipe=("weak", "aggressive"))},
-            pairs=(Pair("first", "first", key_from="labels"),),
-        )
 
     def encode(self, images: Float[Tensor, "B 3 S S"]) -> Encoded:
         """Features and, as projection and prediction, one logit for each class."""

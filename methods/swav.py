@@ -56,6 +56,16 @@ class Config(BaseConfig):
     projector_outputs: int = Field(128, ge=1, le=16384)
 
 
+def plan(config: Config) -> Plan:
+    """Every view predicts the codes of the full-size views but its own."""
+    views = {name: ViewSpec(recipe=("weak", "aggressive")) for name in _FULL}
+    small = ViewSpec(recipe=("small", "aggressive"), size=config.small_size)
+    views |= {f"small_{i + 1}": small for i in range(config.small_views)}
+    weight = 1 / (len(_FULL) * (len(views) - 1))
+    pairs = [Pair(query, key, weight, "codes") for query in views for key in _FULL if query != key]
+    return Plan(views, pairs)
+
+
 class Method(nn.Module):
     """Two full-size views with codes, each predicted by all other views; the mean over all of these predictions.
 
@@ -78,15 +88,6 @@ class Method(nn.Module):
         self.queues = nn.ModuleDict({view: Queue(config.queue_size, config.projector_outputs) for view in queued})
         self.progress: Tensor  # of the step to come, for the queue's start
         self.register_buffer("progress", torch.zeros(()))
-
-    def plan(self) -> Plan:
-        """Every view predicts the codes of the full-size views but its own."""
-        views = {name: ViewSpec(recipe=("weak", "aggressive")) for name in _FULL}
-        small = ViewSpec(recipe=("small", "aggressive"), size=self.config.small_size)
-        views |= {f"small_{i + 1}": small for i in range(self.config.small_views)}
-        weight = 1 / (len(_FULL) * (len(views) - 1))
-        pairs = [Pair(query, key, weight, "codes") for query in views for key in _FULL if query != key]
-        return Plan(views, pairs)
 
     def encode(self, images: Float[Tensor, "B 3 S S"]) -> Encoded:
         """Features and projections of one view; the prediction is made of the projection, with each pair."""

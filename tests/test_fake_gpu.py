@@ -25,8 +25,8 @@ from orchestrator.probing.features import encoder_features
 from orchestrator.probing.frozen import FrozenEncoder, at_rest
 from orchestrator.probing.score import Score
 from orchestrator.training import assembly, graphs
-from orchestrator.training.assembly import Data
 from orchestrator.training.loop import Training
+from orchestrator.training.parts import Data
 from tests.fake_gpu import GPU, OnGPU, fake_gpu
 from tests.orchestrator.data.streams import write_shards
 from tests.orchestrator.tiny_run import RUN, Surroundings, timeless, tiny_run
@@ -73,7 +73,7 @@ def trained(
     saved: dict | None = None,
 ) -> tuple[Training, Surroundings]:
     """The whole of a training, in which no step but the first, whose constants are sent, may make the host wait."""
-    training, surroundings = Training(run, data, device), Surroundings()
+    training, surroundings = assembly.training(run, data, device), Surroundings()
     if saved is not None:
         training.load_state_dict(saved)
     if device == CPU:  # learning rates and kernels as a GPU has them

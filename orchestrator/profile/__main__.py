@@ -28,9 +28,9 @@ from orchestrator.probing.features import encoder_features
 from orchestrator.profile import phases
 from orchestrator.storage.path import in_bytes
 from orchestrator.study.study_file import Study, load_study
-from orchestrator.training import assembly, graphs
-from orchestrator.training.assembly import Data
+from orchestrator.training import assembly, graphs, planning
 from orchestrator.training.loop import Training
+from orchestrator.training.parts import Data
 
 _UNTIMED = 3 + graphs.WARM_UP  # steps at most
 _NAMED = 10  # operations
@@ -100,7 +100,7 @@ def profiled(run: RunConfig, data: Data, device: torch.device, *, steps: int, tr
     """
     on_gpu = device.type == "cuda"
     with hardware.arithmetic(run.training.threads, device):
-        training = Training(_with_steps(run, data.card.train_size, 2 * steps + _UNTIMED), data, device)
+        training = assembly.training(_with_steps(run, data.card.train_size, 2 * steps + _UNTIMED), data, device)
         training.objective.train()
         todo = _batches(training)
         _make(training, todo, 1)  # kernels are chosen, and state is made
@@ -178,9 +178,9 @@ def _evaluated(training: Training, data: Data) -> dict[str, float]:
         seconds["features"] += time.perf_counter() - start
         return features
 
-    for name, evaluation in zip(training.run.evaluation, assembly.evaluations(training.run), strict=True):
+    for name, metric in zip(training.run.evaluation, training.metrics, strict=True):
         start, before = time.perf_counter(), seconds["features"]
-        evaluation(timed_encode, data.splits)
+        metric(timed_encode, data.splits)
         hardware.wait_for(training.device)
         seconds[name] = time.perf_counter() - start - (seconds["features"] - before)
     return seconds
@@ -212,7 +212,7 @@ def _lines(study: Study, device: torch.device, seen: Profile, steps: int) -> Ite
 def _evaluation_lines(run: RunConfig, seen: Profile) -> Iterator[str]:
     """What the evaluations take of the whole run, each as often as it is due."""
     epochs = range(1, run.training.epochs + 1)
-    dues = [[one.config.due(epoch, len(epochs)) for epoch in epochs] for one in assembly.evaluations(run)]
+    dues = [[one.config.due(epoch, len(epochs)) for epoch in epochs] for one in planning.metrics(run)]
     times = {name: sum(due) for name, due in zip(run.evaluation, dues, strict=True)}
     times["features"] = max(times.values(), default=0)
     evaluated = {name: seconds * times[name] for name, seconds in seen.evaluations.items()}

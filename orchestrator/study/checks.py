@@ -14,12 +14,12 @@ from orchestrator.core.registry import find, suggest
 from orchestrator.data.images import DatasetCard
 from orchestrator.metrics import Timing
 from orchestrator.storage.path import Place
-from orchestrator.training import assembly, skeletons
+from orchestrator.training import planning
 
 LOSS = "loss"  # what every epoch of every run reports
 # Stands for data that nobody has looked at, where a pipeline is made to see whether it can be.
 _UNSEEN = DatasetCard(None, (0.0, 0.0, 0.0), (1.0, 1.0, 1.0), 0, 0, licence="", fingerprint="", variants=())
-_REFUSALS = (ValueError, RuntimeError, AssertionError)  # of an encoder; an assertion is how timm refuses
+_REJECTIONS = (ValueError, RuntimeError, AssertionError)  # of an encoder; timm rejects sizes by an assertion
 
 
 def check_run(run: RunConfig) -> list[Mistake]:
@@ -37,9 +37,9 @@ def check_settings(run: RunConfig) -> list[Mistake]:
     if unusable := _encoder_mistakes(run, set()):
         return mistakes + unusable  # a method needs an encoder
     try:
-        assembly.evaluations(run)
-        plan = assembly.plan(run)
-        assembly.pipeline(run, plan, _UNSEEN)
+        planning.metrics(run)
+        plan = planning.plan(run)
+        planning.pipeline(run, plan, _UNSEEN)
         mistakes += _encoder_mistakes(run, {view.size for view in plan.views.values() if view.size is not None})
     except UserError as error:
         mistakes.append(Mistake("", str(error)))
@@ -55,7 +55,7 @@ def check_on_data(run: RunConfig) -> list[Mistake]:
         run: nothing is wrong with its settings.
     """
     try:
-        card, plan = find("orchestrator.datasets", run.dataset.name).card(run.dataset), assembly.plan(run)
+        card, plan = find("orchestrator.datasets", run.dataset.name).card(run.dataset), planning.plan(run)
     except UserError as error:
         return [Mistake("", str(error))]
     if not card.train_size:
@@ -141,7 +141,7 @@ def _batch_mistakes(run: RunConfig, card: DatasetCard) -> list[Mistake]:
 
 def _mask_mistakes(run: RunConfig, plan: Plan, card: DatasetCard) -> list[Mistake]:
     """Steps that need masks where the data set has none."""
-    if card.has_masks or not assembly.pipeline(run, plan, card).needs:
+    if card.has_masks or not planning.pipeline(run, plan, card).needs:
         return []
     law = "must have masks, since other backgrounds are asked for; choose another one, or drop run.addons.background"
     return [Mistake("run.dataset.name", law, run.dataset.name)]
@@ -154,7 +154,7 @@ def _split_mistakes(run: RunConfig, card: DatasetCard) -> list[Mistake]:
             f"run.evaluation.{name}",
             f"reads {', '.join(missing)}, which run.dataset.name = {run.dataset.name} does not have; drop it",
         )
-        for name, one in zip(run.evaluation, assembly.evaluations(run), strict=True)
+        for name, one in zip(run.evaluation, planning.metrics(run), strict=True)
         if (missing := [split for split in one.splits if split not in card.splits])
     ]
 
@@ -164,7 +164,7 @@ def _label_mistakes(run: RunConfig, card: DatasetCard, plan: Plan) -> list[Mista
     law = f"needs labels, and run.dataset.name = {run.dataset.name} as set up here has none; "
     mistakes = [
         Mistake(f"run.evaluation.{name}", law + "drop it, and use view_retrieval and collapse")
-        for name, one in zip(run.evaluation, assembly.evaluations(run), strict=True)
+        for name, one in zip(run.evaluation, planning.metrics(run), strict=True)
         if one.needs_labels and not all(card.labelled(split) for split in one.splits)
     ]
     if any(pair.key_from == "labels" for pair in plan.pairs) and not card.labelled("train"):
@@ -204,25 +204,31 @@ def _goal_mistake(goal: Goal, sweep: SweepConfig, run: RunConfig) -> Mistake | N
 def _encoder_mistakes(run: RunConfig, sizes: set[int]) -> list[Mistake]:
     """What stands against building the encoder, and against encoding images of some sizes, in pixels."""
     settings = json.dumps(run.dump()["encoder"])
-    try:
-        skeletons.encoder(settings)
-    except _REFUSALS as error:
-        return [Mistake("run.encoder", str(error), run.encoder.name)]
+    if reason := _rejection(settings, None):
+        return [Mistake("run.encoder", reason, run.encoder.name)]
     return [
         Mistake("run.encoder", f"cannot encode the run's images of {size} x {size} pixels: {reason}", run.encoder.name)
         for size in sorted(sizes)
-        if (reason := _unreadable(settings, size))
+        if (reason := _rejection(settings, size))
     ]
 
 
-@lru_cache(maxsize=32)
-def _unreadable(encoder: str, size: int) -> str:
-    """Why an encoder cannot encode images of a size; or nothing."""
-    built = skeletons.encoder(encoder)
-    if built.any_size:
-        return ""
+@lru_cache(maxsize=64)
+def _rejection(encoder: str, size: int | None) -> str:
+    """Why an encoder cannot be built, or cannot encode images of a size; empty if it can.
+
+    Cached because a search space is checked at hundreds of settings, most of which share one encoder.
+
+    Args:
+        encoder: its settings in JSON.
+        size: side of the images in pixels, or None to build only.
+    """
+    module = find("methods.encoders", json.loads(encoder)["name"])
     try:
-        built(torch.empty(2, 3, size, size, device="meta"))  # for which torch imports its compiler: two seconds
-    except _REFUSALS as error:
-        return str(error)
+        with torch.device("meta"):  # without memory or arithmetic for the weights
+            built = module.build(module.Config.model_validate_json(encoder))
+            if size is not None and not built.any_size:
+                built(torch.empty(2, 3, size, size))  # torch imports its compiler for this: two seconds
+    except _REJECTIONS as error:
+        return str(error) or type(error).__name__
     return ""

@@ -29,8 +29,8 @@ from orchestrator.sweep import resume
 from orchestrator.sweep.live_table import Display, display
 from orchestrator.sweep.summary import Scores, summary
 from orchestrator.tracking.tracker import Tracker, tracking_uri
-from orchestrator.training.assembly import Data, load_data
-from orchestrator.training.baselines import baselines
+from orchestrator.training.assembly import baselines, load_data
+from orchestrator.training.parts import Data
 from orchestrator.training.trial import run_trial
 
 T = TypeVar("T")

@@ -18,8 +18,8 @@ from orchestrator.probing.features import encoder_features
 from orchestrator.storage.path import in_bytes
 from orchestrator.study.study_file import Study
 from orchestrator.training import assembly, checkpoint
-from orchestrator.training.assembly import Data
 from orchestrator.training.loop import Training
+from orchestrator.training.parts import Data
 
 _STEPS = 3  # timed, after one that is not
 _CPU_BATCH = 128  # images of a step made for its time; a GPU gets the whole batch, which it needs to be itself
@@ -52,7 +52,7 @@ def dry_run(study: Study) -> str:
     data = assembly.load_data(study.run)
     device = hardware.device() if study.sweep.gpus_per_worker else torch.device("cpu")  # as Ray shows it to a trial
     with hardware.arithmetic(study.run.training.threads, device):
-        training = Training(study.run, data, device)
+        training = assembly.training(study.run, data, device)
         cost = measured(training, data, process_bytes=process_bytes)
     lines = [
         f"{study.file}: sweep {study.sweep.name}, {study.sweep.trials} trials of {study.run.training.epochs} epochs, "
@@ -139,10 +139,10 @@ def measured(training: Training, data: Data, *, process_bytes: int) -> Cost:
 
     steps = training.steps * run.training.batch_size / sample
     epochs = range(1, run.training.epochs + 1)
-    evaluations = assembly.evaluations(run)
     # In one epoch each split is encoded once, however many evaluations read it.
     read = [
-        {split for one in evaluations if one.config.due(epoch, len(epochs)) for split in one.splits} for epoch in epochs
+        {split for one in training.metrics if one.config.due(epoch, len(epochs)) for split in one.splits}
+        for epoch in epochs
     ]
     encoded = sum(len(data.splits[split]) for splits in read for split in splits) / sample
     state_bytes = _tensor_bytes(training.state_dict())

@@ -1,34 +1,36 @@
-"""What a trained encoder has to beat, by the run's own evaluations: an untrained encoder, and none at all."""
+"""What a trained encoder has to beat, by the run's own metrics: an untrained encoder, and the pixels themselves."""
 
-from orchestrator.config.run import RunConfig
-from orchestrator.core import hardware
+from collections.abc import Sequence
+
+from torch import nn
+
 from orchestrator.probing.features import encoder_features, pixel_features
-from orchestrator.training import assembly
-from orchestrator.training.assembly import Data
+from orchestrator.training.parts import Data, Metric
 
 RANDOM = "random encoder"
 PIXELS = "raw pixels"
 
+# By metric, its standard error included.
+Scores = dict[str, float]
 
-def baselines(run: RunConfig, data: Data) -> dict[str, dict[str, float]]:
-    """Every metric, with its standard error, of the run's encoder before its first step and of the pixels themselves.
+
+def measured(encoder: nn.Module, metrics: Sequence[Metric], data: Data) -> dict[str, Scores]:
+    """Every metric of an untrained encoder and of the pixels, by baseline.
 
     Args:
-        run: of which the encoder, the seed, the threads and the evaluations matter.
-        data: its images.
+        encoder: with its initial weights, on the device that measures it.
+        metrics: of the run.
+        data: the run's images.
 
     Raises:
-        ValueError: if an evaluation needs labels and there are none.
+        ValueError: if a metric needs labels and there are none.
     """
-    device = hardware.device()
-    with hardware.arithmetic(run.training.threads, device):
-        encoder = assembly.objective(run).encoder.to(device)
-        encodes = {
-            RANDOM: encoder_features(encoder, data.card.mean, data.card.std),
-            PIXELS: pixel_features(data.card.mean, data.card.std),
-        }
-        scores: dict[str, dict[str, float]] = {name: {} for name in encodes}
-        for evaluation in assembly.evaluations(run):
-            for name, encode in encodes.items():
-                scores[name] |= evaluation(encode, data.splits)
+    encodes = {
+        RANDOM: encoder_features(encoder, data.card.mean, data.card.std),
+        PIXELS: pixel_features(data.card.mean, data.card.std),
+    }
+    scores: dict[str, Scores] = {name: {} for name in encodes}
+    for metric in metrics:
+        for name, encode in encodes.items():
+            scores[name] |= metric(encode, data.splits)
     return scores

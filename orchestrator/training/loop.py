@@ -14,12 +14,11 @@ from methods.contract import Losses
 from methods.parts.gather import average, part, world_size
 from orchestrator.config.run import RunConfig, identity
 from orchestrator.config.training import TrainingConfig
-from orchestrator.core import hardware
 from orchestrator.core.errors import UserError
 from orchestrator.probing.features import encoder_features
-from orchestrator.training import assembly, export, optimizers, ranks
-from orchestrator.training.assembly import Data
+from orchestrator.training import export, optimizers, ranks
 from orchestrator.training.context import Context, Diverged, Report
+from orchestrator.training.parts import Data, Parts
 from orchestrator.training.step import Step
 from orchestrator.training.stopwatch import Stopwatch
 
@@ -29,59 +28,55 @@ __all__ = ["Context", "Diverged", "Training", "TrainingConfig", "train"]
 CHECK_STEPS = 100
 
 
-def train(run: RunConfig, data: Data, context: Context) -> None:
+def train(training: "Training", context: Context) -> None:
     """Train from the newest checkpoint, or from the start, to the end of the budget, and export the encoder.
 
     Args:
-        run: the whole of what decides the numbers.
-        data: its images.
-        context: takes reports, checkpoints and the encoder, from rank 0 alone.
+        training: at its first step.
+        context: takes reports, checkpoints and the encoder, from rank 0 only.
 
     Raises:
         Diverged: if a loss or a metric is no longer finite; on all ranks.
-        UserError: if the checkpoint belongs to another run, or the settings leave nothing to train.
-        RuntimeError: if another rank is gone, or they no longer have the same weights.
+        UserError: if the checkpoint belongs to another run.
+        RuntimeError: if another rank is gone, or the ranks' weights differ.
     """
-    device = hardware.device()
-    with hardware.arithmetic(run.training.threads, device):
-        training = Training(run, data, device)
-        saved = ranks.from_first(context.load_checkpoint)
-        if saved is not None:
-            training.load_state_dict(saved)
-        for report in training.history:
-            training.deliver(report, context)
-        while training.step < training.steps:
-            training.run_epoch(context)
+    saved = ranks.from_first(context.load_checkpoint)
+    if saved is not None:
+        training.load_state_dict(saved)
+    for report in training.history:
+        training.deliver(report, context)
+    while training.step < training.steps:
+        training.run_epoch(context)
 
 
 class Training:
-    """Everything that changes while a run is trained, and how.
+    """The state of a training, and the loop over its steps and epochs.
 
     Args:
-        run: the whole of what decides the numbers.
-        data: its images; they stay on the device as bytes.
-        device: where to train.
+        run: everything that decides the numbers.
+        data: what its metrics read, and the card that describes it.
+        parts: from `orchestrator.training.assembly`.
+        device: where the parts are.
 
     Attributes:
-        images: what it trains on, on the device.
-        step: optimiser steps made.
-        steps: of the whole budget.
+        images: the training images.
+        metrics: computed on the encoder after an epoch.
+        step: optimizer steps made.
+        steps: in the whole budget.
         history: every report so far, the oldest first.
 
     Raises:
-        UserError: if the settings leave nothing to train, or ask for masks that the images do not have.
+        UserError: if the settings leave nothing to train.
     """
 
-    def __init__(self, run: RunConfig, data: Data, device: torch.device) -> None:
+    def __init__(self, run: RunConfig, data: Data, parts: Parts, device: torch.device) -> None:
         self.run, self.data, self.device = run, data, device
         self.step = 0
         self.history: list[Report] = []
-        self.objective = assembly.objective(run).to(device, memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
-        self.optimizer = assembly.optimizer(run, self.objective)
-        self._evaluations = assembly.evaluations(run)
+        self.objective, self.optimizer = parts.objective, parts.optimizer
+        self.images, self.metrics = parts.images, parts.metrics
         self._stopwatch = Stopwatch(device)
-        self._optimise = Step(run, data, self.objective, self.optimizer, device, self._stopwatch)
-        self.images = self._optimise.images
+        self._optimise = Step(parts, device, self._stopwatch, precision=run.training.precision)
 
         self.epoch_steps = len(self.images) // run.training.batch_size
         self.steps = run.training.epochs * self.epoch_steps
@@ -172,9 +167,9 @@ class Training:
         with self._stopwatch.measure("evaluation"):
             mean, std = self.data.card.mean, self.data.card.std
             encode = encoder_features(self.objective.encoder, mean, std)
-            for evaluation in self._evaluations:
-                if evaluation.config.due(epoch, self.run.training.epochs):
-                    metrics |= evaluation(encode, self.data.splits)
+            for metric in self.metrics:
+                if metric.config.due(epoch, self.run.training.epochs):
+                    metrics |= metric(encode, self.data.splits)
         bad = [name for name, value in metrics.items() if not torch.isfinite(torch.tensor(value))]
         if bad:
             raise Diverged(f"epoch {epoch}: {', '.join(bad)} not finite at learning rate {self._rate():.3g}")

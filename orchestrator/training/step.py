@@ -1,7 +1,9 @@
 """One optimiser step: work of fixed shapes on tensors of fixed place, so that a GPU can repeat it from graphs."""
 
 import logging
+from collections.abc import Mapping
 from functools import partial
+from typing import Literal
 
 import torch
 from jaxtyping import Float, Int64
@@ -9,13 +11,11 @@ from torch import Tensor
 
 from augment.views import Batch, View
 from methods.contract import Losses
-from methods.objective import Objective
 from methods.parts.gather import part, world_size
-from orchestrator.config.run import RunConfig
 from orchestrator.core import hardware
-from orchestrator.training import assembly, compiling, optimizers, ranks
-from orchestrator.training.assembly import Data
+from orchestrator.training import optimizers, ranks
 from orchestrator.training.graphs import Capturing, Replayed
+from orchestrator.training.parts import Parts
 from orchestrator.training.stopwatch import Stopwatch
 
 logger = logging.getLogger(__name__)
@@ -28,37 +28,23 @@ class Step:
     after a few steps and replayed from then on, if the images lie there and no other worker takes part.
 
     Args:
-        run: the whole of what decides the numbers.
-        data: its images.
-        objective: on the device.
-        optimizer: of its parameters.
-        device: where to train.
-        stopwatch: takes the time of each phase.
+        parts: of the training.
+        device: where they are.
+        stopwatch: times each phase.
+        precision: of the networks' forward and backward passes.
 
     Attributes:
-        images: what it trains on.
         part_names: of the losses' parts, once there was a step.
         part_sums: of the losses' parts over the steps since they were last set to 0, in the order of the names.
     """
 
     def __init__(
-        self,
-        run: RunConfig,
-        data: Data,
-        objective: Objective,
-        optimizer: torch.optim.Optimizer,
-        device: torch.device,
-        stopwatch: Stopwatch,
+        self, parts: Parts, device: torch.device, stopwatch: Stopwatch, *, precision: Literal["auto", "fp32", "bf16"]
     ) -> None:
-        self._objective, self._optimizer, self._stopwatch = objective, optimizer, stopwatch
-        self._losses = ranks.share(objective)
-        self._bf16 = hardware.uses_bf16(run.training.precision, device)
-        self.images = assembly.images(run, data, objective.plan, device)
-        self._pipeline = assembly.pipeline(run, objective.plan, data.card)
-        sides = [data.card.size if view.size is None else view.size for view in objective.plan.views.values()]
-        pixels = run.training.epochs * len(self.images) * sum(side**2 for side in sides)
-        if compiling.worthwhile(run.training.compile, device, pixels):
-            self._pipeline = compiling.compiled(self._pipeline)
+        self._objective, self._optimizer, self._stopwatch = parts.objective, parts.optimizer, stopwatch
+        self._images, self._pipeline = parts.images, parts.pipeline
+        self._losses = ranks.share(parts.objective)
+        self._bf16 = hardware.uses_bf16(precision, device)
         self.part_names: list[str] = []
         self.part_sums = torch.zeros(0, device=device)
 
@@ -111,7 +97,7 @@ class Step:
     def _capturing_if_it_can(self) -> Capturing | None:
         if not hardware.captures(self._device):
             return None
-        obstacle = self.images.obstacle if world_size() == 1 else "several workers share the training"
+        obstacle = self._images.obstacle if world_size() == 1 else "several workers share the training"
         if obstacle is not None:
             logger.warning("trains without CUDA graphs: %s", obstacle)
             return None
@@ -122,13 +108,13 @@ class Step:
 
     def _loading(self) -> Batch:
         # Images off the device are asked for by the rows as they came, of which the host need not be told.
-        return self.images.batch(self._rows if self.images.obstacle is None else self._given)
+        return self._images.batch(self._rows if self._images.obstacle is None else self._given)
 
-    def _augmentation(self) -> dict[str, View]:
+    def _augmentation(self) -> Mapping[str, View]:
         return self._pipeline(self._batch, self._rows, self._epoch)
 
     def _training(self) -> Losses:
-        labels = None if self.images.labels is None else self.images.labels[self._rows]
+        labels = None if self._images.labels is None else self._images.labels[self._rows]
         with torch.autocast(self._device.type, torch.bfloat16, enabled=self._bf16):
             losses = self._losses(self._views, labels, self._progress)
         self._optimizer.zero_grad()

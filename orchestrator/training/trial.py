@@ -12,10 +12,10 @@ from orchestrator.config.run import resolve
 from orchestrator.core.errors import LESS_MEMORY
 from orchestrator.records.folder import TrialFolder, storage_trouble
 from orchestrator.storage.path import Place
-from orchestrator.training import assembly, checkpoint, export, loop, view_grid
-from orchestrator.training.assembly import Data
-from orchestrator.training.context import Report
+from orchestrator.training import assembly, checkpoint, export, planning, view_grid
+from orchestrator.training.context import Diverged, Report
 from orchestrator.training.messages import Tell, give_up, lack_storage, report
+from orchestrator.training.parts import Data
 
 
 class TrialContext:
@@ -69,15 +69,15 @@ def run_trial(config: dict[str, Any], tell: Tell, data: Data, dataset: dict[str,
     """
     folder = TrialFolder.at(config["folder"])
     run = resolve(folder.config()["run"])
-    if run.dump()["dataset"] != dataset or not data.splits.keys() >= set(assembly.splits_of(run)):
+    if run.dump()["dataset"] != dataset or not data.splits.keys() >= set(planning.splits(run)):
         data = assembly.load_data(run)
     try:
         data = assembly.separated(run, data)  # once for the picture and the training
         if rank() == 0 and not folder.views.exists():
-            view_grid.write(folder.views, run, data)
+            view_grid.write(folder.views, assembly.views_picture(run, data))
         with _warnings_in(folder.warnings):
-            loop.train(run, data, TrialContext(folder, tell))
-    except loop.Diverged as error:  # by all workers alike
+            assembly.train(run, data, TrialContext(folder, tell))
+    except Diverged as error:  # by all workers alike
         give_up(tell, str(error))
     except (MemoryError, torch.OutOfMemoryError) as error:
         if world_size() > 1:

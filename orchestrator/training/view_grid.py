@@ -8,10 +8,9 @@ from jaxtyping import Float, UInt8
 from PIL import Image, ImageDraw
 from torch import Tensor
 
-from orchestrator.config.run import RunConfig
+from orchestrator.data.images import DatasetCard
 from orchestrator.storage.path import Place
-from orchestrator.training import assembly
-from orchestrator.training.assembly import Data
+from orchestrator.training.parts import Images, MakeViews
 
 NUM_ROWS = 8
 _SIDE = 96  # of a tile, in pixels: small images are enlarged, pixel by pixel
@@ -20,23 +19,25 @@ _HEADER = 16
 _EPOCH = 1
 
 
-def write(file: Place, run: RunConfig, data: Data) -> None:
-    """Draws the grid of a run into a PNG file, whole or not at all."""
-    picture = io.BytesIO()
-    draw(run, data).save(picture, format="png")
-    file.write(picture.getbuffer(), parents=False)
+def write(file: Place, picture: Image.Image) -> None:
+    """Write a picture as PNG, whole or not at all."""
+    content = io.BytesIO()
+    picture.save(content, format="png")
+    file.write(content.getbuffer(), parents=False)
 
 
-def draw(run: RunConfig, data: Data) -> Image.Image:
-    """A row for each of the first images of `train`: the image itself, then the very views that epoch 1 makes of it."""
-    plan = assembly.plan(run)
-    pipeline = assembly.pipeline(run, plan, data.card)
-    # All images, not only those shown, since any may lend its background.
-    source = assembly.images(run, data, plan, torch.device("cpu"))
+def draw(source: Images, pipeline: MakeViews, card: DatasetCard) -> Image.Image:
+    """A row for each of the first images of `train`: the image itself, then the views that epoch 1 makes of it.
+
+    Args:
+        source: the training images, on CPU.
+        pipeline: makes the views.
+        card: of the data set, by whose mean and standard deviation views are normalised.
+    """
     rows = torch.arange(min(NUM_ROWS, len(source)))
     batch = source.batch(rows)
     views = pipeline(batch, rows, _EPOCH)
-    mean, std = (torch.tensor(values).view(3, 1, 1) for values in (data.card.mean, data.card.std))
+    mean, std = (torch.tensor(values).view(3, 1, 1) for values in (card.mean, card.std))
     columns = {"source": batch.images} | {name: view.images * std + mean for name, view in views.items()}
     return _grid({name: _bytes(column) for name, column in columns.items()})
 

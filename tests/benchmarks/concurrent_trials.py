@@ -35,8 +35,8 @@ from orchestrator.core.registry import find
 from orchestrator.data.images import ImageSet
 from orchestrator.storage.path import in_bytes
 from orchestrator.training import assembly
-from orchestrator.training.assembly import Data
 from orchestrator.training.loop import Training
+from orchestrator.training.parts import Data
 from tests.benchmarks.training_epoch import Nowhere, changed, run_config
 
 ROUNDS = 5
@@ -84,7 +84,7 @@ def trial(number: int, settings: dict[str, Any], folder: Path, rounds: list[tupl
     try:
         with on_stream, hardware.arithmetic(run.training.threads, device):
             with shared.start:
-                training = Training(run, mapped(run, folder), device)
+                training = assembly.training(run, mapped(run, folder), device)
                 training.run_epoch(Nowhere())  # not timed: kernels are chosen, graphs captured
                 hardware.wait_for(device)
             for at_work, threads in rounds:

@@ -33,7 +33,7 @@ from orchestrator.evaluate.target import subject
 from orchestrator.probing.frozen import FrozenEncoder
 from orchestrator.probing.score import Score
 from orchestrator.storage.path import at
-from orchestrator.training import assembly, export, loop
+from orchestrator.training import assembly, export
 
 HERE = "tests.benchmarks.known_answers"
 UNTRAINED, PIXELS, SUPERVISED, IMAGENET = "untrained", "raw pixels", "supervised", "ImageNet"
@@ -171,7 +171,7 @@ def train(folder: Path) -> None:
     """The supervised encoder, put into a folder."""
     folder.mkdir(parents=True, exist_ok=True)
     run = supervised_run()
-    loop.train(run, assembly.load_data(run), Surroundings(folder))
+    assembly.train(run, assembly.load_data(run), Surroundings(folder))
 
 
 class Surroundings:

@@ -41,7 +41,7 @@ LOG = logging.getLogger(__name__)
 def training(method: str, addons: dict[str, Any], batch: int, threads: int) -> Training:
     """A training of the method with its layers, ready to step."""
     run = run_config(method, addons, batch, threads)
-    made = Training(run, assembly.load_data(run), torch.device("cpu"))
+    made = assembly.training(run, assembly.load_data(run), torch.device("cpu"))
     made.objective.train()
     return made
 

@@ -29,7 +29,7 @@ from orchestrator.config.run import RunConfig, identity, resolve
 from orchestrator.core import hardware
 from orchestrator.probing.features import encoder_features
 from orchestrator.storage.path import at
-from orchestrator.training import assembly, loop, optimizers
+from orchestrator.training import assembly, loop, optimizers, planning
 from tests.benchmarks.paired import interval
 from tests.benchmarks.paper_studies import SHARED
 from tests.benchmarks.peers import lightly_methods as lightly
@@ -111,9 +111,9 @@ def trained_side_by_side(run: RunConfig) -> tuple[float, float, float]:
     """Accuracy of ours, by the loop's own steps, that of lightly's, and the largest difference of their losses."""
     data, device = assembly.load_data(run), hardware.device()
     with hardware.arithmetic(run.training.threads, device):
-        training = loop.Training(run, data, device)
+        training = assembly.training(run, data, device)
         in_float64(training.objective)
-        pipeline = assembly.pipeline(run, training.objective.plan, data.card)
+        pipeline = planning.pipeline(run, training.objective.plan, data.card)
         method = PEERS[run.method.name](deepcopy(training.objective.method)).to(device)
         optimizer = optimizer_of(run, method)
         peak = optimizers.peak_rate(run.optimizer, run.training.batch_size)
@@ -127,7 +127,7 @@ def trained_side_by_side(run: RunConfig) -> tuple[float, float, float]:
             optimizer.step()
             ours = training.train_step(rows, epoch).total
             drift = max(drift, float((ours - theirs).detach().abs() / theirs.detach().abs()))
-        (knn,) = assembly.evaluations(run)
+        (knn,) = planning.metrics(run)
         encoders = (training.objective.encoder, method.encoder)
         card = data.card
         ours, theirs = (knn(encoder_features(one, card.mean, card.std), data.splits)[METRIC] for one in encoders)

@@ -23,8 +23,7 @@ from scipy import stats
 from orchestrator.config.run import resolve
 from orchestrator.records.folder import SweepFolder, TrialFolder
 from orchestrator.records.leaderboard import Standings
-from orchestrator.training.assembly import load_data
-from orchestrator.training.baselines import baselines
+from orchestrator.training.assembly import baselines, load_data
 from tests.benchmarks.paired import difference
 
 METRICS = ("val_knn/1", "linear_val/1")

@@ -28,8 +28,8 @@ from orchestrator.core import hardware
 from orchestrator.data.images import ImageSet
 from orchestrator.probing.features import Encode, encoder_features
 from orchestrator.storage.path import at
-from orchestrator.training import assembly, loop
-from orchestrator.training.assembly import Data
+from orchestrator.training import assembly
+from orchestrator.training.parts import Data
 from tests.benchmarks.paired import difference
 
 Changes = dict[str, Any]
@@ -157,7 +157,7 @@ def scores_of(settings: dict[str, Any], folder: Path) -> dict[str, float]:
     if not file.exists():
         data = assembly.load_data(run)
         scores = Scores(run, data)
-        loop.train(run, data, scores)
+        assembly.train(run, data, scores)
         at(file).write(json.dumps({"run": run.dump(), "scores": scores.last}, indent=1))
     return json.loads(file.read_text(encoding="utf-8"))["scores"]
 

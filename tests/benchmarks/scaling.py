@@ -30,7 +30,6 @@ from orchestrator.core import hardware
 from orchestrator.metrics.knn import TEMPERATURE, knn_classes
 from orchestrator.probing.features import encoder_features
 from orchestrator.training import assembly
-from orchestrator.training.loop import Training
 from tests.benchmarks.growth import Curve, plot, table
 from tests.benchmarks.memory import sizes
 from tests.ranks import on_ranks
@@ -77,7 +76,7 @@ def of_data(images: int) -> Figures:
 
     with hardware.arithmetic(1, CPU):
         data = timed("loading", lambda: assembly.load_data(run))
-        training = Training(run, data, CPU)
+        training = assembly.training(run, data, CPU)
         order = timed("order", lambda: draws.permutation(run.seed, 1, images))
         training.train_step(order[:256], 1)  # warm
         timed("an epoch of training", lambda: [training.train_step(rows, 1) for rows in order.split(256)[:-1]])
@@ -105,7 +104,7 @@ def of_batch(images: int) -> Figures:
 def of_step(run: RunConfig) -> Figures:
     """The median step in milliseconds of CPU time, and the memory that steps take."""
     with hardware.arithmetic(1, CPU):
-        training = Training(run, assembly.load_data(run), CPU)
+        training = assembly.training(run, assembly.load_data(run), CPU)
         rows, taken, before = torch.arange(run.training.batch_size), [], peak_memory()
         for _ in range(STEPS):
             began = time.process_time()
@@ -145,7 +144,7 @@ def rate(together: Any = None) -> float:
     """Images a second of a training in this process, or of the one that it shares, once all have come so far."""
     run = run_config(256, 256)
     with hardware.arithmetic(1, CPU):
-        training = Training(run, assembly.load_data(run), CPU)
+        training = assembly.training(run, assembly.load_data(run), CPU)
         rows = torch.arange(256)
         training.train_step(rows, 1)
         if together is not None:

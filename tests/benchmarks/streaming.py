@@ -33,7 +33,6 @@ from orchestrator.core import hardware
 from orchestrator.data.on_device import Resident
 from orchestrator.data.streamed import Streamed
 from orchestrator.training import assembly
-from orchestrator.training.loop import Training
 
 SHARD, ROW_GROUP, VALIDATION = 2000, 100, 100
 LOG = logging.getLogger(__name__)
@@ -93,7 +92,7 @@ def contestant(run: RunConfig, steps: int) -> dict[str, float | str]:
     begun = time.perf_counter()
     data = assembly.load_data(run)
     with hardware.arithmetic(run.training.threads, device):
-        training = Training(run, data, device)
+        training = assembly.training(run, data, device)
         found: dict[str, float | str] = {"seconds to be ready": time.perf_counter() - begun}
         images = training.images
         found["digest"] = hashlib.sha256(images.batch(torch.arange(batch)).images.cpu().numpy().tobytes()).hexdigest()

@@ -30,7 +30,7 @@ import yaml
 from orchestrator.config.run import RunConfig, resolve, with_values
 from orchestrator.records.folder import SweepFolder
 from orchestrator.search.formatting import columns
-from orchestrator.training import assembly, loop
+from orchestrator.training import assembly
 from tests.benchmarks.peers.task import Task, search_with
 from tests.benchmarks.sweep_outcome import Outcome, own_trials, peer_trials
 
@@ -84,7 +84,7 @@ class Objective:
 
     def __call__(self, params: Mapping[str, float], report: Callable[[dict[str, Any], dict], None]) -> None:
         run = resolve(with_values(self.run.dump(), dict(params)))
-        loop.train(run, self.data, _Outside(dict(params), report, self.log))
+        assembly.train(run, self.data, _Outside(dict(params), report, self.log))
 
 
 class _Outside:

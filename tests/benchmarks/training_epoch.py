@@ -26,9 +26,8 @@ import yaml
 
 from orchestrator.config.run import RunConfig, resolve, with_values
 from orchestrator.core import hardware
-from orchestrator.training import assembly, optimizers
-from orchestrator.training.assembly import Data
-from orchestrator.training.loop import Training
+from orchestrator.training import assembly, optimizers, planning
+from orchestrator.training.parts import Data
 
 COMPARED_STEPS, COMPARED_BATCH = 3, 32
 CPU_IMAGES = 128  # of an epoch
@@ -81,7 +80,7 @@ def changed(run: RunConfig, values: dict[str, Any]) -> RunConfig:
 def ours(run: RunConfig, data: Data, device: torch.device) -> Epoch:
     """The loop's own epoch."""
     with hardware.arithmetic(run.training.threads, device):
-        training = Training(run, data, device)
+        training = assembly.training(run, data, device)
 
     def epoch() -> float:
         with hardware.arithmetic(run.training.threads, device):
@@ -118,9 +117,9 @@ def compare_losses(run: RunConfig, device: torch.device, *, bf16: bool) -> None:
     run = changed(run, {"dataset.train_size": images, "training.batch_size": COMPARED_BATCH})
     data = assembly.load_data(run)
     with hardware.arithmetic(run.training.threads, device):
-        training = Training(run, data, device)
+        training = assembly.training(run, data, device)
         training.objective.train()
-        pipeline = assembly.pipeline(run, training.objective.plan, data.card)
+        pipeline = planning.pipeline(run, training.objective.plan, data.card)
         theirs = peer(run, device, bf16=bf16, channels_last=True)
         for rows in torch.arange(images).split(COMPARED_BATCH):
             on_device = rows.to(device)

@@ -18,9 +18,8 @@ import torch
 from augment.views import Batch
 from orchestrator.config.run import RunConfig, resolve
 from orchestrator.core import hardware
-from orchestrator.training import assembly
-from orchestrator.training.assembly import Data
-from orchestrator.training.loop import Training
+from orchestrator.training import assembly, planning
+from orchestrator.training.parts import Data
 from tests.benchmarks.peers.bare_simclr import SimCLR
 
 ROUNDS = 15
@@ -46,7 +45,7 @@ def run_config(batch: int, threads: int) -> RunConfig:
 
 def house(run: RunConfig, data: Data) -> Callable[[torch.Tensor], float]:
     """The loop's own step; gives the mean loss of all steps so far."""
-    training = Training(run, data, torch.device("cpu"))
+    training = assembly.training(run, data, torch.device("cpu"))
     training.objective.train()
 
     def step(rows: torch.Tensor) -> float:
@@ -59,7 +58,7 @@ def house(run: RunConfig, data: Data) -> Callable[[torch.Tensor], float]:
 def bare(run: RunConfig, data: Data) -> Callable[[torch.Tensor], float]:
     """The step as in a notebook, at the rate of the loop's first steps; gives the mean loss of all steps so far."""
     objective = assembly.objective(run)
-    pipeline = assembly.pipeline(run, objective.plan, data.card)
+    pipeline = planning.pipeline(run, objective.plan, data.card)
     model = SimCLR(run.method.temperature, run.method.projector_hidden, run.method.projector_outputs)
     model.load_state_dict(objective.method.state_dict())
     model.to(memory_format=torch.channels_last).train()

@@ -69,9 +69,10 @@ def test_is_an_addon(module):
 @pytest.mark.parametrize(("method", "settings"), METHODS)
 @pytest.mark.parametrize("module", MODULES, ids=lambda module: module.__name__)
 def test_rewritten_plan_trains_or_is_refused_by_name(module, method, settings):
-    networks = method.Method(method.Config(**settings), resnet.build(resnet.Config(depth=8, width=0.25)))
+    config = method.Config(**settings)
+    networks = method.Method(config, resnet.build(resnet.Config(depth=8, width=0.25)))
     initialise(networks, 0)
-    plan = replace(networks.plan(), recipes=RECIPES)
+    plan = replace(method.plan(config), recipes=RECIPES)
     before = repr(plan)
     try:
         rewritten = module.rewrite(plan, module.Config())

@@ -45,9 +45,10 @@ BATCH = 4
 
 
 def build(module: ModuleType, settings: dict) -> Objective:
-    method = module.Method(module.Config(**settings), resnet.build(resnet.Config(depth=8, width=0.25)))
+    config = module.Config(**settings)
+    method = module.Method(config, resnet.build(resnet.Config(depth=8, width=0.25)))
     initialise(method, 0)
-    return Objective(method, method.plan(), {})
+    return Objective(method, module.plan(config), {})
 
 
 def step(objective: Objective, seed: int = 0) -> Losses:
@@ -62,11 +63,12 @@ def check_method(module: ModuleType) -> None:
     assert isinstance(config, type), f"{name} defines no Config"
     assert issubclass(config, Config), f"{name}.Config is no augment.config.Config"
     assert config().name == name, f"{name}.Config calls itself {config().name}"
+    assert inspect.isfunction(getattr(module, "plan", None)), f"{name} defines no plan(config)"
     method = getattr(module, "Method", None)
     assert isinstance(method, type), f"{name} defines no Method"
     missing = sorted(HOOKS - set(dir(method)))
     assert not missing, f"{name}.Method lacks {', '.join(missing)}"
-    for public in (module, config, method):
+    for public in (module, config, module.plan, method):
         assert inspect.getdoc(public), f"{name}: {public} has no docstring"
     assert "Source:" in inspect.getdoc(method), f"{name}.Method names no source"
 
@@ -139,7 +141,7 @@ class TestEveryMethod:
 
 
 GOOD = '''"""A method."""
-from methods.byol import Method as Byol
+from methods.byol import Method as Byol, plan
 from augment.config import Config as Base
 class Config(Base):
     """Nothing."""
@@ -163,8 +165,9 @@ def planted(source: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> Modul
         (("class Config(Base)", "class Settings(Base)"), "defines no Config"),
         (("class Config(Base)", "class Config"), "no augment.config.Config"),
         (('"planted"', '"other"'), "calls itself other"),
+        (("as Byol, plan", "as Byol"), r"defines no plan\(config\)"),
         (("class Method(Byol)", "class Trainer(Byol)"), "defines no Method"),
-        (("class Method(Byol)", "class Method"), "lacks after_step, encode, key, pair_loss, parameter_groups, plan"),
+        (("class Method(Byol)", "class Method"), "lacks after_step, encode, key, pair_loss, parameter_groups"),
         (("Source: here.", "From memory."), "names no source"),
         (('"""A method."""', ""), "has no docstring"),
     ],

@@ -10,10 +10,9 @@ import torch
 from augment.pipeline import Pipeline
 from augment.views import Bank, Batch
 from orchestrator.config import yaml_file
-from orchestrator.core.registry import find
 from orchestrator.study import study_file
 from orchestrator.study.study_file import Study, load_study
-from orchestrator.training import assembly
+from orchestrator.training import planning
 from tests.recorded import record
 
 FOLDER = Path(__file__).parents[2] / "search_spaces"
@@ -51,8 +50,7 @@ def test_file_is_legal_and_named_after_its_study(path):
 def test_views_of_file_need_nothing_of_the_host(path):
     run = study(path).run
     with torch.device("meta"):  # where a number of the host cannot pass for one of the device
-        method = find("methods", run.method.name).Method(run.method, assembly.encoder(run))
-        plan = assembly.plan_of(run, method)
+        plan = planning.plan(run)
         planes = {name: torch.zeros(4, 3, 32, 32) for name in ("images", "backgrounds")}
         rows, epoch, masks = torch.arange(4), torch.tensor(3), torch.zeros(4, 1, 32, 32)
         stored = [plane.to(torch.uint8) for plane in (planes["images"], masks, planes["images"])]

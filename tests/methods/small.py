@@ -1,6 +1,8 @@
 """Networks and views small enough for float64 on one core."""
 
+import sys
 from collections.abc import Mapping
+from types import ModuleType
 
 import torch
 from torch import Tensor, nn
@@ -17,32 +19,39 @@ ENCODER = resnet.Config(depth=8, stem="strided", width=0.25)
 
 
 def simclr_method(seed: int = 0, **fields) -> simclr.Method:
-    config = simclr.Config(**{"projector_hidden": 12, "projector_outputs": 6, **fields})
-    return initialised(simclr.Method(config, resnet.build(ENCODER)), seed)
+    return made(simclr, seed, **{"projector_hidden": 12, "projector_outputs": 6, **fields})
 
 
 def byol_method(seed: int = 0, **fields) -> byol.Method:
-    config = byol.Config(**{"hidden": 12, "outputs": 6, **fields})
-    return initialised(byol.Method(config, resnet.build(ENCODER)), seed)
+    return made(byol, seed, **{"hidden": 12, "outputs": 6, **fields})
 
 
 def moco_method(seed: int = 0, **fields) -> moco_v2.Method:
-    config = moco_v2.Config(**{"projector_hidden": 12, "projector_outputs": 6, "queue_size": 16, **fields})
-    return initialised(moco_v2.Method(config, resnet.build(ENCODER)), seed)
+    return made(moco_v2, seed, **{"projector_hidden": 12, "projector_outputs": 6, "queue_size": 16, **fields})
 
 
 def simsiam_method(seed: int = 0, **fields) -> simsiam.Method:
-    config = simsiam.Config(**{"outputs": 12, "bottleneck": 6, **fields})
-    return initialised(simsiam.Method(config, resnet.build(ENCODER)), seed)
+    return made(simsiam, seed, **{"outputs": 12, "bottleneck": 6, **fields})
 
 
 def supervised_method(seed: int = 0) -> supervised.Method:
-    return initialised(supervised.Method(supervised.Config(num_classes=3), resnet.build(ENCODER)), seed)
+    return made(supervised, seed, num_classes=3)
 
 
 def swav_method(seed: int = 0, **fields) -> swav.Method:
-    config = swav.Config(**{"projector_hidden": 12, "projector_outputs": 6, "num_prototypes": 5, **fields})
-    return initialised(swav.Method(config, resnet.build(ENCODER)), seed)
+    return made(swav, seed, **{"projector_hidden": 12, "projector_outputs": 6, "num_prototypes": 5, **fields})
+
+
+def made(module: ModuleType, seed: int, **fields) -> nn.Module:
+    config = module.Config(**fields)
+    method = initialised(module.Method(config, resnet.build(ENCODER)), seed)
+    method.settings = config
+    return method
+
+
+def plan(method: nn.Module) -> Plan:
+    """The plan of a method made above."""
+    return sys.modules[type(method).__module__].plan(method.settings)
 
 
 def initialised(method: nn.Module, seed: int) -> nn.Module:

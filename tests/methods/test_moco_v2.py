@@ -67,7 +67,7 @@ def test_matched_negatives_are_one_more_logit_for_their_own_query(seed):
 
 
 def test_plan_is_one_direction_or_both():
-    one, both = small.moco_method().plan(), small.moco_method(symmetric=True).plan()
+    one, both = small.plan(small.moco_method()), small.plan(small.moco_method(symmetric=True))
     assert [(pair.query, pair.key, pair.key_from) for pair in one.pairs] == [("first", "second", "target")]
     assert [(pair.query, pair.key) for pair in both.pairs] == [("first", "second"), ("second", "first")]
 
@@ -77,7 +77,7 @@ def a_run(*, over_msr: bool = False, **fields) -> tuple[Objective, dict]:
     method = small.perturbed_twin(small.moco_method(**fields))
     for past in (16, 10):
         method.queue.enqueue(normalize(numbers(f"{past} keys", past, 6)))
-    plan = method.plan()
+    plan = small.plan(method)
     if over_msr:
         plan = msr.rewrite(plan, msr.Config(base_weight=0.4, schedule="constant"))
     return Objective(method, plan, {}), small.views_of(plan)
@@ -110,7 +110,7 @@ def test_gradient_comes_through_queries_only():
 
 def test_keys_are_constants_whoever_makes_them():
     method = small.moco_method()
-    assert not method.key(method.encode(small.views_of(method.plan())["second"].images), "second").requires_grad
+    assert not method.key(method.encode(small.views_of(small.plan(method))["second"].images), "second").requires_grad
 
 
 @pytest.mark.parametrize("symmetric", [False, True])
@@ -128,7 +128,7 @@ def test_queue_takes_the_keys_and_not_the_queries(symmetric):
 
 def test_matched_negatives_and_peers_are_not_stored():
     method = small.moco_method()
-    view = method.plan().views["first"]
+    view = small.plan(method).views["first"]
     plan = Plan(dict.fromkeys("qkn", view), [Pair("q", "k", key_from="target", negatives=("n",))])
     assert set(Objective(method, plan, {})(small.views_of(plan), None, small.at(0.1)).keys) == {"k"}
     objective, views = a_run(over_msr=True)
@@ -167,5 +167,7 @@ def test_msr_compares_aggressive_queries_with_weak_keys_and_aggressive_peers():
 
 def test_three_steps_give_the_known_curve():
     method = small.moco_method(momentum=0.9)
-    losses = small.train(Objective(method, method.plan(), {}), small.views_of(method.plan()), steps=3, lr=0.05)
+    losses = small.train(
+        Objective(method, small.plan(method), {}), small.views_of(small.plan(method)), steps=3, lr=0.05
+    )
     assert losses == pytest.approx([5.0471523, 2.5103048, 2.5067554], rel=1e-6)

@@ -77,8 +77,8 @@ def test_temperature_that_is_not_positive_is_refused(temperature):
 
 def test_objective_equals_lightly_on_the_projections():
     method = small.simclr_method(temperature=0.3)
-    objective = Objective(method, method.plan(), {})
-    views = small.views_of(method.plan())
+    objective = Objective(method, small.plan(method), {})
+    views = small.views_of(small.plan(method))
     a, b = (method.encode(views[name].images).projection for name in ("first", "second"))
     theirs = NTXentLoss(temperature=0.3)(a, b)
     torch.testing.assert_close(objective(views, None, small.at(0.1)).total, theirs, rtol=1e-12, atol=0)
@@ -86,7 +86,7 @@ def test_objective_equals_lightly_on_the_projections():
 
 def test_gradient_comes_through_queries_and_keys():
     method = small.simclr_method()
-    views = small.views_of(method.plan())
+    views = small.views_of(small.plan(method))
     a, b = (method.encode(views[name].images) for name in ("first", "second"))
     query_gradient, key_gradient = torch.autograd.grad(
         method.pair_loss(a, method.key(b, "second"), []), (a.projection, b.projection)
@@ -97,5 +97,5 @@ def test_gradient_comes_through_queries_and_keys():
 
 def test_three_steps_give_the_known_curve():
     method = small.simclr_method()
-    losses = small.train(Objective(method, method.plan(), {}), small.views_of(method.plan()), steps=3, lr=0.1)
+    losses = small.train(Objective(method, small.plan(method), {}), small.views_of(small.plan(method)), steps=3, lr=0.1)
     assert losses == pytest.approx([5.4033969, 3.9273658, 2.6573408], rel=1e-6)

@@ -38,7 +38,7 @@ def test_loss_is_the_papers_and_lightlys_with_its_gradient(seed):
 def a_run(*, over_msr: bool = False) -> tuple[Objective, torch.nn.Module, dict]:
     """The objective, an untouched copy of its networks, and views."""
     method = small.simsiam_method()
-    plan = method.plan()
+    plan = small.plan(method)
     if over_msr:
         plan = msr.rewrite(plan, msr.Config(base_weight=0.4, schedule="constant"))
     return Objective(method, plan, {}), copy.deepcopy(method), small.views_of(plan)
@@ -104,7 +104,7 @@ def test_predictor_keeps_the_peak_rate():
 
 def test_negatives_are_refused():
     method = small.simsiam_method()
-    encoded = method.encode(small.views_of(method.plan())["first"].images)
+    encoded = method.encode(small.views_of(small.plan(method))["first"].images)
     with pytest.raises(ValueError, match="positives only; use simclr"):
         method.pair_loss(encoded, encoded.projection.detach(), [encoded.projection])
 
@@ -134,5 +134,5 @@ def test_msr_predicts_constant_projections_of_weak_and_aggressive_views():
 
 def test_three_steps_give_the_known_curve():
     method = small.simsiam_method()
-    losses = small.train(Objective(method, method.plan(), {}), small.views_of(method.plan()), steps=3, lr=0.1)
+    losses = small.train(Objective(method, small.plan(method), {}), small.views_of(small.plan(method)), steps=3, lr=0.1)
     assert losses == pytest.approx([0.18667637, -0.010458875, -0.079679117], rel=1e-6)

@@ -27,7 +27,7 @@ def test_loss_is_the_mean_of_minus_log_probabilities(num_classes):
 
 def test_objective_classifies_features_of_its_one_view_and_trains_everything():
     method = small.supervised_method()
-    objective, views = Objective(method, method.plan(), {}), small.views_of(method.plan())
+    objective, views = Objective(method, small.plan(method), {}), small.views_of(small.plan(method))
     assert list(views) == ["first"]
     features = method.encoder(views["first"].images)
     expected = -(features @ method.classifier.weight.T + method.classifier.bias).log_softmax(dim=1)
@@ -40,12 +40,12 @@ def test_objective_classifies_features_of_its_one_view_and_trains_everything():
 def test_data_without_labels_is_refused():
     method = small.supervised_method()
     with pytest.raises(ValueError, match="choose a labelled data set"):
-        Objective(method, method.plan(), {})(small.views_of(method.plan()), None, small.at(0.1))
+        Objective(method, small.plan(method), {})(small.views_of(small.plan(method)), None, small.at(0.1))
 
 
 def test_comparisons_of_views_are_refused():
     method = small.supervised_method()
-    encoded = method.encode(small.views_of(method.plan())["first"].images)
+    encoded = method.encode(small.views_of(small.plan(method))["first"].images)
     with pytest.raises(ValueError, match="compares no views; use simclr"):
         method.pair_loss(encoded, LABELS, [encoded.projection])
     with pytest.raises(ValueError, match="no keys but labels; use simclr"):
@@ -54,11 +54,11 @@ def test_comparisons_of_views_are_refused():
 
 def test_msr_is_refused():
     with pytest.raises(ValueError, match=r"this method's are labels; drop addons\.msr"):
-        msr.rewrite(small.supervised_method().plan(), msr.Config())
+        msr.rewrite(small.plan(small.supervised_method()), msr.Config())
 
 
 def test_three_steps_give_the_known_curve():
     method = small.supervised_method()
-    views = small.views_of(method.plan())
-    losses = small.train(Objective(method, method.plan(), {}), views, steps=3, lr=0.1, labels=LABELS)
+    views = small.views_of(small.plan(method))
+    losses = small.train(Objective(method, small.plan(method), {}), views, steps=3, lr=0.1, labels=LABELS)
     assert losses == pytest.approx([1.0750498, 0.79662680, 0.62859231], rel=1e-6)

@@ -53,7 +53,7 @@ def a_run(seed: int = 0, batch: int = 6, **fields) -> tuple[Objective, torch.nn.
     """The objective, an untouched copy of its networks, and views, the small ones half as large."""
     method = small.swav_method(seed, **fields)
     method.prototypes.reset()  # drawn in float32, they are not yet of length 1 in float64
-    plan = method.plan()
+    plan = small.plan(method)
     views = small.views_of(plan, batch, size=16, seed=seed)
     views |= {name: View(view.images[:, :, ::2, ::2]) for name, view in views.items() if name.startswith("small")}
     return Objective(method, plan, {}), copy.deepcopy(method), views
@@ -92,7 +92,7 @@ def test_objective_is_lightlys_with_its_gradient(seed):
 
 
 def test_every_view_predicts_the_codes_of_the_full_size_views_but_its_own():
-    plan = small.swav_method(small_views=2, small_size=24).plan()
+    plan = small.plan(small.swav_method(small_views=2, small_size=24))
     assert {name: (view.recipe, view.size) for name, view in plan.views.items()} == {
         "first": (("weak", "aggressive"), None),
         "second": (("weak", "aggressive"), None),
@@ -206,14 +206,14 @@ def test_prototypes_stand_still_while_frozen_and_keep_nothing_of_it():
 
 def test_negatives_are_refused():
     method = small.swav_method()
-    encoded = method.encode(small.views_of(method.plan())["first"].images)
+    encoded = method.encode(small.views_of(small.plan(method))["first"].images)
     with pytest.raises(ValueError, match="compares no pairs; use simclr"):
         method.pair_loss(encoded, method.key(encoded, "first"), [encoded.projection])
 
 
 def test_msr_is_refused():
     with pytest.raises(ValueError, match=r"this method's are codes; drop addons\.msr"):
-        msr.rewrite(small.swav_method().plan(), msr.Config())
+        msr.rewrite(small.plan(small.swav_method()), msr.Config())
 
 
 def test_three_steps_give_the_known_curve():

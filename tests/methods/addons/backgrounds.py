@@ -11,9 +11,7 @@ from augment.pipeline import Pipeline
 from augment.views import Step
 from methods import byol, moco_v2, simclr, simsiam, supervised, swav
 from methods.addons import background
-from methods.encoders import resnet
 from tests.augment.banks import batch_of
-from tests.methods import small
 
 BOX = Box(scale=(0.3, 0.9))
 RECIPES = {
@@ -34,10 +32,8 @@ METHODS = {
 def plan_of(name, **settings):
     if name == "supervised":
         settings = {"num_classes": 3, **settings}
-    with torch.device("meta"):
-        method = METHODS[name].Method(METHODS[name].Config(**settings), resnet.build(small.ENCODER))
-    plan = method.plan()
-    return replace(plan, recipes=RECIPES)
+    method = METHODS[name]
+    return replace(method.plan(method.Config(**settings)), recipes=RECIPES)
 
 
 def colour_step(op):

@@ -37,7 +37,7 @@ def with_recipes(plan: Plan) -> Plan:
 
 
 def layered(method: Method, config: augself.Config = EVERYTHING) -> Objective:
-    plan = augself.rewrite(with_recipes(method.plan()), config)
+    plan = augself.rewrite(with_recipes(small.plan(method)), config)
     loss = augself.Loss(config, method.encoder.num_features, plan)
     initial.initialise(loss, 1)
     return Objective(method, plan, {"augself": loss.double()})
@@ -111,7 +111,7 @@ def test_solarize_shapes_agree_and_blur_can_be_reached():
 
 
 def test_default_heads_are_the_papers():
-    loss = augself.Loss(augself.Config(), 64, with_recipes(small.simclr_method().plan()))
+    loss = augself.Loss(augself.Config(), 64, with_recipes(small.plan(small.simclr_method())))
     assert set(loss.heads) == {"crop", "color_jitter"}
     for head in loss.heads.values():
         shapes = [tuple(parameter.shape) for parameter in head.parameters()]
@@ -121,7 +121,7 @@ def test_default_heads_are_the_papers():
 def test_without_weights_nothing_changes():
     nothing = augself.Config(crop=0.0, color_jitter=0.0)
     method = small.byol_method()
-    plan = with_recipes(method.plan())
+    plan = with_recipes(small.plan(method))
     assert augself.rewrite(plan, nothing) is plan
     objective, bare = layered(method, nothing), Objective(small.byol_method(), plan, {})
     views = views_of(plan)
@@ -149,8 +149,8 @@ def compared(plan: Plan) -> tuple[str, ...]:
 
 def test_views_are_the_methods_own_or_the_aggressive_children():
     for method in (small.simclr_method(), small.byol_method(), small.moco_method()):
-        assert compared(method.plan()) == ("first", "second")
-        children = compared(msr.rewrite(method.plan(), msr.Config()))
+        assert compared(small.plan(method)) == ("first", "second")
+        children = compared(msr.rewrite(small.plan(method), msr.Config()))
         assert children == ("first_aggressive", "second_aggressive")
 
 
@@ -165,7 +165,7 @@ def test_views_are_full_sized_where_there_are_small_ones():
 
 def test_views_may_lend_their_first_part_to_others():
     """As those do that matched negatives share a crop with."""
-    plan = small.simclr_method().plan()
+    plan = small.plan(small.simclr_method())
     negative = ViewSpec(("aggressive",), parent="first", after="weak")
     plan = replace(plan, views={**plan.views, "negative": negative})
     assert compared(plan) == ("first", "second")
@@ -173,7 +173,7 @@ def test_views_may_lend_their_first_part_to_others():
 
 def test_only_view_gets_a_second_one_for_augself_alone():
     method = small.supervised_method()
-    plan = with_recipes(method.plan())
+    plan = with_recipes(small.plan(method))
     rewritten = augself.rewrite(plan, EVERYTHING)
     assert rewritten == replace(plan, views={"first": FULL, "first_again": FULL})
     assert compared(plan) == ("first", "first_again")
@@ -185,7 +185,7 @@ def test_only_view_gets_a_second_one_for_augself_alone():
 
 
 def test_order_of_addons_does_not_matter():
-    plan = with_recipes(small.byol_method().plan())
+    plan = with_recipes(small.plan(small.byol_method()))
     first = msr.rewrite(augself.rewrite(plan, EVERYTHING), msr.Config())
     second = augself.rewrite(msr.rewrite(plan, msr.Config()), EVERYTHING)
     assert first.views == second.views
@@ -208,7 +208,7 @@ def test_order_of_addons_does_not_matter():
     ],
 )
 def test_plan_that_gives_no_target_is_refused(config, recipes, message):
-    plan = replace(small.byol_method().plan(), recipes=recipes)
+    plan = replace(small.plan(small.byol_method()), recipes=recipes)
     for layers in (plan, msr.rewrite(plan, msr.Config())):
         with pytest.raises(ValueError, match=message.replace("view 'first'", "view 'first(_aggressive)?'")):
             augself.rewrite(layers, config)
@@ -261,7 +261,7 @@ def told(views: Mapping[str, View]) -> dict[str, Encoded]:
 
 def trained_heads(*, whose: int) -> tuple[dict[str, float], dict[str, float]]:
     """Each part's loss over the first and the last five of 30 steps with new views, told of `whose` rows further on."""
-    plan, config = with_recipes(small.byol_method().plan()), EVERYTHING.model_copy(update={"hidden": 64})
+    plan, config = with_recipes(small.plan(small.byol_method())), EVERYTHING.model_copy(update={"hidden": 64})
     loss = augself.Loss(config, told(views_of(plan))["first"].features.shape[1], plan)
     initial.initialise(loss, 0)
     optimizer = torch.optim.Adam(loss.parameters(), lr=0.01)

@@ -52,7 +52,7 @@ def contrast(name):
     """A small method in float64, its plan with matched negatives, and views of it."""
     make = small.simclr_method if name == "simclr" else small.moco_method
     method = make()
-    plan = replace(background.rewrite(method.plan(), background.Config(kind="swap")), measures={})
+    plan = replace(background.rewrite(small.plan(method), background.Config(kind="swap")), measures={})
     return method, plan, small.views_of(plan)
 
 
@@ -89,7 +89,7 @@ def test_moco_negative_is_a_key_of_the_twin_that_no_queue_takes():
 
 def test_queue_takes_negatives_where_wished():
     method = small.moco_method()
-    plan = background.rewrite(method.plan(), background.Config(kind="swap", enqueue=True))
+    plan = background.rewrite(small.plan(method), background.Config(kind="swap", enqueue=True))
     views = small.views_of(plan)
     objective = Objective(method, replace(plan, measures={}), {})
     losses = objective(views, None, small.at(0.5))
@@ -114,7 +114,7 @@ def test_gradient_reaches_a_negative_where_it_reaches_keys(name, reached):
 @pytest.mark.parametrize("kind", ["remove", "swap"])
 def test_a_step_never_waits_for_the_device(kind, make):
     method = make().float()
-    objective = Objective(method, background.rewrite(method.plan(), background.Config(kind=kind)), {})
+    objective = Objective(method, background.rewrite(small.plan(method), background.Config(kind=kind)), {})
     with without_values():
         images, masks, progress = torch.empty(4, 3, 8, 8), torch.empty(4, 1, 8, 8), torch.empty(())
         result = objective({name: View(images, masks=masks) for name in objective.plan.views}, None, progress)

@@ -72,7 +72,7 @@ def test_exponential_weight():
 
 
 def test_views_split_into_weak_parents_and_aggressive_children():
-    plan = msr.rewrite(small.byol_method().plan(), msr.Config())
+    plan = msr.rewrite(small.plan(small.byol_method()), msr.Config())
     assert plan.views == {
         "first": ViewSpec(("weak",)),
         "first_aggressive": ViewSpec(("aggressive",), parent="first"),
@@ -93,7 +93,7 @@ def test_what_comes_before_the_aggressive_part_is_shared():
     [(small.byol_method, "target", "prediction", 1.0), (small.simclr_method, "online", "online", 0.5)],
 )
 def test_pairs_are_cross_crop_and_share_the_weight(make, weak_source, peer_source, scale):
-    plan = msr.rewrite(make().plan(), msr.Config(base_weight=0.4, schedule="linear"))
+    plan = msr.rewrite(small.plan(make()), msr.Config(base_weight=0.4, schedule="linear"))
     got = [(p.query, p.key, p.key_from, float(p.weight_at(small.at(0.25)))) for p in plan.pairs]
     expected = []
     for q, k in (("first", "second"), ("second", "first")):

@@ -16,7 +16,7 @@ from tests.methods import small
 def over_byol(**fields) -> tuple[Objective, nn.Module]:
     """MSR over BYOL in the middle of a training, and an untouched copy of its networks."""
     method = small.perturbed_twin(small.byol_method())
-    plan = msr.rewrite(method.plan(), msr.Config(**fields))
+    plan = msr.rewrite(small.plan(method), msr.Config(**fields))
     return Objective(method, plan, {}), copy.deepcopy(method)
 
 
@@ -69,7 +69,7 @@ def test_without_the_stop_the_gradient_would_be_another():
     gradients = []
     for detach in (True, False):
         _, networks = over_byol()
-        loss = equation_5(networks, small.views_of(msr.rewrite(networks.plan(), msr.Config())), 0.3, detach=detach)
+        loss = equation_5(networks, small.views_of(msr.rewrite(small.plan(networks), msr.Config())), 0.3, detach=detach)
         loss.backward()
         gradients.append(networks.predictor[0].weight.grad)
     assert (gradients[0] - gradients[1]).norm() > 0.01 * gradients[0].norm()
@@ -112,7 +112,7 @@ def test_gradient_map_over_byol(progress):
 @pytest.mark.parametrize("make", [small.byol_method, small.simclr_method])
 def test_extreme_weights_leave_one_kind_of_pair(make, base_weight, kept):
     method = make()
-    plan = msr.rewrite(method.plan(), msr.Config(base_weight=base_weight, schedule="constant"))
+    plan = msr.rewrite(small.plan(method), msr.Config(base_weight=base_weight, schedule="constant"))
     views, weights = small.views_of(plan), list(method.projector.parameters())
     got = Objective(method, plan, {})(views, None, small.at(0.5)).total
     gradients = torch.autograd.grad(got, weights)
@@ -131,7 +131,7 @@ def test_extreme_weights_leave_one_kind_of_pair(make, base_weight, kept):
 
 def test_over_simclr_four_passes_and_gradient_through_weak_views():
     method = small.simclr_method()
-    plan = msr.rewrite(method.plan(), msr.Config(base_weight=0.4))
+    plan = msr.rewrite(small.plan(method), msr.Config(base_weight=0.4))
     objective, views = Objective(method, plan, {}), small.views_of(plan)
     passes = []
     method.encoder.register_forward_pre_hook(lambda *_: passes.append(1))
@@ -144,7 +144,7 @@ def test_over_simclr_four_passes_and_gradient_through_weak_views():
 
 def test_loss_over_simclr_is_its_closed_form():
     method = small.simclr_method(temperature=0.3)
-    plan = msr.rewrite(method.plan(), msr.Config(base_weight=0.4, schedule="constant"))
+    plan = msr.rewrite(small.plan(method), msr.Config(base_weight=0.4, schedule="constant"))
     views = small.views_of(plan)
     z = {name: nn.functional.normalize(method.encode(view.images).projection, dim=1) for name, view in views.items()}
 

@@ -6,7 +6,7 @@ import torch
 
 from orchestrator.config.run import RunConfig
 from orchestrator.training import assembly
-from orchestrator.training.assembly import Data
+from orchestrator.training.parts import Data
 from tests.orchestrator.tiny_run import tiny_run
 
 

@@ -9,7 +9,7 @@ from orchestrator.data.foregrounds import separate
 from orchestrator.data.images import ImageSet
 from orchestrator.data.on_device import Resident
 from orchestrator.data.on_host import Fetched
-from orchestrator.training import assembly, loop
+from orchestrator.training import assembly
 from tests.augment.banks import blobs, noise
 from tests.orchestrator.tiny_run import tiny_run
 
@@ -62,7 +62,7 @@ def test_a_training_on_them_has_the_same_numbers(monkeypatch: pytest.MonkeyPatch
     states = []
     for room in (True, False):
         monkeypatch.setattr(hardware, "has_room", lambda device, images, room=room: room)
-        training = loop.Training(run, data, CPU)
+        training = assembly.training(run, data, CPU)
         assert isinstance(training.images, Resident if room else Fetched)
         for rows in training.batches(1):
             training.train_step(rows, 1)

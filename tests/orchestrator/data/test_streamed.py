@@ -20,7 +20,6 @@ from orchestrator.data.row_groups import RowGroups
 from orchestrator.data.streamed import Streamed, windowed_order
 from orchestrator.datasets import parquet
 from orchestrator.training import assembly, loop, step
-from orchestrator.training.loop import train
 from tests.orchestrator.data.streams import CPU, PLAIN, settings, streamed, write_shards
 from tests.orchestrator.datasets.own_files import disc, encoded, write_shard
 from tests.orchestrator.tiny_run import Surroundings, timeless, tiny_run
@@ -148,7 +147,7 @@ def run_of(root: Path, stream: dict, **sections: object) -> RunConfig:
 
 def trained(run: RunConfig, **how: bytes) -> Surroundings:
     surroundings = Surroundings(**how)
-    train(run, assembly.load_data(run), surroundings)
+    assembly.train(run, assembly.load_data(run), surroundings)
     return surroundings
 
 
@@ -184,7 +183,7 @@ def test_rank_reads_ahead_what_it_trains_on(root, monkeypatch):
         RowGroups, "read", lambda self, number, **how: numbers.append(number) or read(self, number, **how)
     )
     run = run_of(root, {"buffer": 70, "sample": 20}, addons={})
-    training = loop.Training(run, assembly.load_data(run), CPU)
+    training = assembly.training(run, assembly.load_data(run), CPU)
     numbers.clear()
     training.run_epoch(Surroundings())
     assert len(numbers) == len(set(numbers)) > 10  # a batch that was not announced would have read its own again

@@ -75,7 +75,7 @@ def test_profile_tells_a_mistake_in_one_line(tmp_path, monkeypatch, capsys, argu
 
 def test_marks_are_gone_after_the_block_even_if_it_fails():
     run = tiny_run()
-    training = Training(run, assembly.load_data(run), torch.device("cpu"))
+    training = assembly.training(run, assembly.load_data(run), torch.device("cpu"))
     before = Objective.forward, Objective.after_step, torch.Tensor.backward, Stopwatch.measure
     with pytest.raises(KeyboardInterrupt):
         _interrupted(training)

@@ -14,7 +14,7 @@ from orchestrator.search.study import StoredStudy
 from orchestrator.study.study_file import load_study
 from orchestrator.sweep import resume
 from orchestrator.tracking.client import connect
-from orchestrator.training import checkpoint, export, loop
+from orchestrator.training import checkpoint, export
 from orchestrator.training.assembly import load_data
 from tests.orchestrator.command import Command
 from tests.orchestrator.tiny_run import Killed, Surroundings, timeless
@@ -72,7 +72,7 @@ def search_and_be_killed(command: Command) -> None:
     while (number := ledger.next()) is not None:
         ledger.started(number)
         try:
-            loop.train(resolve(command.sweep.trial(number).config()["run"]), data, OnDisk(ledger, number))
+            assembly.train(resolve(command.sweep.trial(number).config()["run"]), data, OnDisk(ledger, number))
         except Killed:
             return
         ledger.ended(number)
@@ -107,7 +107,7 @@ def test_cut_off_in_the_search_and_in_a_repeat_it_names_a_front_and_its_confirma
     for trial in (command.sweep.trial(SUGGESTED), repeats[0]):
         run = resolve(trial.config()["run"])
         alone = Surroundings()
-        loop.train(run, load_data(run), alone)
+        assembly.train(run, load_data(run), alone)
         assert timeless(trial.reports()) == timeless(alone.reports)
     seeds = [trial.config()["run"]["seed"] for trial in (command.sweep.trial(0), repeats[0])]
     assert seeds[0] != seeds[1] == found["seeds"][0]

@@ -7,7 +7,6 @@ from orchestrator.core import hardware
 from orchestrator.study.study_file import load_study
 from orchestrator.sweep.dry_run import Cost, dry_run, measured
 from orchestrator.training import assembly, checkpoint
-from orchestrator.training.loop import Training
 from tests.orchestrator.studies import with_changes, write_study
 
 SEARCH = {
@@ -62,7 +61,7 @@ def test_dry_run_counts_whole_rounds_of_the_search_and_of_its_repeats(tmp_path, 
 def test_dry_run_bytes_are_those_of_real_checkpoints_and_images(tmp_path):
     study = load_study(write_study(tmp_path, with_changes()))
     data, device = assembly.load_data(study.run), hardware.device()
-    training = Training(study.run, data, device)
+    training = assembly.training(study.run, data, device)
     cost = measured(training, data, process_bytes=0)
     on_disk = checkpoint.write(tmp_path, training.state_dict()).size()
     # The file adds names and alignment to every tensor, which weighs much at this size.

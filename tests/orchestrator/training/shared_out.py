@@ -10,7 +10,7 @@ from methods.parts.gather import average, rank
 from orchestrator.config.run import RunConfig
 from orchestrator.probing import features
 from orchestrator.study.checks import check_run
-from orchestrator.training import assembly, loop, ranks
+from orchestrator.training import assembly, ranks
 from tests.orchestrator.tiny_run import Surroundings, timeless, tiny_run
 from tests.orchestrator.training import tiny_encoder
 from tests.orchestrator.training.test_every_combination import HEADS, KNOWN, LAYERS, METHODS, RECIPES, REFUSED
@@ -79,7 +79,7 @@ def after_five_steps() -> dict[str, dict[str, Any]]:
     all_in_float64()
     found = {}
     for name, run in runs().items():
-        training = loop.Training(run, assembly.load_data(run), torch.device("cpu"))
+        training = assembly.training(run, assembly.load_data(run), torch.device("cpu"))
         losses = {}
         for step in range(STEPS):
             given = training.train_step(torch.arange(BATCH) * 5 + step, 1)
@@ -97,7 +97,7 @@ def whole_training(saved: bytes | None, keep: int) -> dict[str, Any]:
     features.CHUNK = 16  # validation has 40 images: three chunks
     run = run_of("symmetric moco_v2", {"augself": {"hidden": 16}}, evaluation={"knn": {}, "linear": {}, "collapse": {}})
     surroundings = Surroundings(saved)
-    loop.train(run, assembly.load_data(run), surroundings)
+    assembly.train(run, assembly.load_data(run), surroundings)
     return {
         "events": surroundings.events,
         "reports": timeless(surroundings.reports),
@@ -113,7 +113,7 @@ def troubles() -> dict[str, str]:
 
     def hear(name: str, run: RunConfig = run, surroundings: Surroundings | None = None) -> None:
         try:
-            loop.train(run, data, surroundings or Surroundings())
+            assembly.train(run, data, surroundings or Surroundings())
         except Exception as error:
             said[name] = f"{type(error).__name__}: {error}"
 

@@ -11,8 +11,9 @@ from orchestrator.core.errors import UserError
 from orchestrator.metrics import knn
 from orchestrator.probing.features import encoder_features, labels_of, pixel_features
 from orchestrator.study.checks import check_run
-from orchestrator.training import assembly
-from orchestrator.training.baselines import PIXELS, RANDOM, baselines
+from orchestrator.training import assembly, planning
+from orchestrator.training.assembly import baselines
+from orchestrator.training.baselines import PIXELS, RANDOM
 from tests.orchestrator.tiny_run import RUN, tiny_run
 
 
@@ -29,8 +30,8 @@ def test_bank_that_is_the_training_images_is_held_once():
 
 
 def test_data_are_only_the_splits_that_the_evaluations_read():
-    assert assembly.splits_of(tiny_run(evaluation={"collapse": {}, "view_retrieval": {}})) == ["train", "validation"]
-    assert assembly.splits_of(tiny_run(evaluation={"collapse": {}, "knn": {}})) == ["train", "validation", "bank"]
+    assert planning.splits(tiny_run(evaluation={"collapse": {}, "view_retrieval": {}})) == ["train", "validation"]
+    assert planning.splits(tiny_run(evaluation={"collapse": {}, "knn": {}})) == ["train", "validation", "bank"]
     assert set(assembly.load_data(tiny_run(evaluation={"collapse": {}})).splits) == {"train", "validation"}
 
 
@@ -52,7 +53,7 @@ def test_addons_rewrite_the_plan():
 
 
 def test_strength_scales_the_ops_that_can_be_scaled():
-    steps = assembly.recipes(tiny_run(augment={"strength": 0.5}))
+    steps = planning.recipes(tiny_run(augment={"strength": 0.5}))
     assert [step.name for step in steps["weak"]] == ["crop", "flip"]
     jitter, gray = steps["aggressive"]
     assert jitter.config == color_jitter.Config(brightness=0.2, contrast=0.2, saturation=0.2, hue=0.05)
@@ -63,7 +64,7 @@ def test_strength_scales_the_ops_that_can_be_scaled():
 def test_missing_recipe_is_named():
     run = tiny_run(augment={"recipes": {"weak": RUN["augment"]["recipes"]["weak"]}})
     with pytest.raises(UserError, match=r"run\.augment\.recipes do not fit .*'aggressive'"):
-        assembly.pipeline(run, assembly.objective(run).plan, assembly.load_data(run).card)
+        planning.pipeline(run, assembly.objective(run).plan, assembly.load_data(run).card)
 
 
 @pytest.fixture
@@ -127,8 +128,8 @@ def test_op_to_be_predicted_that_no_recipe_has_is_a_mistake_of_the_file():
 
 def test_evaluation_without_timing_is_refused(user_addon):
     name = user_addon(evaluate=lambda *_: {})
-    with pytest.raises(UserError, match=r"must extend orchestrator\.evaluations\.Timing"):
-        assembly.evaluations(tiny_run(evaluation={name: {}}))
+    with pytest.raises(UserError, match=r"must extend orchestrator\.metrics\.Timing"):
+        planning.metrics(tiny_run(evaluation={name: {}}))
 
 
 def test_baselines_are_the_untrained_encoder_and_the_pixels():

@@ -9,8 +9,8 @@ import torch
 from orchestrator.core.errors import UserError
 from orchestrator.study.study_file import load_study
 from orchestrator.sweep.dry_run import dry_run
-from orchestrator.training import assembly, view_grid
-from orchestrator.training.loop import Training, train
+from orchestrator.training import assembly
+from orchestrator.training.loop import Training
 from tests.orchestrator.studies import with_changes, write_study
 from tests.orchestrator.tiny_run import Surroundings, timeless, tiny_run
 
@@ -29,12 +29,12 @@ def run_of(addons=None, **settings):
 
 def trained(run, **surroundings):
     context = Surroundings(**surroundings)
-    train(run, assembly.load_data(run), context)
+    assembly.train(run, assembly.load_data(run), context)
     return context
 
 
 def begun(run) -> Training:
-    return Training(run, assembly.load_data(run), torch.device("cpu"))
+    return assembly.training(run, assembly.load_data(run), torch.device("cpu"))
 
 
 def first_loss(run) -> float:
@@ -86,7 +86,7 @@ def test_view_grid_shows_the_backgrounds():
     black = {"kind": "remove", "colour": "black", "p_query": 1.0, "p_key": 0.0, "p_negative": 0.0}
     run = tiny_run(augment={"recipes": still}, addons={"background": black})
     data = assembly.load_data(run)
-    sheet = np.asarray(view_grid.draw(run, data)).astype(int)
+    sheet = np.asarray(assembly.views_picture(run, data)).astype(int)
     first = sheet[22 : 22 + 96, 6 + 102 : 6 + 102 + 96]  # of the second column
     outside = data.splits["train"].masks[0].repeat(6, axis=0).repeat(6, axis=1) == 0
     assert first[outside].max() <= 1

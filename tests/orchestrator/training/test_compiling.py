@@ -60,15 +60,14 @@ def test_the_reason_of_a_failed_compilation_is_never_empty(monkeypatch, caplog):
 # In a process of its own: a compiler cannot look through the type checks that tests put around every function.
 TRAINED = """
 import torch
-from orchestrator import build
-from orchestrator.training import hardware
-from orchestrator.training.loop import Training
+from orchestrator.core import hardware
+from orchestrator.training import assembly
 from tests.orchestrator.tiny_run import tiny_run
 
 for choice in ("never", "always"):
     run = tiny_run(training={"compile": choice})
     with hardware.arithmetic(1, torch.device("cpu")):
-        training = Training(run, build.load_data(run), torch.device("cpu"))
+        training = assembly.training(run, assembly.load_data(run), torch.device("cpu"))
         print(*(float(training.train_step(torch.arange(16), 1).total.detach()) for _ in range(4)))
 """
 

@@ -62,7 +62,7 @@ def run_of(method: str, addons: dict[str, Any]) -> RunConfig:
 
 
 def training_of(run: RunConfig) -> Training:
-    return Training(run, assembly.load_data(run), torch.device("cpu"))
+    return assembly.training(run, assembly.load_data(run), torch.device("cpu"))
 
 
 def first_step(training: Training) -> tuple[Losses, list[Tensor]]:

@@ -9,7 +9,6 @@ import torch
 from orchestrator.core import hardware
 from orchestrator.training import assembly, graphs
 from orchestrator.training.graphs import WARM_UP, Capturing, Replayed
-from orchestrator.training.loop import Training
 from tests.orchestrator.tiny_run import tiny_run
 
 
@@ -126,7 +125,7 @@ def test_a_gpus_graphs_train_as_its_steps_do(method, monkeypatch, caplog):
     data, cuda, losses = assembly.load_data(run), torch.device("cuda"), []
     for captures in (False, True):
         monkeypatch.setattr(hardware, "captures", lambda device, captures=captures: captures)
-        training = Training(run, data, cuda)
+        training = assembly.training(run, data, cuda)
         rows = training.images.order(1).split(16)[:4]
         losses.append([float(training.train_step(rows[k % 4], 1).total.detach()) for k in range(8)])
     assert not caplog.messages

@@ -13,9 +13,9 @@ from methods.objective import Objective
 from orchestrator.config.run import RunConfig
 from orchestrator.core.errors import UserError
 from orchestrator.data.images import ImageSet
-from orchestrator.training import assembly, loop
-from orchestrator.training.assembly import Data
-from orchestrator.training.loop import Diverged, Training, train
+from orchestrator.training import assembly, loop, planning
+from orchestrator.training.context import Diverged
+from orchestrator.training.parts import Data
 from tests.orchestrator.tiny_run import Killed, Surroundings, timeless, tiny_run
 
 SIMCLR = {"name": "simclr", "projector_hidden": 16, "projector_outputs": 8}
@@ -24,7 +24,7 @@ CHEAP = {"knn": {}, "collapse": {}}
 
 def trained(run: RunConfig, **how: Any) -> Surroundings:
     surroundings = Surroundings(**how)
-    train(run, assembly.load_data(run), surroundings)
+    assembly.train(run, assembly.load_data(run), surroundings)
     return surroundings
 
 
@@ -74,7 +74,7 @@ def test_a_kill_in_mid_epoch_leaves_what_the_next_start_needs():
     run = tiny_run(training={"checkpoint_steps": 3}, evaluation=CHEAP)
     killed = Surroundings(kill_at=6)
     with pytest.raises(Killed):
-        train(run, assembly.load_data(run), killed)
+        assembly.train(run, assembly.load_data(run), killed)
     assert [report["epoch"] for report in killed.reports] == [1]
     resumed = trained(run, saved=killed.states[6])
     # The first epoch is told again, so that nothing between a checkpoint and its receiver can be lost.
@@ -136,7 +136,7 @@ def test_training_equals_a_loop_written_out():
 
     data = assembly.load_data(run)
     objective: Objective = assembly.objective(run)
-    pipeline = assembly.pipeline(run, objective.plan, data.card)
+    pipeline = planning.pipeline(run, objective.plan, data.card)
     optimizer = torch.optim.SGD(objective.parameters(), lr=1, momentum=0.9, weight_decay=5e-4)
     images = torch.tensor(data.splits["train"].images).permute(0, 3, 1, 2) / 255
     losses = []
@@ -156,22 +156,17 @@ def test_training_equals_a_loop_written_out():
         torch.testing.assert_close(surroundings.exported[0][name], value, rtol=1e-3, atol=1e-5)
 
 
-class Rows(Training):
-    """Notes which rows it is asked to train on, and does not."""
-
-    def train_step(self, rows: torch.Tensor, epoch: int) -> None:
-        self.seen = [*getattr(self, "seen", []), (epoch, rows.tolist())]
-        super().train_step(rows, epoch)
-
-
-def test_epochs_visit_every_row_once_in_whole_batches_and_in_another_order():
+def test_epochs_visit_every_row_once_in_whole_batches_and_in_another_order(monkeypatch):
     run = tiny_run(evaluation={})
-    training = Rows(run, assembly.load_data(run), torch.device("cpu"))
+    training = assembly.training(run, assembly.load_data(run), torch.device("cpu"))
+    seen, train_step = [], training.train_step
+    note = lambda rows, epoch: seen.append((epoch, rows.tolist())) or train_step(rows, epoch)  # noqa: E731
+    monkeypatch.setattr(training, "train_step", note)
     for _ in range(2):
         training.run_epoch(Surroundings())
-    assert [epoch for epoch, _ in training.seen] == [1] * 4 + [2] * 4
-    assert all(len(rows) == 16 for _, rows in training.seen)
-    first, second = ([row for e, rows in training.seen if e == epoch for row in rows] for epoch in (1, 2))
+    assert [epoch for epoch, _ in seen] == [1] * 4 + [2] * 4
+    assert all(len(rows) == 16 for _, rows in seen)
+    first, second = ([row for e, rows in seen if e == epoch for row in rows] for epoch in (1, 2))
     assert len(set(first)) == len(set(second)) == 64
     assert set(first) | set(second) <= set(range(72))
     assert first != second
@@ -187,7 +182,7 @@ def test_divergence_is_named_and_never_saved(checkpoint_steps):
     run = tiny_run(optimizer={"lr": 1e30}, training={"checkpoint_steps": checkpoint_steps}, evaluation=CHEAP)
     surroundings = Surroundings()
     with pytest.raises(Diverged, match=r"epoch 1.*loss.*not finite at learning rate"):
-        train(run, assembly.load_data(run), surroundings)
+        assembly.train(run, assembly.load_data(run), surroundings)
     assert not surroundings.reports
     for raw in surroundings.states.values():
         assert torch.load(io.BytesIO(raw), weights_only=True)["part_sums"].isfinite().all()
@@ -200,7 +195,7 @@ def test_data_may_be_read_only_and_stays_as_it_was():
     for split in loaded.splits.values():
         for array in (split.images, split.labels, split.masks):
             array.flags.writeable = False
-    train(run, loaded, Surroundings())
+    assembly.train(run, loaded, Surroundings())
     for name, split in loaded.splits.items():
         assert np.array_equal(split.images, before[name])
 
@@ -210,7 +205,7 @@ def test_training_without_labels_needs_none():
     loaded = assembly.load_data(run)
     bare = Data(loaded.card, {name: ImageSet(split.images) for name, split in loaded.splits.items()})
     surroundings = Surroundings()
-    train(run, bare, surroundings)
+    assembly.train(run, bare, surroundings)
     assert all("view_retrieval/1" in report for report in surroundings.reports)
 
 

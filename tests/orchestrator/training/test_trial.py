@@ -78,7 +78,7 @@ def test_what_a_training_warns_of_is_kept_with_the_trial(tmp_path: Path, monkeyp
         logging.getLogger("orchestrator.data.streamed").warning("unreadable")
 
     monkeypatch.setattr(trial.view_grid, "write", lambda *args: None)
-    monkeypatch.setattr(trial.loop, "train", train)
+    monkeypatch.setattr(trial.assembly, "train", train)
     run, folder = tiny_run().dump(), TrialFolder(tmp_path / "0000")
     folder.write_config({"run": run})
     trial.run_trial({"folder": str(folder.path)}, list[Any]().append, load_data(tiny_run()), run["dataset"])

@@ -22,7 +22,7 @@ def test_view_grid_shows_sources_and_denormalised_views() -> None:
     still = {"crop": {"scale": [1.0, 1.0], "ratio": [1.0, 1.0]}}
     run = resolve(RUN | {"augment": {"recipes": {"weak": still, "aggressive": {"grayscale": {"p": 1.0}}}}})
     data = assembly.load_data(run)
-    sheet = view_grid.draw(run, data)
+    sheet = assembly.views_picture(run, data)
     assert sheet.size == (GAP + 5 * (TILE + GAP), TOP + 8 * (TILE + GAP))
     for row in range(8):
         source = data.splits["train"].images[row].repeat(TILE // 16, axis=0).repeat(TILE // 16, axis=1)
@@ -38,7 +38,7 @@ def test_view_grid_shows_sources_and_denormalised_views() -> None:
 def test_view_grid_is_the_same_each_time_and_whole_on_disk(tmp_path: Path) -> None:
     run = resolve(RUN)
     data = assembly.load_data(run)
-    view_grid.write(at(tmp_path / "views.png"), run, data)
+    view_grid.write(at(tmp_path / "views.png"), assembly.views_picture(run, data))
     with Image.open(tmp_path / "views.png") as stored:
-        np.testing.assert_array_equal(np.asarray(stored), np.asarray(view_grid.draw(run, data)))
+        np.testing.assert_array_equal(np.asarray(stored), np.asarray(assembly.views_picture(run, data)))
     assert [file.name for file in tmp_path.iterdir()] == ["views.png"]

@@ -1,0 +1,90 @@
+"""The parts of a training, as the composition root (`orchestrator.training.assembly`) hands them out."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from types import ModuleType
+
+from jaxtyping import Int64
+from torch import Tensor
+from torch.optim import Optimizer
+
+from augment.draws import Epoch
+from augment.views import Batch, View
+from methods.objective import Objective
+from orchestrator.data.foregrounds import Separated
+from orchestrator.data.images import DatasetCard, ImageSet
+from orchestrator.data.on_device import Resident
+from orchestrator.data.on_host import Fetched
+from orchestrator.data.streamed import Stream, Streamed
+from orchestrator.metrics import DEFAULT_SPLITS, Timing
+from orchestrator.probing.features import Encode
+
+# Training images, handed out in batches.
+Images = Resident | Fetched | Streamed
+# From a batch, its rows in the data set and the epoch to the views of the plan, by name.
+MakeViews = Callable[[Batch, Int64[Tensor, "B"], Epoch], Mapping[str, View]]
+
+
+@dataclass(frozen=True)
+class Data:
+    """A configured data set, decoded: made once per node and shared, read-only, by every trial on it.
+
+    Args:
+        card: what it is.
+        splits: `train`, and the splits that the run's metrics read.
+        stream: the training images on disk, if they do not fit in memory; `train` is then a sample, which is also
+            `bank`.
+        separated: foregrounds and backgrounds of `train`, if the run's views need them.
+    """
+
+    card: DatasetCard
+    splits: Mapping[str, ImageSet]
+    stream: Stream | None = None
+    separated: Separated | None = None
+
+    @property
+    def nbytes(self) -> int:
+        """Size in memory; splits may share their images."""
+        held = (*self.splits.values(), self.stream, self.separated)
+        return sum({id(one): one.nbytes for one in held if one is not None}.values())
+
+
+@dataclass(frozen=True)
+class Metric:
+    """One metric of a run: its module in `orchestrator/metrics`, and its settings."""
+
+    module: ModuleType
+    config: Timing
+
+    def __call__(self, encode: Encode, splits: Mapping[str, ImageSet]) -> dict[str, float]:
+        """Its values, by name."""
+        return self.module.evaluate(encode, splits, self.config)
+
+    @property
+    def splits(self) -> tuple[str, ...]:
+        """The splits that it reads."""
+        return getattr(self.module, "SPLITS", DEFAULT_SPLITS)
+
+    @property
+    def needs_labels(self) -> bool:
+        """Whether those splits must have labels."""
+        return getattr(self.module, "NEEDS_LABELS", False)
+
+
+@dataclass(frozen=True)
+class Parts:
+    """What `Training` needs to train one run on one device.
+
+    Args:
+        objective: the method, its plan and the add-ons' losses, on the device.
+        optimizer: of the objective's parameters.
+        images: the training images.
+        pipeline: makes the views of a batch.
+        metrics: computed on the encoder after an epoch.
+    """
+
+    objective: Objective
+    optimizer: Optimizer
+    images: Images
+    pipeline: MakeViews
+    metrics: Sequence[Metric]
