@@ -12,7 +12,9 @@ LIBRARIES = ("torch", "ray", "optuna", "mlflow", "numpy")
 
 
 def commit() -> str | None:
-    """The git commit of this source tree, with `-dirty` where files differ from it; None where git knows none."""
+    """The git commit of this source tree, with `-dirty` where files differ from it; None if it is not a clone."""
+    if _git("rev-parse", "--show-cdup").count("/") != 2:  # an installed copy may lie in a repository of the user's
+        return None
     described = _git("describe", "--always", "--abbrev=40", "--dirty", "--match=")
     return described or None
 

@@ -3,14 +3,15 @@
 python -m orchestrator.evaluate ENCODER [--suite NAME] [--set PATH=VALUE] [--tracking-uri URI] [--storage DIR]
 """
 
-import argparse
 import sys
 from collections.abc import Sequence
 
 from rich.console import Console
 
+from orchestrator.core import command_line
 from orchestrator.core.errors import UserError, told
 from orchestrator.core.terminal import protect_output
+from orchestrator.evaluate import arguments as described
 from orchestrator.evaluate import suite as suites
 from orchestrator.evaluate.runner import Runner, Unscored
 from orchestrator.evaluate.table import heading, remarks, table
@@ -24,7 +25,7 @@ _WIDTH = 180  # columns where there is no terminal
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command line; returns the exit code."""
-    options = _parser().parse_args(arguments)
+    options = command_line.parser(described).parse_args(arguments)
     try:
         uri = tracking_uri(options.tracking_uri)
         found = subject(options.encoder, at(options.storage), uri, size=options.size, threads=options.threads)
@@ -57,30 +58,6 @@ def _send(found: Subject, uri: str) -> str | None:
 
 def _told(one: Unscored) -> str:
     return f"{one.protocol} on {one.data}: {one.reason}"
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="python -m orchestrator.evaluate", description="Scores a frozen encoder on held-out tests."
-    )
-    parser.add_argument(
-        "encoder",
-        help="folder of a trial, name or folder of a sweep (its best trial is taken), an MLflow run id, an exported "
-        "encoder or a checkpoint, torchvision:MODEL, torchvision:MODEL@FILE, or a function, my.module:function",
-    )
-    parser.add_argument(
-        "--suite",
-        default="held_out",
-        help=f"what to measure: {', '.join(suites.names())}, or a file (default: held_out)",
-    )
-    parser.add_argument("--set", action="append", default=[], metavar="PATH=VALUE", help="change a field of the suite")
-    parser.add_argument("--size", type=int, help="side of the images in pixels, for torchvision:MODEL")
-    parser.add_argument("--threads", type=int, default=1, help="of the CPU, for an encoder that was not trained here")
-    parser.add_argument(
-        "--tracking-uri", help="MLflow's store or server (default: MLFLOW_TRACKING_URI, then mlflow.db)"
-    )
-    parser.add_argument("--storage", default="sweeps", help="where the sweeps lie (default: sweeps)")
-    return parser
 
 
 if __name__ == "__main__":

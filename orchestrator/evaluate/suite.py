@@ -20,9 +20,9 @@ from orchestrator.config.run import Named
 from orchestrator.config.sections import chosen, read, section, strangers
 from orchestrator.core.errors import UserError
 from orchestrator.core.registry import find, suggest
+from orchestrator.evaluate import suites
 
 OWN = "own"
-SUITES = Path(__file__).with_name("suites")
 PROTOCOLS = "orchestrator.evaluate.protocols"
 _SECTIONS = ("datasets", "protocols")
 
@@ -57,11 +57,6 @@ class Suite:
     tasks: Sequence[Task]
 
 
-def names() -> list[str]:
-    """The suites of the house."""
-    return sorted(file.stem for file in SUITES.glob("*.yaml"))
-
-
 def load(name: str, sets: Sequence[str], own: Mapping[str, Any] | None, size: int) -> Suite:
     """Reads a suite, changes what the command line asks for, and looks for every mistake that there can be.
 
@@ -74,11 +69,13 @@ def load(name: str, sets: Sequence[str], own: Mapping[str, Any] | None, size: in
     Raises:
         UserError: with one line per mistake.
     """
-    path = Path(name) if name.endswith((".yaml", ".yml")) else SUITES / f"{name}.yaml"
-    if path.parent == SUITES and not path.exists():
-        law = f"there is no such suite{suggest(name, names())}; name a file, or one of {', '.join(names())}"
+    path = Path(name) if name.endswith((".yaml", ".yml")) else suites.FOLDER / f"{name}.yaml"
+    if path.parent == suites.FOLDER and not path.exists():
+        law = (
+            f"there is no such suite{suggest(name, suites.names())}; name a file, or one of {', '.join(suites.names())}"
+        )
         raise UserError(f"--suite {name}: {law}")
-    tree, mistakes = yaml_file.read(path, _SECTIONS, SUITES), list[Mistake]()
+    tree, mistakes = yaml_file.read(path, _SECTIONS, suites.FOLDER), list[Mistake]()
     mistakes += strangers(tree, _SECTIONS)
     datasets = section(tree, "datasets", mistakes)
     tree["datasets"] = ({OWN: dict(own)} if own else {}) | datasets
@@ -91,7 +88,7 @@ def load(name: str, sets: Sequence[str], own: Mapping[str, Any] | None, size: in
         if where in wanted:
             configs[where] = _dataset(raw, f"datasets.{where}", size, mistakes)
     if mistakes:
-        raise located(mistakes, path if path.parent != SUITES else f"suite {name}", changed)
+        raise located(mistakes, path if path.parent != suites.FOLDER else f"suite {name}", changed)
     return Suite(path.stem, configs, tasks)
 
 

@@ -3,7 +3,6 @@
 Exit codes: 0 done; 2 a mistake of the user's.
 """
 
-import argparse
 import os
 import sys
 import time
@@ -21,12 +20,14 @@ from torch.profiler import ProfilerActivity
 from torch.profiler import profile as profiler
 
 from orchestrator.config.run import RunConfig, resolve, with_values
-from orchestrator.core import hardware
+from orchestrator.core import command_line, hardware
 from orchestrator.core.errors import UserError, told
 from orchestrator.core.terminal import protect_output
 from orchestrator.probing.features import encoder_features
+from orchestrator.profile import arguments as described
 from orchestrator.profile import phases
 from orchestrator.storage.path import in_bytes
+from orchestrator.study import shipped
 from orchestrator.study.study_file import Study, load_study
 from orchestrator.training import assembly, graphs, planning
 from orchestrator.training.loop import Training
@@ -67,12 +68,12 @@ class Profile:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the command and returns its exit code."""
-    options = _parser().parse_args(arguments)
+    options = command_line.parser(described).parse_args(arguments)
     os.environ.setdefault("KINETO_LOG_LEVEL", "6")  # else the profiler tells its own doings, a missing GPU among them
     try:
         if options.steps < 1:
             raise UserError(f"--steps >= 1 must hold, got --steps {options.steps}")
-        study = load_study(options.file, options.set)
+        study = load_study(Path(shipped.path_of(options.file)), options.set)
         _require_writable(options.trace)
         device = hardware.device() if study.sweep.gpus_per_worker else torch.device("cpu")  # as Ray shows it to a trial
         seen = profiled(study.run, assembly.load_data(study.run), device, steps=options.steps, trace=options.trace)
@@ -234,17 +235,6 @@ def _require_writable(file: Path | None) -> None:
         file.open("a").close()
     except OSError as error:
         raise UserError(f"--trace {file} must be a file that can be written ({error.strerror})") from error
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="python -m orchestrator.profile", description="Say where the time of a run goes, by some steps of it."
-    )
-    parser.add_argument("file", type=Path, help="a YAML file with the sections sweep, run and search")
-    parser.add_argument("--set", action="append", default=[], metavar="PATH=VALUE", help="change a field of the file")
-    parser.add_argument("--steps", type=int, default=20, help="to watch (default: 20)")
-    parser.add_argument("--trace", type=Path, metavar="FILE", help="write the watched steps there, in Chrome's format")
-    return parser
 
 
 if __name__ == "__main__":

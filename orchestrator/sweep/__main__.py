@@ -10,13 +10,16 @@ import sys
 from collections.abc import Sequence
 from contextlib import nullcontext
 
+from orchestrator.core import command_line
 from orchestrator.core.terminal import protect_output
+from orchestrator.study import shipped
+from orchestrator.sweep import arguments as described
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the command and returns its exit code."""
     given = list(sys.argv[1:] if arguments is None else arguments)
-    options = _parser().parse_args(given)
+    options = command_line.parser(described).parse_args(given)
     try:
         return _run(options, given)
     except KeyboardInterrupt:
@@ -43,7 +46,7 @@ def _done(options: argparse.Namespace, given: Sequence[str]) -> int:
     from orchestrator.study.checks import check_storage
     from orchestrator.study.study_file import load_study
 
-    with on_disk(options.file) as file:
+    with on_disk(shipped.path_of(options.file)) as file:
         study = load_study(file, options.set, trials=options.trials)
     storage = at(options.storage)
     check_storage(storage, study.sweep.name)
@@ -70,32 +73,8 @@ def _done(options: argparse.Namespace, given: Sequence[str]) -> int:
 
 def _places(options: argparse.Namespace) -> tuple[str, ...]:
     """Arguments that say where things lie, as far as the user has given them."""
-    storage = () if options.storage == _parser().get_default("storage") else ("--storage", options.storage)
+    storage = () if options.storage == described.STORAGE else ("--storage", options.storage)
     return (*storage, *(("--tracking-uri", options.tracking_uri) if options.tracking_uri else ()))
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="python -m orchestrator.sweep",
-        description="Search as a file says; the same command again continues.",
-        allow_abbrev=False,  # else `--fre` would stay in the command that continues
-    )
-    parser.add_argument("file", help="a YAML file with the sections sweep, run and search")
-    parser.add_argument("--set", action="append", default=[], metavar="PATH=VALUE", help="change a field of the file")
-    parser.add_argument("--trials", type=int, help="how many trials there shall be in the end")
-    parser.add_argument("--dry-run", action="store_true", help="say what would be done, and stop")
-    parser.add_argument("--fresh", action="store_true", help="begin anew; an old sweep of this name is kept aside")
-    parser.add_argument(
-        "--storage", default="sweeps", help="where sweep folders lie: a folder, or s3://BUCKET/PREFIX (default: sweeps)"
-    )
-    parser.add_argument("--tracking-uri", help="of MLflow (default: MLFLOW_TRACKING_URI, else sqlite:///mlflow.db)")
-    parser.add_argument(
-        "--address",
-        default=os.environ.get("RAY_ADDRESS") or None,
-        help="of a Ray cluster that is there: host:port, or auto (default: RAY_ADDRESS, else this machine alone)",
-    )
-    parser.add_argument("--quiet", action="store_true", help="only the closing summary")
-    return parser
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@ import sys
 from collections.abc import Mapping, Sequence
 
 from orchestrator.config.sweep import Goal
+from orchestrator.core import command_line
 from orchestrator.search import confirmation
 from orchestrator.search.formatting import columns, count, leading, numbered, settings, with_error
 from orchestrator.search.ledger import Ledger
@@ -27,7 +28,7 @@ def summary(
     Args:
         ledger: of the sweep, whatever state it is in.
         baselines: metrics by name of what the best encoder has to beat, or why they were not measured.
-        command: arguments of the command that continues the sweep, after `python -m orchestrator.sweep`.
+        command: arguments of the command that continues the sweep, after the words that start `sweep`.
         places: those of them that say where sweeps and MLflow are, which other commands need too.
         tracking_uri: of MLflow.
 
@@ -153,7 +154,7 @@ def _commands(
 ) -> str:
     """Where the sweep lies, and lines to paste into a shell of this working folder."""
     python = at(sys.executable).near()
-    sweep = [python, "-m", "orchestrator.sweep"]
+    sweep, evaluate = (command_line.words(f"orchestrator.{name}", python) for name in ("sweep", "evaluate"))
     lines = [
         f"folder      {ledger.folder.path.near()} (this text is in {ledger.folder.summary.near()})",
         f"holds       {holdings(ledger.folder)}",
@@ -164,7 +165,7 @@ def _commands(
     else:
         lines.append(f"more        {shlex.join([*sweep, *_with_trials(command, 2 * ledger.sweep.trials)])}")
     folders = [ledger.folder.trial(leader.number) for leader in leaders]
-    evaluate, rerun = [python, "-m", "orchestrator.evaluate"], "rerun best" if len(leaders) == 1 else "rerun one"
+    rerun = "rerun best" if len(leaders) == 1 else "rerun one"
     lines += [f"evaluate    {shlex.join([*evaluate, folder.path.near(), *places])}" for folder in folders]
     there = [*places, *_cluster(command)]
     lines += [f"{rerun:12}{shlex.join([*sweep, folder.config_file.near(), *there])}" for folder in folders[:1]]

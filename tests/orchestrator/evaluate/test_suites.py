@@ -12,6 +12,7 @@ from orchestrator.core.registry import find
 from orchestrator.evaluate import __main__
 from orchestrator.evaluate import suite as suites
 from orchestrator.evaluate.runner import Runner
+from orchestrator.evaluate.suites import names
 from orchestrator.evaluate.target import Subject
 from orchestrator.probing.frozen import FrozenEncoder
 from orchestrator.probing.score import Score
@@ -42,7 +43,7 @@ def measured(name: str, folder, *sets: str):
     return Runner(pixels(folder), suites.load(name, sets, OWN, 8)).run()
 
 
-@pytest.mark.parametrize("name", suites.names())
+@pytest.mark.parametrize("name", names())
 def test_suites_of_the_house_can_be_read(name):
     suite = suites.load(name, (), OWN, 32)
     assert suite.tasks
