@@ -4,7 +4,7 @@ import copy
 import hashlib
 import json
 from collections.abc import Mapping
-from typing import Any, Protocol, runtime_checkable
+from typing import Any
 
 from pydantic import Field, InstanceOf, ValidationError
 
@@ -12,21 +12,11 @@ from augment.config import Config
 from orchestrator.config.mistakes import ConfigError, Mistake, show, translate
 from orchestrator.config.optimizer import OptimizerConfig
 from orchestrator.config.paths import locate
-from orchestrator.config.sections import chosen, named, read
+from orchestrator.config.sections import Named, chosen, named, read
 from orchestrator.config.training import TrainingConfig
 from orchestrator.core.registry import suggest
 
 Json = dict[str, Any]
-
-
-@runtime_checkable
-class Named(Protocol):
-    """A `Config` that says by its own `name` which component it configures."""
-
-    @property
-    def name(self) -> str:
-        """A file name in the component's package, or the dotted name of a user's module."""
-        ...
 
 
 class AugmentConfig(Config):

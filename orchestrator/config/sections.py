@@ -1,8 +1,8 @@
 """Reads the parts of a file, each by the `Config` of what it configures, and gathers all mistakes on the way."""
 
 import json
-from collections.abc import Mapping, Sequence
-from typing import Any, TypeVar
+from collections.abc import Generator, Mapping, Sequence
+from typing import Any, Protocol, TypeVar, runtime_checkable
 
 from pydantic import ValidationError
 
@@ -12,6 +12,18 @@ from orchestrator.core.errors import UserError
 from orchestrator.core.registry import find, suggest
 
 C = TypeVar("C", bound=Config)
+
+
+@runtime_checkable
+class Named(Protocol):
+    """A `Config` that says by its own `name` which component it configures."""
+
+    @property
+    def name(self) -> str:
+        """A file name in the component's package, or the dotted name of a user's module."""
+        ...
+
+    def __iter__(self) -> Generator[tuple[str, Any], None, None]: ...
 
 
 def section(tree: Mapping[str, Any], name: str, mistakes: list[Mistake]) -> dict[str, Any]:

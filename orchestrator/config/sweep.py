@@ -1,16 +1,16 @@
 """The section `sweep:` of a file, typed: what is searched for, and how."""
 
-import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BeforeValidator, Field, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, InstanceOf, model_validator
 
 from augment.config import Config
-from orchestrator.config.mistakes import ConfigError, Mistake
-from orchestrator.config.sections import read
+from orchestrator.config.mistakes import ConfigError, Mistake, show
+from orchestrator.config.sections import Named, chosen, read
+from orchestrator.core.registry import find
 from orchestrator.core.trial_number import MOST_TRIALS
 
 
@@ -34,6 +34,9 @@ def _directions(given: object) -> object:
     return modes
 
 
+SAMPLERS, SCHEDULERS = "orchestrator.search.samplers", "orchestrator.search.schedulers"
+# Where the components of each kind are, and which one is used if the file names none.
+_COMPONENTS = {"sampler": (SAMPLERS, "tpe"), "scheduler": (SCHEDULERS, "asha")}
 FolderName = Annotated[str, AfterValidator(_folder_name)]
 Direction = Literal["max", "min"]
 # Looked at before pydantic does, which would complain of each side of a union by its own path.
@@ -58,41 +61,6 @@ class Goal:
         return -value if self.mode == "max" else value
 
 
-class SamplerConfig(Config):
-    """Who proposes settings.
-
-    Args:
-        name: `tpe` learns from the trials so far, `random` is the control.
-        startup: trials, enqueued ones included, that must have ended before `tpe` proposes any but random settings.
-    """
-
-    name: Literal["tpe", "random"] = "tpe"
-    startup: int = Field(default=10, ge=1)
-
-
-class SchedulerConfig(Config):
-    """Who stops trials early.
-
-    Args:
-        name: `asha` stops a trial that is not among the best at a rung, `none` lets all finish.
-        grace: share of the epoch budget before the first rung, in (0, 1].
-        reduction: one of so many trials goes on at each rung; also the ratio between rungs.
-    """
-
-    name: Literal["asha", "none"] = "asha"
-    grace: float = Field(default=1 / 3, gt=0, le=1)
-    reduction: int = Field(default=2, ge=2)
-
-    def rungs(self, epochs: int) -> list[int]:
-        """The epochs after which a trial of so many may be stopped, the first after the grace."""
-        if self.name == "none":
-            return []
-        rungs = [max(1, math.ceil(self.grace * epochs))]
-        while rungs[-1] * self.reduction < epochs:
-            rungs.append(rungs[-1] * self.reduction)
-        return [rung for rung in rungs if rung < epochs]
-
-
 class ConfirmConfig(Config):
     """What is trained again once the search is over: a winner among noisy trials owes something to its seed.
 
@@ -109,6 +77,8 @@ class ConfirmConfig(Config):
 class SweepConfig(Config):
     """How a search is run; nothing here changes the numbers of a trial.
 
+    Build it with `read_sweep`, which reads the components' sections.
+
     Args:
         name: of the sweep's folder and of its MLflow experiment; the file's own name where it is left out.
         trials: how many there shall be in the end.
@@ -116,8 +86,8 @@ class SweepConfig(Config):
         metric: what is searched for, by its last value; a scheduler needs it after every epoch. Several in a list are
             searched together, and what is found is a Pareto front: the trials that no other one beats.
         mode: whether more or less of it is better; a list beside a list.
-        sampler: who proposes settings.
-        scheduler: who stops trials early.
+        sampler: `orchestrator.search.samplers.<name>.Config`, what proposes settings.
+        scheduler: `orchestrator.search.schedulers.<name>.Config`, what stops trials early.
         concurrency: trials at a time.
         workers: processes per trial.
         cpus_per_worker: CPU cores that each of them takes.
@@ -134,8 +104,8 @@ class SweepConfig(Config):
     time_limit: float | None = Field(default=None, gt=0)
     metric: Metrics
     mode: Modes = "max"
-    sampler: SamplerConfig = Field(default_factory=SamplerConfig)
-    scheduler: SchedulerConfig = Field(default_factory=SchedulerConfig)
+    sampler: InstanceOf[Named] = Field(default_factory=lambda: _default("sampler"))
+    scheduler: InstanceOf[Named] = Field(default_factory=lambda: _default("scheduler"))
     concurrency: int = Field(default=1, ge=1)
     workers: int = Field(default=1, ge=1)
     cpus_per_worker: int = Field(default=1, ge=1)
@@ -160,6 +130,14 @@ class SweepConfig(Config):
         modes = self.mode if isinstance(self.mode, tuple) else (self.mode,)
         return tuple(map(Goal, metrics, modes))
 
+    def rungs(self, epochs: int) -> list[int]:
+        """The epochs after which the scheduler may stop a trial of so many; empty if it stops none."""
+        return find(SCHEDULERS, self.scheduler.name).rungs(self.scheduler, epochs)
+
+    def dump(self) -> dict[str, Any]:
+        """Every field with its value, defaults included, in YAML's own types; `read_sweep` takes it back unchanged."""
+        return self.model_dump(mode="json", serialize_as_any=True)
+
     @property
     def most_repeats(self) -> int:
         """How many repeats a confirmation can take; fewer where one of the best was enqueued or a front is short."""
@@ -175,7 +153,34 @@ def read_sweep(section: Mapping[str, Any]) -> SweepConfig:
         ConfigError: with every mistake in it, its paths beginning with `sweep`.
     """
     mistakes: list[Mistake] = []
-    sweep = read(SweepConfig, section, "sweep", mistakes)
-    if sweep is None:
+    plain = {key: value for key, value in section.items() if key not in _COMPONENTS}
+    parts = {key: _component(key, section[key], mistakes) for key in _COMPONENTS if key in section}
+    sweep = read(SweepConfig, plain, "sweep", mistakes)
+    if sweep is None or mistakes:
         raise ConfigError(mistakes)
-    return sweep
+    return sweep.model_copy(update=parts)
+
+
+def _component(key: str, raw: Any, mistakes: list[Mistake]) -> Config | None:
+    """The settings of one component of the sweep; what is wrong with them goes to `mistakes`."""
+    if not isinstance(raw, Mapping):
+        mistakes.append(Mistake(f"sweep.{key}", "a mapping (key: value) must be given", show(raw)))
+        return None
+    package, default = _COMPONENTS[key]
+    return chosen(package, _renamed(key, {"name": default, **raw}), f"sweep.{key}", mistakes)
+
+
+def _default(key: str) -> Any:
+    package, name = _COMPONENTS[key]
+    return find(package, name).Config()
+
+
+def _renamed(key: str, raw: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The settings in today's names: until 0.2 all samplers had the same fields, and so had all schedulers."""
+    name, fields = raw["name"], dict(raw)
+    if key == "sampler" and "startup" in fields:
+        startup = fields.pop("startup")
+        return fields if name == "random" else {**fields, "n_startup_trials": startup}
+    if key == "scheduler" and name == "none":
+        return {field: value for field, value in fields.items() if field not in ("grace", "reduction")}
+    return fields

@@ -5,7 +5,6 @@ was cut off and continued suggests what an uninterrupted one would have.
 """
 
 import math
-import warnings
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -13,15 +12,16 @@ from typing import Any
 
 import optuna
 from optuna.distributions import BaseDistribution
-from optuna.exceptions import ExperimentalWarning
 from optuna.samplers import BaseSampler
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
 from augment.draws import integer
 from orchestrator.config.search_space import Space
-from orchestrator.config.sweep import SamplerConfig, SweepConfig
+from orchestrator.config.sweep import SAMPLERS, SCHEDULERS, SweepConfig
+from orchestrator.core.registry import find
 from orchestrator.search.journal import Journal
+from orchestrator.search.samplers import Seeds
 from orchestrator.search.trial_state import End
 from orchestrator.storage.path import Place, at
 
@@ -44,15 +44,17 @@ class StoredStudy:
     def __init__(self, journal: Place | Path, sweep: SweepConfig, *, space: Space, epochs: int) -> None:
         self._space = space
         self._live: dict[int, optuna.Trial] = {}
+        self._rungs = sweep.rungs(epochs)
+        self._stops = partial(find(SCHEDULERS, sweep.scheduler.name).should_stop, sweep.scheduler)
+        sampler = partial(find(SAMPLERS, sweep.sampler.name).sampler, sweep.sampler)
         self._storage = optuna.storages.JournalStorage(Journal(at(journal)))
         self._study = optuna.create_study(
             study_name=sweep.name,
             storage=self._storage,
-            sampler=AddressedSampler(partial(_sampler, sweep.sampler), sweep.seed),
+            sampler=AddressedSampler(sampler, sweep.seed),
             directions=["maximize" if goal.mode == "max" else "minimize" for goal in sweep.goals],
             load_if_exists=True,
         )
-        self._reduction, self._rungs = sweep.scheduler.reduction, sweep.scheduler.rungs(epochs)
 
     def __len__(self) -> int:
         """How many trials were ever asked for, enqueued ones included."""
@@ -92,24 +94,17 @@ class StoredStudy:
             self._trial(number).report(value, epoch)
 
     def should_stop(self, number: int) -> bool:
-        """Whether the newest value is too bad to go on: asynchronous successive halving over the stored values.
+        """Whether the newest value is too bad to go on, which the scheduler decides at its rungs.
 
-        At a rung, of the n trials that have reached it so far, the best max(1, floor(n / reduction)) go on, the first
-        of equals before the others. A trial told to go on is not judged again by those that reach the rung later; one
-        told to stop is, by whoever asks after a crash, and by the same values.
-
-        Source: Li et al., "A System for Massively Parallel Hyperparameter Tuning" (2020), algorithm 2, without the
-        promotion of trials that were stopped, as in Ray Tune and Optuna.
+        A trial told to go on is not judged again by those that reach the rung later; one told to stop is, by whoever
+        asks after a crash, and by the same values.
         """
-        trial = self._stored(number)
-        rung = trial.last_step
+        rung = (trial := self._stored(number)).last_step
         if rung not in self._rungs or trial.user_attrs.get(_CLEARED) == rung:
             return False
         sign = -1 if self._study.direction == StudyDirection.MAXIMIZE else 1
-        values = [(other.intermediate_values.get(rung), other.number) for other in self._trials()]
-        reached = sorted((sign * value, other) for value, other in values if value is not None)
-        place = reached.index((sign * trial.intermediate_values[rung], number))
-        if place >= max(1, len(reached) // self._reduction):
+        values = {other.number: other.intermediate_values.get(rung) for other in self._trials()}
+        if self._stops(number, {other: sign * value for other, value in values.items() if value is not None}):
             return True
         self._trial(number).set_user_attr(_CLEARED, rung)
         return False
@@ -146,17 +141,17 @@ class AddressedSampler(BaseSampler):
     """Any sampler, seeded anew for each trial and parameter: no draw depends on which others were made before it.
 
     Args:
-        make: the sampler for a seed.
+        make: the sampler for some seeds.
         seed: of the sweep.
     """
 
-    def __init__(self, make: Callable[[int], BaseSampler], seed: int) -> None:
+    def __init__(self, make: Callable[[Seeds], BaseSampler], seed: int) -> None:
         self._make, self._seed = make, seed
-        self._joint = make(seed)
+        self._joint = make(Seeds(draw=seed, sweep=seed))
 
     def infer_relative_search_space(self, study: optuna.Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
         """The parameters that will be drawn together."""
-        self._joint = self._make(integer(self._seed, "suggest", trial.number))
+        self._joint = self._sampler(trial.number)
         return self._joint.infer_relative_search_space(study, trial)
 
     def sample_relative(
@@ -169,16 +164,7 @@ class AddressedSampler(BaseSampler):
         self, study: optuna.Study, trial: FrozenTrial, param_name: str, param_distribution: BaseDistribution
     ) -> Any:
         """Draws one parameter on its own."""
-        sampler = self._make(integer(self._seed, "suggest", trial.number, param_name))
-        return sampler.sample_independent(study, trial, param_name, param_distribution)
+        return self._sampler(trial.number, param_name).sample_independent(study, trial, param_name, param_distribution)
 
-
-def _sampler(config: SamplerConfig, seed: int) -> BaseSampler:
-    if config.name == "random":
-        return optuna.samplers.RandomSampler(seed=seed)
-    with warnings.catch_warnings():
-        # Conditional dimensions need `group`; Optuna has called it experimental since 2.8.
-        warnings.simplefilter("ignore", ExperimentalWarning)
-        return optuna.samplers.TPESampler(
-            seed=seed, n_startup_trials=config.startup, multivariate=True, group=True, constant_liar=True
-        )
+    def _sampler(self, *address: int | str) -> BaseSampler:
+        return self._make(Seeds(draw=integer(self._seed, "suggest", *address), sweep=self._seed))

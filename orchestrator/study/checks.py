@@ -91,12 +91,13 @@ def check_trial(sweep: SweepConfig, run: RunConfig, *, epochs: int) -> list[Mist
         run: of the trial, searched values included.
         epochs: the budget of which the rungs are shares.
     """
-    mistakes = _metric_mistakes(sweep, run)
+    stops = bool(sweep.rungs(epochs))
+    mistakes = _metric_mistakes(sweep, run, stops=stops)
     batch, each = run.training.batch_size, run.training.batch_size // sweep.workers
     if batch % sweep.workers or each < 2:
         law = f"must be a multiple of {sweep.workers} (sweep.workers), and 2 or more for each; it is the whole batch"
         mistakes.append(Mistake("run.training.batch_size", law, str(batch)))
-    if sweep.scheduler.name != "none" and run.training.epochs != epochs:
+    if stops and run.training.epochs != epochs:
         law = (
             f"epochs = {epochs} must hold, the budget of which {sweep.scheduler.name} takes its rungs; "
             "fix it, or set sweep.scheduler.name to none"
@@ -176,16 +177,16 @@ def _label_mistakes(run: RunConfig, card: DatasetCard, plan: Plan) -> list[Mista
     return mistakes
 
 
-def _metric_mistakes(sweep: SweepConfig, run: RunConfig) -> list[Mistake]:
-    mistakes = [mistake for goal in sweep.goals if (mistake := _goal_mistake(goal, sweep, run))]
-    if len(sweep.goals) > 1 and sweep.scheduler.name != "none":
+def _metric_mistakes(sweep: SweepConfig, run: RunConfig, *, stops: bool) -> list[Mistake]:
+    mistakes = [mistake for goal in sweep.goals if (mistake := _goal_mistake(goal, sweep, run, stops=stops))]
+    if len(sweep.goals) > 1 and stops:
         # At a rung, the order by any one objective would take the other end of the front away before it is trained.
         law = "name = none must hold with several metrics, since stopping by one would lose the best in another"
         mistakes.append(Mistake("sweep.scheduler.name", law, sweep.scheduler.name))
     return mistakes
 
 
-def _goal_mistake(goal: Goal, sweep: SweepConfig, run: RunConfig) -> Mistake | None:
+def _goal_mistake(goal: Goal, sweep: SweepConfig, run: RunConfig, *, stops: bool) -> Mistake | None:
     made_by = {metric: name for name in run.evaluation for metric in find("orchestrator.metrics", name).METRICS}
     if goal.metric == LOSS:
         return Mistake("sweep.mode", "mode = min must hold with the metric loss", "max") if goal.mode == "max" else None
@@ -194,7 +195,7 @@ def _goal_mistake(goal: Goal, sweep: SweepConfig, run: RunConfig) -> Mistake | N
         return Mistake("sweep.metric", f"no evaluation of this run makes it{nearest}", goal.metric)
     name = made_by[goal.metric]
     timing = run.evaluation[name]
-    if sweep.scheduler.name != "none" and isinstance(timing, Timing) and timing.every != 1:
+    if stops and isinstance(timing, Timing) and timing.every != 1:
         law = f"every = 1 must hold, since sweep.metric = {goal.metric} is wanted of every epoch"
         law += f" by sweep.scheduler.name = {sweep.scheduler.name}"
         return Mistake(f"run.evaluation.{name}.every", law, "null" if timing.every is None else str(timing.every))

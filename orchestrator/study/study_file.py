@@ -42,7 +42,7 @@ class Study:
 
     def dump(self) -> Json:
         """The complete file, every default written out."""
-        return {"sweep": self.sweep.model_dump(mode="json"), "run": self.run.dump(), "search": self.search}
+        return {"sweep": self.sweep.dump(), "run": self.run.dump(), "search": self.search}
 
     def trial(self, number: int, values: Mapping[str, Any]) -> Json:
         """One trial as a complete file that runs it alone.
@@ -59,7 +59,7 @@ class Study:
             raise ConfigError(mistakes)
         alone = {"name": f"{self.sweep.name}-{number:04d}", "trials": 1, "concurrency": 1}
         alone |= {"enqueue": [], "confirm": None}
-        return {"sweep": {**self.sweep.model_dump(mode="json"), **alone}, "run": run.dump(), "search": {}}
+        return {"sweep": {**self.sweep.dump(), **alone}, "run": run.dump(), "search": {}}
 
 
 def load_study(path: Path, sets: Sequence[str] = (), *, trials: int | None = None) -> Study:

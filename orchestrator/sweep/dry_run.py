@@ -85,9 +85,10 @@ def _origin(spec: ViewSpec) -> str:
 
 
 def _search_lines(study: Study) -> Iterator[str]:
-    sweep, rungs = study.sweep, study.sweep.scheduler.rungs(study.run.training.epochs)
-    learns = f", random for the first {sweep.sampler.startup} trials" if sweep.sampler.name == "tpe" else ""
-    yield f"\nsearch: {sweep.sampler.name} over {len(study.space.dimensions)} dimensions{learns}"
+    sweep, rungs = study.sweep, study.sweep.rungs(study.run.training.epochs)
+    fields = ", ".join(f"{field} = {value}" for field, value in sweep.sampler if field != "name")
+    sampler = f"{sweep.sampler.name} ({fields})" if fields else sweep.sampler.name
+    yield f"\nsearch: {sampler} over {len(study.space.dimensions)} dimensions"
     yield from (f"  {line}" for line in study.space.describe())
     for number, entry in enumerate(sweep.enqueue[: sweep.trials]):
         yield f"  trial {number}: " + ", ".join(f"{path} = {value}" for path, value in entry.items())

@@ -10,8 +10,10 @@ from typing import Any
 from orchestrator.config import yaml_file
 from orchestrator.config.mistakes import show
 from orchestrator.config.paths import flatten
+from orchestrator.config.sweep import read_sweep
 from orchestrator.core import provenance
 from orchestrator.core.errors import UserError
+from orchestrator.records import leaderboard
 from orchestrator.records.folder import SweepFolder
 from orchestrator.study.study_file import Study
 
@@ -98,7 +100,8 @@ def differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
 
 
 def _check_same(folder: SweepFolder, study: Study) -> None:
-    old = yaml_file.reread(folder.file.read_text(encoding="utf-8"))
+    old = leaderboard.settings(folder)
+    old["sweep"] = read_sweep(old["sweep"]).dump()  # in today's names, with the defaults of fields added since
     changed = [line for line in differences(old, study.dump()) if line.partition(":")[0] not in EXTENDABLE]
     if changed:
         listed = "\n".join(f"  {line}" for line in changed)

@@ -13,8 +13,8 @@ from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-from orchestrator.config.sweep import SchedulerConfig
 from orchestrator.search.formatting import columns
+from orchestrator.search.schedulers import asha
 from tests.benchmarks.long_sweep import EPOCHS
 from tests.benchmarks.peers.task import Task, search_with
 from tests.benchmarks.stub_trial import Stub
@@ -46,7 +46,7 @@ def peer(name: str, trials: int, at_a_time: int) -> Rate:
             trials=trials,
             at_a_time=at_a_time,
             epochs=EPOCHS,
-            grace=SchedulerConfig().rungs(EPOCHS)[0],
+            grace=asha.rungs(asha.Config(), EPOCHS)[0],
             startup=STARTUP,
             folder=Path(scratch),
         )

@@ -9,7 +9,7 @@ from orchestrator.config import yaml_file
 from orchestrator.config.mistakes import ConfigError
 from orchestrator.config.paths import value_at
 from orchestrator.config.run import identity, resolve, with_values
-from orchestrator.config.sweep import SchedulerConfig, read_sweep
+from orchestrator.config.sweep import read_sweep
 from orchestrator.core.errors import UserError
 from tests.orchestrator.studies import STUDY, with_changes
 
@@ -121,10 +121,28 @@ def test_sweep_fills_in_defaults_and_refuses_names_that_are_no_folder():
         read_sweep({"name": "../x", "trials": 1, "metric": "loss"})
 
 
-@pytest.mark.parametrize(
-    ("grace", "reduction", "epochs", "rungs"),
-    [(1 / 3, 2, 12, [4, 8]), (1 / 3, 3, 12, [4]), (0.5, 2, 4, [2]), (1.0, 2, 5, []), (0.01, 3, 10, [1, 3, 9])],
-)
-def test_scheduler_rungs_begin_at_the_grace_and_end_before_the_budget(grace, reduction, epochs, rungs):
-    assert SchedulerConfig(grace=grace, reduction=reduction).rungs(epochs) == rungs
-    assert SchedulerConfig(name="none", grace=grace, reduction=reduction).rungs(epochs) == []
+def test_sweep_of_earlier_spelling_reads_as_todays():
+    earlier = {
+        "sampler": {"name": "tpe", "startup": 4},
+        "scheduler": {"name": "none", "grace": 1 / 3, "reduction": 2},
+    }
+    sweep = read_sweep({"name": "s", "trials": 1, "metric": "loss", **earlier})
+    assert sweep.dump()["sampler"] == {"name": "tpe", "n_startup_trials": 4}
+    assert sweep.dump()["scheduler"] == {"name": "none"}
+    assert read_sweep(sweep.dump()) == sweep
+    random = read_sweep({"name": "s", "trials": 1, "metric": "loss", "sampler": {"name": "random", "startup": 10}})
+    assert random.dump()["sampler"] == {"name": "random"}
+
+
+def test_sweep_takes_a_sampler_and_a_scheduler_of_the_users_own(tmp_path, monkeypatch):
+    source = "from augment.config import Config as Base\n\nclass Config(Base):\n    name: str\n    width: int = 3\n"
+    (tmp_path / "mylab_search.py").write_text(source)
+    monkeypatch.syspath_prepend(tmp_path)
+    own = {"sampler": {"name": "mylab_search.", "width": 4}}
+    with pytest.raises(ConfigError, match=r"sweep\.sampler\.name = mylab_search"):
+        read_sweep({"name": "s", "trials": 1, "metric": "loss", **own})
+    (tmp_path / "mylab").mkdir()
+    (tmp_path / "mylab" / "search.py").write_text(source)
+    own = {"sampler": {"name": "mylab.search", "width": 4}, "scheduler": {"name": "mylab.search"}}
+    sweep = read_sweep({"name": "s", "trials": 1, "metric": "loss", **own})
+    assert sweep.dump()["sampler"] == {"name": "mylab.search", "width": 4}

@@ -7,15 +7,16 @@ from typing import Any
 import pytest
 
 from orchestrator.config.search_space import Dimension, Range, Space
-from orchestrator.config.sweep import SchedulerConfig, SweepConfig
+from orchestrator.config.sweep import SweepConfig
 from orchestrator.core.errors import UserError
 from orchestrator.records.folder import SweepFolder, TrialFolder
 from orchestrator.search.ledger import Ledger
+from orchestrator.search.schedulers import none
 from orchestrator.search.study import StoredStudy
 from orchestrator.search.trial_state import Trial
 
 SPACE = Space((Dimension("x", Range("uniform", 0.0, 1.0)),))
-SWEEP = SweepConfig(name="s", trials=2, metric="knn", scheduler=SchedulerConfig(name="none"))
+SWEEP = SweepConfig(name="s", trials=2, metric="knn", scheduler=none.Config())
 
 
 class KilledError(Exception):

@@ -5,11 +5,12 @@ from pathlib import Path
 import pytest
 
 from orchestrator.config.search_space import Dimension, Range, Space
-from orchestrator.config.sweep import SchedulerConfig, SweepConfig
+from orchestrator.config.sweep import SweepConfig
 from orchestrator.core.errors import UserError
 from orchestrator.records.folder import SweepFolder, TrialFolder
 from orchestrator.search.ledger import Ledger
 from orchestrator.search.retention import holdings
+from orchestrator.search.schedulers import none
 from orchestrator.search.study import StoredStudy
 from orchestrator.storage.local import LocalPlace
 from orchestrator.training import export
@@ -19,7 +20,7 @@ SPACE = Space((Dimension("x", Range("uniform", 0, 1)),))
 
 def open_ledger(path: Path, *, keep: int, metric: str | tuple[str, ...] = "a") -> Ledger:
     mode = "max" if isinstance(metric, str) else ("max",) * len(metric)
-    sweep = SweepConfig(name="s", trials=9, metric=metric, mode=mode, keep=keep, scheduler=SchedulerConfig(name="none"))
+    sweep = SweepConfig(name="s", trials=9, metric=metric, mode=mode, keep=keep, scheduler=none.Config())
     folder = SweepFolder(path)
     store = StoredStudy(folder.journal, sweep, space=SPACE, epochs=1)
     return Ledger(folder, store, sweep=sweep, resolved=lambda number, values: {"run": {"training": {"epochs": 1}}})

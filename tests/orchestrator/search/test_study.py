@@ -9,7 +9,7 @@ from optuna.storages.journal import JournalFileBackend
 from optuna.trial import TrialState
 
 from orchestrator.config.search_space import Choice, Dimension, Range, Space
-from orchestrator.config.sweep import SamplerConfig, SchedulerConfig, SweepConfig
+from orchestrator.config.sweep import SweepConfig, read_sweep
 from orchestrator.search.study import StoredStudy
 
 SPACE = Space(
@@ -22,13 +22,15 @@ SPACE = Space(
 
 
 def _sweep(sampler: Literal["tpe", "random"] = "tpe", scheduler: Literal["asha", "none"] = "none") -> SweepConfig:
-    return SweepConfig(
-        name="s",
-        trials=20,
-        metric="score",
-        seed=5,
-        sampler=SamplerConfig(name=sampler),
-        scheduler=SchedulerConfig(name=scheduler),
+    return read_sweep(
+        {
+            "name": "s",
+            "trials": 20,
+            "metric": "score",
+            "seed": 5,
+            "sampler": {"name": sampler},
+            "scheduler": {"name": scheduler},
+        }
     )
 
 

@@ -9,10 +9,11 @@ from collections.abc import Iterator
 import pytest
 
 from orchestrator.config.search_space import Dimension, Range, Space
-from orchestrator.config.sweep import SchedulerConfig, SweepConfig
+from orchestrator.config.sweep import SweepConfig
 from orchestrator.core.errors import UserError
 from orchestrator.records.folder import SweepFolder
 from orchestrator.search.ledger import Ledger
+from orchestrator.search.schedulers import none
 from orchestrator.search.study import StoredStudy
 from orchestrator.storage import s3
 from orchestrator.storage.path import at, on_disk
@@ -69,7 +70,7 @@ def test_endpoint_may_come_from_the_environment(server: Server, monkeypatch: pyt
 def test_outage_closes_the_sweep_and_fails_no_trial(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(s3, "_PATIENT", (1.0, 1))
     space = Space((Dimension("x", Range("uniform", 0, 1)),))
-    sweep = SweepConfig(name="s", trials=2, metric="knn", scheduler=SchedulerConfig(name="none"))
+    sweep = SweepConfig(name="s", trials=2, metric="knn", scheduler=none.Config())
     with s3_server() as server:
         folder = SweepFolder(at(server.uri("sweeps/s")))
         store = StoredStudy(folder.journal, sweep, space=space, epochs=1)

@@ -42,7 +42,11 @@ OPEN_TO_NOTHING = (
         ("search", [], "search = []: must be a mapping"),
         ("sweep.trails", 3, "sweep.trails = 3: unknown key; did you mean trials?"),
         ("sweep.trials", 0, "sweep.trials = 0: trials >= 1 must hold"),
-        ("sweep.sampler", {"name": "tpee"}, "sweep.sampler.name = tpee: must be tpe or random; did you mean tpe?"),
+        (
+            "sweep.sampler",
+            {"name": "tpee"},
+            "sweep.sampler.name = tpee: orchestrator.search.samplers has no tpee; did you mean tpe?",
+        ),
         ("sweep.scheduler", {"grac": 0.5}, "sweep.scheduler.grac = 0.5: unknown key; did you mean grace?"),
         (
             "sweep.metric",

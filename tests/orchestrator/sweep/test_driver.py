@@ -11,13 +11,14 @@ import pytest
 
 from orchestrator.config.run import resolve
 from orchestrator.config.search_space import Dimension, Range, Space
-from orchestrator.config.sweep import SchedulerConfig, SweepConfig
+from orchestrator.config.sweep import SweepConfig
 from orchestrator.core.errors import UserError
 from orchestrator.data import own_images
 from orchestrator.executors.ray.cluster import cluster
 from orchestrator.executors.ray.executor import Interruption
 from orchestrator.records.folder import SweepFolder
 from orchestrator.search.ledger import Ledger
+from orchestrator.search.schedulers import none
 from orchestrator.search.study import StoredStudy
 from orchestrator.storage.local import LocalPlace
 from orchestrator.storage.path import at
@@ -34,7 +35,7 @@ SPACE = Space((Dimension("optimizer.lr", Range("uniform", 0.0, 1.0)),))
 
 def open_ledger(folder: SweepFolder, trials: int) -> Ledger:
     """The ledger of a search by `val_knn/1`, as the next start of its command would have it."""
-    sweep = SweepConfig(name="s", trials=trials, metric="val_knn/1", scheduler=SchedulerConfig(name="none"))
+    sweep = SweepConfig(name="s", trials=trials, metric="val_knn/1", scheduler=none.Config())
     folder.path.mkdir(parents=True, exist_ok=True)
     store = StoredStudy(folder.journal, sweep, space=SPACE, epochs=2)
     return Ledger(folder, store, sweep=sweep, resolved=lambda number, values: {"run": {"training": {"epochs": 2}}})
@@ -181,7 +182,7 @@ def test_disk_that_is_full_at_the_start_or_the_end_is_exit_code_one(
     monkeypatch.setattr(driver, "Tracker", lambda folder, uri: silent)
     monkeypatch.setattr(Study, "trial", lambda study, number, values: {"run": {"training": {"epochs": 2}}})
     monkeypatch.setattr(driver, "_search", search)
-    sweep = SweepConfig(name="s", trials=1, metric="val_knn/1", scheduler=SchedulerConfig(name="none"))
+    sweep = SweepConfig(name="s", trials=1, metric="val_knn/1", scheduler=none.Config())
     study = Study(tmp_path / "s.yaml", sweep, tiny_run(evaluation={"knn": {}}), {}, Space(()))
     options = driver.Options(at(tmp_path), None, None, fresh=False, quiet=True, command=("s.yaml",), places=())
     assert driver.drive(study, options) == 1

@@ -7,9 +7,10 @@ from typing import Any
 import pytest
 
 from orchestrator.config.search_space import Dimension, Range, Space
-from orchestrator.config.sweep import SchedulerConfig, SweepConfig
+from orchestrator.config.sweep import SweepConfig
 from orchestrator.records.folder import SweepFolder, TrialFolder
 from orchestrator.search.ledger import Ledger
+from orchestrator.search.schedulers import none
 from orchestrator.search.study import StoredStudy
 from orchestrator.storage.path import at
 from orchestrator.sweep import driver
@@ -18,7 +19,7 @@ from orchestrator.training.assembly import load_data
 from tests.orchestrator.tiny_run import tiny_run
 
 SPACE = Space((Dimension("x", Range("uniform", 0, 1)),))
-SWEEP = SweepConfig(name="s", trials=2, metric="knn", scheduler=SchedulerConfig(name="none"))
+SWEEP = SweepConfig(name="s", trials=2, metric="knn", scheduler=none.Config())
 REPORTS = [{"epoch": epoch, "finished": int(epoch == 2), "knn": 40.0 + epoch} for epoch in (1, 2)]
 
 

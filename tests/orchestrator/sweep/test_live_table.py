@@ -8,10 +8,11 @@ import pytest
 from rich.console import Console
 
 from orchestrator.config.search_space import Choice, Dimension, Range, Space
-from orchestrator.config.sweep import SchedulerConfig, SweepConfig
+from orchestrator.config.sweep import SweepConfig
 from orchestrator.records.folder import SweepFolder
 from orchestrator.search.formatting import duration, last_error, leading, number, settings
 from orchestrator.search.ledger import Ledger
+from orchestrator.search.schedulers import none
 from orchestrator.search.study import StoredStudy
 from orchestrator.search.trial_state import Trial
 from orchestrator.sweep.live_table import Lines, LiveTable, event, headline, in_sight, left_in, left_in_all
@@ -32,7 +33,7 @@ def ledger(tmp_path: Path) -> Ledger:
     """Trial 0 finished, 1 stopped, 2 failed, 3 runs, 4 waits, 5 is to come; the budget is 4 epochs."""
     folder = SweepFolder(tmp_path / "demo")
     folder.path.mkdir()
-    sweep = SweepConfig(name="demo", trials=6, metric="knn", concurrency=2, scheduler=SchedulerConfig(name="none"))
+    sweep = SweepConfig(name="demo", trials=6, metric="knn", concurrency=2, scheduler=none.Config())
     ledger = Ledger(
         folder,
         StoredStudy(folder.journal, sweep, space=SPACE, epochs=4),

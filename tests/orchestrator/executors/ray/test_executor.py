@@ -13,11 +13,12 @@ import pytest
 
 from orchestrator.config.run import resolve, with_values
 from orchestrator.config.search_space import Choice, Dimension, Range, Space
-from orchestrator.config.sweep import SchedulerConfig, SweepConfig
+from orchestrator.config.sweep import SweepConfig
 from orchestrator.executors.ray.cluster import cluster
 from orchestrator.executors.ray.executor import Interruption, execute
 from orchestrator.records.folder import SweepFolder, TrialFolder
 from orchestrator.search.ledger import Ledger
+from orchestrator.search.schedulers import asha, none
 from orchestrator.search.study import StoredStudy
 from orchestrator.training.assembly import load_data
 from orchestrator.training.messages import Tell
@@ -85,7 +86,7 @@ def handlers_before_ray(tmp_path_factory: pytest.TempPathFactory) -> Iterator[li
 
 def _sweep(**changes: Any) -> SweepConfig:
     settled = {"name": "s", "trials": 1, "metric": "score", "concurrency": 2, "max_failures": 1}
-    return SweepConfig.model_validate({**settled, "scheduler": SchedulerConfig(name="none"), **changes})
+    return SweepConfig.model_validate({**settled, "scheduler": none.Config(), **changes})
 
 
 def _ledger(folder: SweepFolder, sweep: SweepConfig) -> Ledger:
@@ -159,7 +160,7 @@ def test_a_trial_whose_worker_dies_goes_on_and_one_that_always_raises_is_given_u
 def test_successive_halving_stops_the_bad_and_frees_its_worker(tmp_path: Path) -> None:
     folder = SweepFolder(tmp_path / "s")
     known = [{"kind": "good" if n == 0 else "bad", "bonus": 0.01 * n} for n in range(4)]
-    sweep = _sweep(trials=4, enqueue=known, concurrency=1, scheduler=SchedulerConfig(name="asha", grace=1 / 3))
+    sweep = _sweep(trials=4, enqueue=known, concurrency=1, scheduler=asha.Config(grace=1 / 3))
     ledger = _ledger(folder, sweep)
     _run(ledger)
     assert [trial.state for trial in ledger.trials.values()] == ["finished", "stopped", "stopped", "stopped"]

@@ -16,11 +16,12 @@ from torch import distributed
 
 from methods.parts.gather import rank, world_size
 from orchestrator.config.search_space import Choice, Dimension, Space
-from orchestrator.config.sweep import SchedulerConfig, SweepConfig
+from orchestrator.config.sweep import SweepConfig
 from orchestrator.executors.ray.cluster import cluster
 from orchestrator.executors.ray.executor import Interruption, execute
 from orchestrator.records.folder import SweepFolder, TrialFolder
 from orchestrator.search.ledger import Ledger
+from orchestrator.search.schedulers import asha
 from orchestrator.search.study import StoredStudy
 from orchestrator.training.messages import Tell
 from orchestrator.training.trial import TrialContext
@@ -68,7 +69,7 @@ def ended(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ledger]:
         metric="score",
         workers=2,
         max_failures=0,
-        scheduler=SchedulerConfig(name="asha", grace=0.5),
+        scheduler=asha.Config(grace=0.5),
         enqueue=[{"kind": kind} for kind in KINDS],
     )
     store = StoredStudy(folder.journal, sweep, space=SPACE, epochs=EPOCHS)
