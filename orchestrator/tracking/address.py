@@ -31,7 +31,7 @@ def tracking_uri(option: str | None) -> str:
     """
     given = option or os.environ.get("MLFLOW_TRACKING_URI")
     source = "--tracking-uri" if option else "MLFLOW_TRACKING_URI"
-    uri = given or f"sqlite:///{_in_uri(Path('mlflow.db').absolute())}"
+    uri = given or _default()
     if problem := _problem(uri):
         raise UserError(f"{source} = {shown(uri)}: {problem}" if given else f"{problem}; --tracking-uri names another")
     return uri
@@ -48,8 +48,7 @@ def database_file(uri: str) -> Path | None:
     if match is None:
         return None
     text = uri[match.end() :]
-    if "%" in text or "?" in text:
-        # Versions differ in what they decode, and the import takes a second.
+    if _is_decoded(text):  # by a library whose import takes a second
         from sqlalchemy.engine import make_url
 
         text = make_url(uri).database or ""
@@ -66,18 +65,19 @@ def near(uri: str) -> str:
     file = database_file(uri)
     if file is None:
         return uri
-    place = Path(LocalPlace(file).near())
-    return uri if place.is_absolute() else f"sqlite:///{_in_uri(place)}"
+    place = LocalPlace(file).near()
+    return uri if Path(place).is_absolute() or _is_decoded(place) else f"sqlite:///{place}"
 
 
-def _in_uri(path: Path) -> str:
-    """A path as SQLAlchemy wants it in an address."""
-    text = str(path)
-    if "%" not in text and "?" not in text:
-        return text
-    from sqlalchemy.engine import URL
+def _default() -> str:
+    # A path whose signs SQLAlchemy would take for its own is left out, for MLflow makes a folder by the escaped one.
+    home = str(Path.cwd())
+    return "sqlite:///mlflow.db" if _is_decoded(home) else f"sqlite:///{home}/mlflow.db"
 
-    return URL.create("sqlite", database=text).render_as_string().removeprefix("sqlite:///")
+
+def _is_decoded(path: str) -> bool:
+    """Whether an address would have to escape the path; SQLAlchemy 2.1 decodes it, earlier versions do not."""
+    return "%" in path or "?" in path
 
 
 def _problem(uri: str) -> str | None:
