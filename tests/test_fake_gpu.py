@@ -19,7 +19,7 @@ from orchestrator.data.on_host import Fetched
 from orchestrator.datasets import fashion_scenes
 from orchestrator.evaluate.protocols import adversarial
 from orchestrator.metrics import DEFAULT_SPLITS
-from orchestrator.probing import linear_probe
+from orchestrator.probing import logistic
 from orchestrator.probing.data import EvaluationData
 from orchestrator.probing.features import encoder_features
 from orchestrator.probing.frozen import FrozenEncoder, at_rest
@@ -162,7 +162,8 @@ def test_streamed_images_are_sent_without_a_wait(tmp_path, caplog):
 def scenes(monkeypatch):
     """Decoded once, and quickly fitted."""
     monkeypatch.setattr(fashion_scenes, "load", LOAD)
-    monkeypatch.setattr(linear_probe, "MOST_ITERATIONS", 3)
+    monkeypatch.setattr(logistic, "ITERATIONS_OF_A_RUN", 3)
+    monkeypatch.setattr(logistic, "MOST_ITERATIONS", 3)
 
 
 def frozen() -> FrozenEncoder:

@@ -36,7 +36,7 @@ class Row:
 
     @property
     def metric(self) -> str:
-        """Its name in MLflow: `linear_test/1/mixed_rand`, `few_shot/1/pets/original/1-shot`."""
+        """Its name in MLflow: `linear_test/2/mixed_rand`, `few_shot/1/pets/original/1-shot`."""
         parts = [self.protocol, *([self.data] if self.data != OWN else [])]
         parts += [self.score.split.partition("/")[2]] if "/" in self.score.split else []
         parts += [self.score.metric] if self.score.metric != USUAL or len(parts) == 1 else []

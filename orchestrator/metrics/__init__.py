@@ -1,7 +1,8 @@
 """What is measured during a training, one file per metric.
 
 Each defines `Config`, `METRICS` and `evaluate(encode, splits, config) -> {metric: value}`. A module may also define
-`SPLITS`, if it reads others than `DEFAULT_SPLITS`, and `NEEDS_LABELS`.
+`SPLITS`, if it reads others than `DEFAULT_SPLITS`, `NEEDS_LABELS`, and `RETIRED`, which maps its metrics of earlier
+versions to those that replace them.
 
 Shares are in per cent. A protocol's name ends in its version; whatever could change its numbers is a constant in the
 module, not a setting.

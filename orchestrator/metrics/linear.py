@@ -7,8 +7,10 @@ from orchestrator.metrics import Timing
 from orchestrator.probing.features import Encode, labels_of, standard_error
 from orchestrator.probing.linear_probe import fit_linear
 
-PROTOCOL = "linear_val/1"
+PROTOCOL = "linear_val/2"
 METRICS = (PROTOCOL, f"{PROTOCOL}_se")
+# Version 1 stopped after 200 iterations, before the minimum where features are many and correlated.
+RETIRED = {f"linear_val/1{end}": f"{PROTOCOL}{end}" for end in ("", "_se")}
 NEEDS_LABELS = True
 
 

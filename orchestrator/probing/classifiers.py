@@ -43,7 +43,7 @@ def own_head(encoder: FrozenEncoder, label_space: str | None, num_classes: int) 
 
 
 def fitted(data: EvaluationData, split: str) -> Logits:
-    """The linear classifier of `linear_val/1`, fitted on a split.
+    """The linear classifier of `linear_val/2`, fitted on a split.
 
     Raises:
         ValueError: if there is no such split, or it has no labels.

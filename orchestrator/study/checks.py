@@ -1,6 +1,7 @@
 """What no single section of a file can see: laws between sections, and between a file and the machine."""
 
 import json
+from collections.abc import Mapping
 from functools import lru_cache
 
 import torch
@@ -190,6 +191,11 @@ def _goal_mistake(goal: Goal, sweep: SweepConfig, run: RunConfig, *, stops: bool
     made_by = {metric: name for name in run.evaluation for metric in find("orchestrator.metrics", name).METRICS}
     if goal.metric == LOSS:
         return Mistake("sweep.mode", "mode = min must hold with the metric loss", "max") if goal.mode == "max" else None
+    retired = {old: new for name in run.evaluation for old, new in _retired(name).items()}
+    if goal.metric in retired:
+        new = retired[goal.metric]
+        law = f"is measured as {new} now, and their values do not compare; write {new}"
+        return Mistake("sweep.metric", f"{law}, with --fresh if its sweep was begun with the old metric", goal.metric)
     if goal.metric not in made_by:
         nearest = suggest(goal.metric, [*made_by, LOSS])
         return Mistake("sweep.metric", f"no evaluation of this run makes it{nearest}", goal.metric)
@@ -200,6 +206,11 @@ def _goal_mistake(goal: Goal, sweep: SweepConfig, run: RunConfig, *, stops: bool
         law += f" by sweep.scheduler.name = {sweep.scheduler.name}"
         return Mistake(f"run.evaluation.{name}.every", law, "null" if timing.every is None else str(timing.every))
     return None
+
+
+def _retired(evaluation: str) -> Mapping[str, str]:
+    """Metrics that an evaluation made in earlier versions, and the ones that replace them."""
+    return getattr(find("orchestrator.metrics", evaluation), "RETIRED", {})
 
 
 def _encoder_mistakes(run: RunConfig, sizes: set[int]) -> list[Mistake]:

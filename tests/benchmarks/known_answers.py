@@ -183,7 +183,7 @@ class Surroundings:
     def report(self, metrics: dict[str, float]) -> None:
         """Tells how it goes."""
         print(
-            {name: value for name, value in metrics.items() if name in ("epoch", "loss", "val_knn/1", "linear_val/1")}
+            {name: value for name, value in metrics.items() if name in ("epoch", "loss", "val_knn/1", "linear_val/2")}
         )
 
     def save_checkpoint(self, state: dict) -> None:

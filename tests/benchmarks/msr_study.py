@@ -26,7 +26,7 @@ from orchestrator.records.leaderboard import Standings
 from orchestrator.training.assembly import baselines, load_data
 from tests.benchmarks.paired import difference
 
-METRICS = ("val_knn/1", "linear_val/1")
+METRICS = ("val_knn/1", "linear_val/2")
 SEEDS = (1, 2, 3)
 WEIGHT, SCHEDULE, STRENGTH = "addons.msr.base_weight", "addons.msr.schedule", "augment.strength"
 SEARCHED = (WEIGHT, SCHEDULE, "addons.msr.steps", "addons.msr.decay_rate", STRENGTH)

@@ -28,7 +28,7 @@ from orchestrator.probing.frozen import FrozenEncoder
 from orchestrator.probing.sample import sample, tested_split
 from orchestrator.probing.score import Score
 
-PROTOCOL = "adversarial/1"
+PROTOCOL = "adversarial/2"
 SEED = 20170619
 RESTARTS = 5  # of the check whether one start is enough
 TOLERANCE = 3.0  # percentage points by which chance may turn a comparison of two attacks

@@ -1,7 +1,7 @@
 """The background challenge: how far a classifier goes by the background, and whether one can be found that fools it.
 
 An encoder that brings a head for ImageNet's 1000 classes is scored on ImageNet-9 as in the challenge: its likeliest of
-all 1000 classes, then that class's coarse one; a class without one is wrong. For all others `linear_val/1`'s classifier
+all 1000 classes, then that class's coarse one; a class without one is wrong. For all others `linear_val/2`'s classifier
 is fitted: on `bank`, and, where other labels than those of `bank` tie class and background, on `train` too.
 """
 
@@ -25,7 +25,7 @@ from orchestrator.probing.frozen import FrozenEncoder
 from orchestrator.probing.score import Score
 from orchestrator.probing.variants import RAND, SAME, over_variants
 
-PROTOCOL = "background_challenge/1"
+PROTOCOL = "background_challenge/2"
 BACKGROUNDS, FOREGROUNDS = "only_bg_t", "original"
 ONLY_BACKGROUND = ("only_bg_b", "only_bg_t")  # in no_fg, the hole has the shape of the object
 

@@ -22,7 +22,7 @@ from orchestrator.probing.frozen import FrozenEncoder
 from orchestrator.probing.sample import sample, tested_split
 from orchestrator.probing.score import Score
 
-PROTOCOL = "corruptions/1"
+PROTOCOL = "corruptions/2"
 SEED = 20190328
 
 

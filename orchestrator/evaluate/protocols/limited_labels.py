@@ -1,6 +1,6 @@
 """What can be learned from 1 % and 10 % of the labels: by a linear classifier, and by fine-tuning the encoder.
 
-The classifier is that of `linear_test/1`, on cached features. Fine-tuning trains a copy; the encoder stays frozen.
+The classifier is that of `linear_test/2`, on cached features. Fine-tuning trains a copy; the encoder stays frozen.
 """
 
 from dataclasses import dataclass, replace
@@ -26,7 +26,7 @@ from orchestrator.probing.frozen import FrozenEncoder
 from orchestrator.probing.score import USUAL, Score
 from orchestrator.probing.variants import over_variants
 
-PROTOCOL = "limited_labels/1"
+PROTOCOL = "limited_labels/2"
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from orchestrator.probing.frozen import FrozenEncoder
 from orchestrator.probing.score import Score
 from orchestrator.probing.variants import over_variants
 
-PROTOCOL = "linear_test/1"
+PROTOCOL = "linear_test/2"
 
 
 class Config(config.Config):
@@ -18,7 +18,7 @@ class Config(config.Config):
 
 
 def measure(encoder: FrozenEncoder, data: EvaluationData, config: Config) -> list[Score]:
-    """Accuracy on each test variant of the classifier fitted on `bank`, as in `linear_val/1`, in percent.
+    """Accuracy on each test variant of the classifier fitted on `bank`, as in `linear_val/2`, in percent.
 
     Raises:
         ValueError: if a split has no labels.

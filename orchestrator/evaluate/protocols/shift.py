@@ -1,6 +1,6 @@
 """Accuracy on photographs of another kind than the classifier knows, and how much less that is than on its own kind.
 
-The classifier is the encoder's own head where its classes are those of the data set, and otherwise `linear_val/1`'s,
+The classifier is the encoder's own head where its classes are those of the data set, and otherwise `linear_val/2`'s,
 fitted on `bank`. It chooses among the classes that the data set shows (`DatasetCard.present`): 200 of ImageNet's 1000
 for ImageNet-A and -R, as is usual. Where several classes are right (ReaL, ObjectNet), any of them counts.
 """
@@ -13,7 +13,7 @@ from orchestrator.probing.frozen import FrozenEncoder
 from orchestrator.probing.score import Score
 from orchestrator.probing.variants import difference
 
-PROTOCOL = "shift/1"
+PROTOCOL = "shift/2"
 
 
 class Config(config.Config):

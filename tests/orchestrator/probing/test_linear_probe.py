@@ -4,7 +4,9 @@ import torch
 from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
 
-from orchestrator.probing.linear_probe import fit_linear
+from orchestrator.datasets import fashion_scenes
+from orchestrator.probing.features import labels_of, pixel_features
+from orchestrator.probing.linear_probe import L2, fit_linear
 
 
 def skewed(count: int, seed: int) -> tuple[torch.Tensor, torch.Tensor]:
@@ -31,6 +33,33 @@ def test_linear_probe_agrees_with_scikit_learn(l2):
     score = peer.score(scaler.transform(queries.numpy()), answers.numpy())
     assert probe.accuracy(queries, answers) == pytest.approx(score, abs=0.004)
     assert 0.5 < score < 0.95
+
+
+def test_linear_probe_reaches_the_minimum_on_raw_pixels():
+    # A part of the pixels, so that scikit-learn's Newton method takes a second; neighbours are almost the same feature.
+    config = fashion_scenes.Config(train_size=800)
+    bank, card = fashion_scenes.load(config, "bank"), fashion_scenes.card(config)
+    features, labels = pixel_features(card.mean, card.std)(bank.images[:, ::4, ::4].copy()), labels_of(bank)
+    assert features.shape == (800, 192)
+    probe = fit_linear(features, labels)
+    inputs = StandardScaler().fit_transform(features.double().numpy())
+    peer = LogisticRegression(C=1 / (800 * L2), solver="newton-cholesky", tol=1e-12, max_iter=100).fit(inputs, labels)
+
+    def objective(weight: torch.Tensor, bias: torch.Tensor) -> float:
+        logits = torch.nn.functional.linear(torch.tensor(inputs), weight.double(), bias.double())
+        return float(torch.nn.functional.cross_entropy(logits, labels) + L2 / 2 * weight.double().square().sum())
+
+    least = objective(torch.tensor(peer.coef_), torch.tensor(peer.intercept_))
+    assert objective(probe.weight, probe.bias) <= (1 + 1e-6) * least
+
+
+@pytest.mark.parametrize("count", [40, 400])
+def test_linear_probe_gives_the_biases_no_penalty(count):
+    # Classes of unequal size and features that say nothing: the biases alone must give their shares.
+    labels = torch.arange(count) % 4 // 3
+    features = torch.tensor(np.random.default_rng(8).normal(size=(count, 60)), dtype=torch.float32)
+    logits = fit_linear(features, labels, l2=1e4).logits(features)
+    torch.testing.assert_close(logits.softmax(dim=1).mean(dim=0), torch.tensor([0.75, 0.25]), atol=1e-4, rtol=0)
 
 
 def test_linear_probe_does_not_care_about_scale_and_offset():

@@ -53,7 +53,13 @@ OPEN_TO_NOTHING = (
             "val_knn",
             "sweep.metric = val_knn: no evaluation of this run makes it; did you mean val_knn/1?",
         ),
-        ("sweep.metric", "linear_val/1", "run.evaluation.linear.every = null: every = 1 must hold"),
+        (
+            "sweep.metric",
+            "linear_val/1",
+            "sweep.metric = linear_val/1: is measured as linear_val/2 now, and their values do not compare; write "
+            "linear_val/2, with --fresh if its sweep was begun with the old metric",
+        ),
+        ("sweep.metric", "linear_val/2", "run.evaluation.linear.every = null: every = 1 must hold"),
         ("sweep.metric", "loss", "sweep.mode = max: mode = min must hold with the metric loss"),
         ("sweep.workers", 3, "run.training.batch_size = 16: must be a multiple of 3 (sweep.workers)"),
         (

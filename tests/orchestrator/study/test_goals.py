@@ -26,9 +26,9 @@ def test_one_metric_is_one_goal_and_several_are_read_back_as_written():
 
 
 def test_metrics_of_the_last_epoch_will_do_where_nothing_is_stopped(tmp_path):
-    changes = TWO | {"sweep.metric": ["val_knn/1", "linear_val/1"]}
+    changes = TWO | {"sweep.metric": ["val_knn/1", "linear_val/2"]}
     study = load_study(write_study(tmp_path, with_changes(changes)))
-    assert [goal.metric for goal in study.sweep.goals] == ["val_knn/1", "linear_val/1"]
+    assert [goal.metric for goal in study.sweep.goals] == ["val_knn/1", "linear_val/2"]
 
 
 def test_a_confirmation_counts_the_enqueued_and_the_best():

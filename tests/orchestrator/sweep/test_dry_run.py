@@ -32,14 +32,14 @@ def test_dry_run_shows_the_resolved_plan_the_search_and_the_cost(tmp_path):
 
 def test_dry_run_counts_repeats_and_names_every_metric(tmp_path):
     changes = {
-        "sweep.metric": ["val_knn/1", "linear_val/1"],
+        "sweep.metric": ["val_knn/1", "linear_val/2"],
         "sweep.mode": ["max", "min"],
         "sweep.scheduler": {"name": "none"},
         "sweep.enqueue": [{"addons.msr.base_weight": 0.1}],
         "sweep.confirm": {"top": 2, "seeds": 5},
     }
     text = dry_run(load_study(write_study(tmp_path, with_changes(changes))))
-    assert "for the maximum of val_knn/1 and the minimum of linear_val/1\n" in text
+    assert "for the maximum of val_knn/1 and the minimum of linear_val/2\n" in text
     assert "confirm: up to 15 trials more, 5 new seeds for each of the best" in text
     assert "and 18 encoders" in text
 
