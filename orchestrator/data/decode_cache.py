@@ -9,11 +9,12 @@ import hashlib
 import json
 import os
 import shutil
+import stat
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -21,57 +22,15 @@ from typing import Any
 import numpy as np
 
 from orchestrator.core.errors import UserError
-from orchestrator.data.decoding import Square, Unreadable, square
+from orchestrator.data.decoding import MAX_PIXELS, Square, Unreadable, square
 from orchestrator.data.images import ImageSet, fingerprint
+from orchestrator.data.listing import Content, Listing, Sample
 
-FORMAT = "decoded/2"  # raise it when code changes a pixel, or a file here
+FORMAT = "decoded/2"  # part of data fingerprints: raise it when code changes a pixel of images that were readable
+_LAYOUT = "decoded/3"  # part of a cache's name: raise it when code changes a file here, or reads more images
 _IMAGES, _MASKS, _LABELS, _INDEX = "images.u8", "masks.u8", "labels.npy", "index.json"
 _BLOCK = 256  # images decoded before they are written, which bounds the memory
 _SMALLEST_STD = 1 / 255  # images all of one colour are centred, not blown up
-
-Content = Path | bytes | None
-
-
-@dataclass(frozen=True)
-class Sample:
-    """An image that is to be decoded.
-
-    Args:
-        name: by which the user knows it.
-        image: its file, or the bytes of one.
-        mask: of the foreground, likewise, or None.
-        label: class from 0, or -1 where there are none.
-        border: pixels on each side that are no part of the image.
-        centre: of its shorter side the share that is shown, in (0, 1].
-    """
-
-    name: str
-    image: Content
-    mask: Content
-    label: int
-    border: int = 0
-    centre: float = 1.0
-
-
-@dataclass(frozen=True)
-class Listing:
-    """What a user's folder holds, known without decoding anything.
-
-    Args:
-        source: what it lists, for messages; decoded anew, it takes the place of what was decoded of it before.
-        parts: images of each part, such as `train`, in the order of the samples.
-        num_classes: labels run from 0 to this, or None without labels.
-        masked: whether there are masks.
-        state: plain values that change whenever a file does.
-        samples: all images, part after part.
-    """
-
-    source: str
-    parts: Mapping[str, int]
-    num_classes: int | None
-    masked: bool
-    state: Any
-    samples: Callable[[], Iterator[Sample]]
 
 
 @dataclass(frozen=True)
@@ -90,6 +49,10 @@ class Decoded:
         left_out: images that could not be decoded, each with the reason.
         without_mask: images without a usable mask where others have one, each with the reason.
         missing: places of those left out among all that were listed.
+        binary_masks: masks that hold 0 and 1, where others hold 0 to 255.
+        wide: 16-bit images.
+        wide_peak: largest value in them.
+        unlabelled: parts without labels, where others have them.
     """
 
     folder: Path
@@ -103,13 +66,18 @@ class Decoded:
     left_out: tuple[str, ...]
     without_mask: tuple[str, ...]
     missing: tuple[int, ...] = ()
+    binary_masks: int = 0
+    wide: int = 0
+    wide_peak: int = 0
+    unlabelled: tuple[str, ...] = ()
 
     def part(self, name: str) -> ImageSet:
         """The images of a part, mapped from disk and not to be written to."""
         names = list(self.parts)
         start = sum(self.parts[other] for other in names[: names.index(name)])
         rows = slice(start, start + self.parts[name])
-        labels = None if self.num_classes is None else np.load(self.folder / _LABELS)[rows]
+        labelled = self.num_classes is not None and name not in self.unlabelled
+        labels = np.load(self.folder / _LABELS)[rows] if labelled else None
         return ImageSet(
             self._mapped(_IMAGES, 3)[rows],
             labels,
@@ -122,35 +90,36 @@ class Decoded:
         return np.memmap(self.folder / file, np.uint8, mode="r", shape=shape).view(np.ndarray)
 
 
-def decoded(listing: Listing, *, cache: Path, size: int) -> Decoded:
-    """The images of a listing: from the cache, or decoded into it by a thread per core.
+def decoded(listing: Listing, *, cache: Path, size: int, max_pixels: int = MAX_PIXELS) -> Decoded:
+    """The images of a listing, from the cache or decoded into it with one thread per core.
 
     Args:
         listing: what to decode.
         cache: folder of caches; older ones of the same source and size are removed.
         size: side of the images in pixels.
+        max_pixels: a larger image is left out.
 
     Raises:
         UserError: if the cache cannot be written, or a file cannot be read for a reason that may pass.
     """
     place = fingerprint(listing.source, size)
-    folder = cache / "decoded" / f"{place}-{fingerprint(FORMAT, listing.state)}"
+    folder = cache / "decoded" / f"{place}-{fingerprint(_LAYOUT, max_pixels, listing.state)}"
     try:
         if not folder.exists():
             folder.parent.mkdir(parents=True, exist_ok=True)
             with _locked(folder.with_name(f"{place}.lock")):
                 if not folder.exists():
-                    _build(listing, folder, place=place, size=size)
+                    _build(listing, folder, place=place, size=size, max_pixels=max_pixels)
         return _read(folder)
     except OSError as error:
         raise UserError(
-            f"the images of {listing.source} cannot be decoded into {folder.parent}: {error}; mend it, or name another "
+            f"the images of {listing.source} cannot be decoded into {folder.parent}: {error}; fix it, or name another "
             "folder in run.dataset.cache"
         ) from error
 
 
-def _build(listing: Listing, folder: Path, *, place: str, size: int) -> None:
-    for old in folder.parent.glob(f"{place}-*"):  # of another state, or torn: nobody will ask for it again
+def _build(listing: Listing, folder: Path, *, place: str, size: int, max_pixels: int) -> None:
+    for old in folder.parent.glob(f"{place}-*"):  # of another state, or incomplete
         shutil.rmtree(old)
     count = sum(listing.parts.values())
     need, free = count * size * size * (3 + listing.masked), shutil.disk_usage(folder.parent).free
@@ -160,87 +129,124 @@ def _build(listing: Listing, folder: Path, *, place: str, size: int) -> None:
     half_done = folder.with_name(f"{folder.name}.tmp")
     half_done.mkdir()
     try:
-        _write(listing, half_done, size)
+        _write(listing, half_done, size, max_pixels)
         half_done.rename(folder)
-    finally:  # a full disk needs the room
+    finally:  # frees the space where a disk was full
         shutil.rmtree(half_done, ignore_errors=True)
 
 
-def _write(listing: Listing, folder: Path, size: int) -> None:
-    parts = dict.fromkeys(listing.parts, 0)
-    labels: list[int] = []
-    left_out: list[str] = []
-    without_mask: list[str] = []
-    missing: list[int] = []
-    digest = hashlib.sha256()
-    moments = np.zeros((2, 3), np.int64)  # sums of the values and of their squares, exact in any order
+@dataclass
+class _Tally:
+    """What is known of the images decoded so far."""
+
+    parts: dict[str, int]
+    labels: list[int] = field(default_factory=list)
+    left_out: list[str] = field(default_factory=list)
+    without_mask: list[str] = field(default_factory=list)
+    missing: list[int] = field(default_factory=list)
+    binary_masks: int = 0
+    peaks: list[int] = field(default_factory=list)
+    digest: Any = field(default_factory=hashlib.sha256)
+    # Sums of the values and of their squares, exact in any order.
+    moments: np.ndarray = field(default_factory=lambda: np.zeros((2, 3), np.int64))
+
+    def add(self, part: str, sample: Sample, made: "_Made", *, masked: bool) -> None:
+        square = made.square
+        if masked:
+            self.without_mask += [f"{sample.name} ({square.unmasked})"] if square.unmasked else []
+            self.binary_masks += square.binary_mask
+        if part == "train":
+            self.moments += made.sums
+        scale = " 0/1" if square.binary_mask else ""  # the same file used to be an empty mask
+        self.digest.update(f"{part} {sample.label} {made.digests}{scale}\n".encode())
+        self.labels.append(sample.label)
+        self.peaks += [] if square.peak is None else [square.peak]
+        self.parts[part] += 1
+
+    def index(self, listing: Listing, folder: Path, size: int) -> Decoded:
+        pixels = max(1, self.parts.get("train", 0) * size * size)
+        mean, square_mean = self.moments / ((255,), (255**2,)) / pixels
+        std = np.sqrt((square_mean - mean**2).clip(_SMALLEST_STD**2))
+        return Decoded(
+            folder=folder,
+            size=size,
+            parts=self.parts,
+            num_classes=listing.num_classes,
+            masked=listing.masked,
+            mean=tuple(mean.tolist()),
+            std=tuple(std.tolist()),
+            content=self.digest.hexdigest(),
+            left_out=tuple(self.left_out),
+            without_mask=tuple(self.without_mask),
+            missing=tuple(self.missing),
+            binary_masks=self.binary_masks,
+            wide=len(self.peaks),
+            wide_peak=max(self.peaks, default=0),
+            unlabelled=listing.unlabelled,
+        )
+
+
+def _write(listing: Listing, folder: Path, size: int, max_pixels: int) -> None:
+    tally = _Tally(dict.fromkeys(listing.parts, 0))
     with open(folder / _IMAGES, "wb") as images, open(folder / _MASKS, "wb") as masks:
-        for place, (part, sample, done) in enumerate(_squares(listing, size)):
-            if isinstance(done, str):
-                left_out.append(f"{sample.name} ({done})")
-                missing.append(place)
+        for place, (part, sample, made) in enumerate(_squares(listing, size, max_pixels)):
+            if isinstance(made, str):
+                tally.left_out.append(f"{sample.name} ({made})")
+                tally.missing.append(place)
                 continue
-            made, sums, digests = done
-            images.write(made.image.tobytes())
+            images.write(made.square.image.tobytes())
             if listing.masked:
-                masks.write(made.mask.tobytes())
-                without_mask += [f"{sample.name} ({made.unmasked})"] if made.unmasked else []
-            if part == "train":
-                moments += sums
-            digest.update(f"{part} {sample.label} {digests}\n".encode())
-            labels.append(sample.label)
-            parts[part] += 1
+                masks.write(made.square.mask.tobytes())
+            tally.add(part, sample, made, masked=listing.masked)
         for file in (images, masks):
             file.flush()
             os.fsync(file.fileno())
-    np.save(folder / _LABELS, np.array(labels, np.int64))
-    mean, square_mean = moments / ((255,), (255**2,)) / max(1, parts.get("train", 0) * size * size)
-    std = np.sqrt((square_mean - mean**2).clip(_SMALLEST_STD**2))
-    index = Decoded(
-        folder=folder,
-        size=size,
-        parts=parts,
-        num_classes=listing.num_classes,
-        masked=listing.masked,
-        mean=tuple(mean.tolist()),
-        std=tuple(std.tolist()),
-        content=digest.hexdigest(),
-        left_out=tuple(left_out),
-        without_mask=tuple(without_mask),
-        missing=tuple(missing),
-    )
-    text = json.dumps({name: value for name, value in asdict(index).items() if name != "folder"}, indent=1)
+    np.save(folder / _LABELS, np.array(tally.labels, np.int64))
+    index = asdict(tally.index(listing, folder, size))
+    text = json.dumps({name: value for name, value in index.items() if name != "folder"}, indent=1)
     (folder / _INDEX).write_text(text, encoding="utf-8")
 
 
-def _squares(listing: Listing, size: int) -> Iterator[tuple[str, Sample, tuple[Square, np.ndarray, str] | str]]:
-    """Each part, sample, and what became of it, in order."""
+@dataclass(frozen=True)
+class _Made:
+    """A decoded image, its sums and squares per channel, and the hashes of its files."""
+
+    square: Square
+    sums: np.ndarray
+    digests: str
+
+
+def _squares(listing: Listing, size: int, max_pixels: int) -> Iterator[tuple[str, Sample, _Made | str]]:
+    """Each sample with its part and what it was decoded to, in order."""
     part_names = (part for part, count in listing.parts.items() for _ in range(count))
     samples = listing.samples()
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         while block := list(islice(samples, _BLOCK)):
-            for sample, made in zip(block, pool.map(lambda sample: _made(sample, size), block), strict=True):
-                yield next(part_names), sample, made
+            made = pool.map(lambda sample: _made(sample, size, max_pixels), block)
+            for sample, one in zip(block, made, strict=True):
+                yield next(part_names), sample, one
 
 
-def _made(sample: Sample, size: int) -> tuple[Square, np.ndarray, str] | str:
-    """The square, its sums and squares per channel, and the hashes of its files; or why there is none."""
+def _made(sample: Sample, size: int, max_pixels: int) -> _Made | str:
+    """The decoded image, or why it cannot be decoded."""
     image, mask = _bytes(sample.image), _bytes(sample.mask)
     try:
-        made = square(image, mask, size, border=sample.border, centre=sample.centre)
+        made = square(image, mask, size, border=sample.border, centre=sample.centre, max_pixels=max_pixels)
     except Unreadable as error:
         return str(error)
     pixels = made.image.reshape(-1, 3).astype(np.int64)
     digests = [hashlib.sha256(content or b"").hexdigest() for content in (image, mask)]
-    return made, np.stack((pixels.sum(0), (pixels**2).sum(0))), " ".join(digests)
+    return _Made(made, np.stack((pixels.sum(0), (pixels**2).sum(0))), " ".join(digests))
 
 
 def _bytes(content: Content) -> bytes | None:
     if not isinstance(content, Path):
         return content
     try:
-        return content.read_bytes()
-    except (FileNotFoundError, PermissionError):  # lasting, unlike what a disk or a network may raise
+        # Reading a named pipe or a device may never end.
+        return content.read_bytes() if stat.S_ISREG(os.stat(content).st_mode) else None
+    # These last, unlike other errors of a disk or a network.
+    except (FileNotFoundError, NotADirectoryError, PermissionError):
         return None
 
 
@@ -252,7 +258,7 @@ def _read(folder: Path) -> Decoded:
 
 @contextmanager
 def _locked(file: Path) -> Iterator[None]:
-    """Waits until no other process decodes the same images."""
+    """Waits while another process decodes the same images."""
     with open(file, "w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield

@@ -12,10 +12,11 @@ from pydantic import Field
 from augment import draws
 from augment.config import Config as BaseConfig
 from orchestrator.core.errors import UserError
-from orchestrator.data.decode_cache import Decoded, Listing, Sample, decoded
-from orchestrator.data.decoding import SUFFIXES
+from orchestrator.data.decode_cache import Decoded, decoded
+from orchestrator.data.file_tree import image_endings
 from orchestrator.data.imagenet_classes import numbers
 from orchestrator.data.images import held_out_rows
+from orchestrator.data.listing import Listing, Sample
 from orchestrator.data.locations import CACHE, Place, expanded
 from orchestrator.data.own_images import state_of
 
@@ -133,7 +134,7 @@ def _by_class(layout: Layout) -> list[list[Photograph]]:
         if entry.name in classes and entry.is_dir():
             names = sorted(name for name in os.listdir(entry) if _is_photograph(name))
             if not names:
-                raise UserError(f"{folder / entry.name} holds no photographs ({', '.join(SUFFIXES)})")
+                raise UserError(f"{folder / entry.name} holds no photographs")
             found.append([(f"{entry.name}/{name}", classes[entry.name]) for name in names])
         elif layout.strict and not entry.name.startswith(".") and (entry.is_dir() or _is_photograph(entry.name)):
             raise UserError(f"{folder} holds {entry.name}, which is no folder of a class, such as {example}")
@@ -143,7 +144,7 @@ def _by_class(layout: Layout) -> list[list[Photograph]]:
 
 
 def _is_photograph(name: str) -> bool:
-    return name.lower().endswith(SUFFIXES) and not name.startswith(".")
+    return os.path.splitext(name)[1].lower() in image_endings() and not name.startswith(".")
 
 
 def _decoded(

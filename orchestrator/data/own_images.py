@@ -1,28 +1,50 @@
-"""What the user's own images have in common, whichever files they come in: settings, card, splits, clear mistakes."""
+"""What the user's own images have in common in any kind of file: settings, card, splits, warnings."""
 
 import os
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import TypeVar
+from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import AfterValidator, BeforeValidator, Field, model_serializer
 
 from augment.config import Config as BaseConfig
 from orchestrator.core.errors import UserError
-from orchestrator.data.decode_cache import FORMAT, Decoded, Listing, decoded
+from orchestrator.data.decode_cache import FORMAT, Decoded, decoded
+from orchestrator.data.decoding import MAX_PIXELS, WIDE_PEAK
+from orchestrator.data.file_tree import examples
 from orchestrator.data.images import DatasetCard, ImageSet, fingerprint, held_out_rows, require_split
+from orchestrator.data.listing import Listing
 from orchestrator.data.locations import CACHE, Place, expanded, located
 from orchestrator.storage.object_store import ObjectPlace
 
-PARTS = ("train", "validation", "test")
 LICENCE = "as the owner of the files says"
 VARIANT = "original"
-_NAMED = 3  # images that a message names
+NO_LABELS = "none"
+_ADDED = ("splits", "labels", "max_pixels")  # settings that files written before they existed do not have
+_FEW = 50  # images of a split, below which an accuracy moves in steps of more than 2 points
 
-Label = TypeVar("Label", str, int)
+
+def _require_train(splits: dict[str, list[str]]) -> dict[str, list[str]]:
+    if "train" not in splits:
+        raise ValueError("must name train, the files to train on")
+    return splits
+
+
+Patterns = Annotated[
+    dict[Literal["train", "validation", "test"], Annotated[list[str], Field(min_length=1)]],
+    AfterValidator(_require_train),
+]
+PatternItems = tuple[tuple[str, tuple[str, ...]], ...]
+
+
+def _listed(splits: Any) -> Any:
+    """One pattern may be written without brackets."""
+    if not isinstance(splits, dict):
+        return splits
+    return {part: [pattern] if isinstance(pattern, str) else pattern for part, pattern in splits.items()}
 
 
 class Settings(BaseConfig):
@@ -32,9 +54,12 @@ class Settings(BaseConfig):
         name: of the data set.
         root: where the images lie.
         size: side of the decoded squares in pixels: the shorter side is resized to it, bicubic and antialiased, and the
-            middle is cut out.
-        validation_share: of the training images, held out as `validation` where there is none of its own.
-        max_bad_share: images that may be unreadable and left out; if there are more, something else is wrong.
+            centre is cut out.
+        splits: which files belong to which split: `auto` reads it from the names of folders and files, `none` puts all
+            into `train`, and a mapping gives for each split a folder or a pattern with wildcards, or a list of them.
+        validation_share: share of the training images that is held out as `validation` without a split of that name.
+        max_bad_share: share of the images that may be unreadable and left out; with more of them, a run is refused.
+        max_pixels: a larger image is left out; decoding takes up to 12 bytes of memory for each pixel.
         cache: folder for decoded images.
         seed: chooses what is held out.
     """
@@ -42,12 +67,33 @@ class Settings(BaseConfig):
     name: str
     root: Place
     size: int = Field(224, ge=8, le=1024)
+    splits: Annotated[Literal["auto", "none"] | Patterns, BeforeValidator(_listed)] = "auto"
     validation_share: float = Field(0.1, gt=0, lt=1)
     max_bad_share: float = Field(0.01, ge=0, lt=1)
+    max_pixels: int = Field(MAX_PIXELS, ge=1)
     cache: Place = CACHE
     seed: int = Field(0, ge=0, lt=2**32)
 
+    @model_serializer(mode="wrap")
+    def _without_new_defaults(self, handler: Callable[[Any], dict[str, Any]]) -> dict[str, Any]:
+        # A run that does not use them keeps its identity, and its sweep can be continued.
+        fields = type(self).model_fields
+        written = handler(self)
+        return {
+            name: value
+            for name, value in written.items()
+            if name not in _ADDED or getattr(self, name) != fields[name].default
+        }
 
+    @property
+    def patterns(self) -> "PatternItems | None":
+        """The setting `splits` as items that can be hashed: empty for `none`, and None for `auto`."""
+        if isinstance(self.splits, str):
+            return None if self.splits == "auto" else ()
+        return tuple((part, tuple(patterns)) for part, patterns in self.splits.items())
+
+
+# Looks at what lies in a place; equal ones understand the same files in the same way.
 Lister = Callable[[Path | ObjectPlace], Listing]
 
 
@@ -81,12 +127,13 @@ class OwnImages:
             fingerprint=fingerprint(FORMAT, config.size, config.validation_share, config.seed, opened.content),
             variants=(VARIANT,) if "test" in opened.parts else (),
             bank_is_train=True,
-            has_masks=opened.masked,
-            remarks=remarks(opened),
+            has_masks=opened.masked and len(opened.without_mask) < sum(opened.parts.values()),
+            unlabelled=tuple(f"test/{VARIANT}" if part == "test" else part for part in opened.unlabelled),
+            remarks=(*remarks(opened), *_few(opened, config.validation_share)),
         )
 
     def load(self, config: Settings, split: str) -> ImageSet:
-        """One split; `bank` is `train`, which has whatever labels there are.
+        """One split; `bank` is `train`.
 
         Raises:
             ValueError: if there is no such split.
@@ -111,68 +158,16 @@ class OwnImages:
             UserError: if the images cannot be used as they are.
         """
         place, cache = located(config.root), expanded(config.cache)
-        return _opened(self.listing, place, cache, config.size, config.max_bad_share)
-
-
-def class_numbers(
-    root: Path | ObjectPlace, labels: Mapping[str, Sequence[Label | None]]
-) -> tuple[int | None, dict[str, Sequence[int]]]:
-    """Labels as numbers, in the sorted order of those in `train`.
-
-    Args:
-        root: for messages.
-        labels: of each image by part; None where an image has none.
-
-    Returns:
-        How many classes there are, or None where nothing tells images apart, and the number of each image by part, -1
-        without labels.
-
-    Raises:
-        UserError: if some images have labels and others not, or a part has a class that `train` has not.
-    """
-    bare = {part: sum(label is None for label in of_part) for part, of_part in labels.items()}
-    total = sum(len(of_part) for of_part in labels.values())
-    if 0 < sum(bare.values()) < total:
-        counts = ", ".join(f"{count} of {len(labels[part])} in {part}" for part, count in bare.items())
-        raise UserError(f"{root}: all images or none must have labels, but some have none ({counts})")
-    classes = sorted({label for label in labels["train"] if label is not None})
-    for part, of_part in labels.items():
-        unknown = sorted({label for label in of_part if label is not None} - set(classes))
-        if unknown:
-            raise UserError(f"{root}: {part} has images of class {unknown[0]}, and train has none of it")
-    if len(classes) < 2:  # as where all images lie in one folder for want of another place
-        return None, {part: [-1] * len(of_part) for part, of_part in labels.items()}
-    number = {label: place for place, label in enumerate(classes)}
-    known = {part: [number[label] for label in of_part if label is not None] for part, of_part in labels.items()}
-    return len(classes), dict(known)
-
-
-def part_folders(root: Path) -> dict[str, Path]:
-    """The folders of the parts: those of the names that are there, or the root itself as `train`.
-
-    Raises:
-        UserError: if there is no such folder, or it has other parts but no `train`.
-    """
-    require_place(root)
-    if not root.is_dir():
-        raise UserError(f"run.dataset.root = {root}: it is a file; name the folder that holds the images")
-    there = [part for part in PARTS if (root / part).is_dir()]
-    if there and "train" not in there:
-        raise UserError(f"{root} holds {there[0]}/ but no train/: name the folder with the training images train")
-    if "train" not in there:
-        return {"train": root}
-    strangers = [entry.name for entry in sorted(root.iterdir()) if entry.is_dir() and not entry.name.startswith(".")]
-    strangers = [name for name in strangers if name not in (*PARTS, "masks")]
-    if strangers:
-        raise UserError(f"{root} holds {strangers[0]}/ beside train/: only {', '.join(PARTS)} and masks may be there")
-    return {part: root / part for part in there}
+        return _opened(
+            self.listing, place, cache, config.size, config.max_bad_share, config.max_pixels, config.validation_share
+        )
 
 
 def require_place(root: Path) -> None:
-    """Refuse a root that cannot be looked into.
+    """Refuse a root that cannot be read.
 
     Raises:
-        UserError: if there is nothing there, or nothing to be seen.
+        UserError: if it does not exist, or its permissions forbid it.
     """
     if not root.exists():
         raise UserError(f"run.dataset.root = {root}: there is no such file or folder")
@@ -181,7 +176,7 @@ def require_place(root: Path) -> None:
 
 
 def state_of(file: str | Path) -> list[int]:
-    """What changes when a file does, or when it becomes readable; all 0 where there is none."""
+    """What changes when a file does, or when it becomes readable; all 0 without a file."""
     try:
         found = os.stat(file)
     except OSError:
@@ -191,8 +186,19 @@ def state_of(file: str | Path) -> list[int]:
 
 # A process sees the files in one state, however often it asks; a new state is seen by the next process.
 @lru_cache(maxsize=4)
-def _opened(lister: Lister, root: Path | ObjectPlace, cache: Path, size: int, max_bad_share: float) -> Decoded:
-    opened = decoded(lister(root), cache=cache, size=size)
+def _opened(
+    lister: Lister,
+    root: Path | ObjectPlace,
+    cache: Path,
+    size: int,
+    max_bad_share: float,
+    max_pixels: int,
+    validation_share: float,
+) -> Decoded:
+    listing = lister(root)
+    for note in (*listing.notes, *_held_out_text(listing, validation_share)):
+        sys.stderr.write(f"note: {root}: {note}\n")
+    opened = decoded(listing, cache=cache, size=size, max_pixels=max_pixels)
     left_out = opened.left_out
     total = sum(opened.parts.values()) + len(left_out)
     if len(left_out) > max_bad_share * total:
@@ -201,27 +207,49 @@ def _opened(lister: Lister, root: Path | ObjectPlace, cache: Path, size: int, ma
     for part, count in opened.parts.items():
         if count < (2 if part == "train" else 1):
             raise UserError(f"{root}: {part} has {count} images that can be read, too few to use")
-    for remark in remarks(opened):
+    for remark in (*remarks(opened), *_few(opened, validation_share)):
         sys.stderr.write(f"warning: {root}: {remark}\n")
     return opened
 
 
 def remarks(opened: Decoded) -> tuple[str, ...]:
-    """What a reader of the numbers should know of how the images came out."""
+    """What a reader of the numbers should know of how the images were decoded."""
     found = [left_out_text(opened.left_out)] if opened.left_out else []
     if bare := opened.without_mask:
-        found.append(f"{len(bare)} of {sum(opened.parts.values())} images have no usable mask: {_first(bare)}")
+        found.append(f"{len(bare)} of {sum(opened.parts.values())} images have no usable mask: {examples(bare)}")
+    if opened.binary_masks:
+        found.append(f"{opened.binary_masks} masks hold 0 and 1 only: 1 is read as foreground")
+    if opened.wide and 0 < opened.wide_peak <= WIDE_PEAK // 2:
+        found.append(
+            f"{opened.wide} images have 16 bits per channel and values of 0 to {opened.wide_peak} only "
+            f"({opened.wide_peak.bit_length()} bits), so they look dark: multiply them to use 0 to {WIDE_PEAK}"
+        )
     return tuple(found)
 
 
+def _held_out_text(listing: Listing, validation_share: float) -> list[str]:
+    if "validation" in listing.parts:
+        return []
+    count = len(held_out_rows(listing.parts["train"], validation_share, 0)[1])
+    return [f"{count} of the images in train are held out as validation"]
+
+
+def _few(opened: Decoded, validation_share: float) -> tuple[str, ...]:
+    """Splits that are too small for the numbers measured on them to mean anything."""
+    counts = {"validation": len(held_out_rows(opened.parts["train"], validation_share, 0)[1])} | dict(opened.parts)
+    del counts["train"]
+    return tuple(
+        f"{part} has {count} {'image' if count == 1 else 'images'}, too few to compare trials by: an accuracy moves in "
+        f"steps of {100 / count:.3g} points"
+        for part, count in counts.items()
+        if count < _FEW
+    )
+
+
 def left_out_text(left_out: tuple[str, ...]) -> str:
-    """Images that were left out, counted, and the first of them by name."""
+    """Images that were left out: how many, and the first of them by name."""
     verb = "image is" if len(left_out) == 1 else "images are"
-    return f"{len(left_out)} unreadable {verb} left out: {_first(left_out)}"
-
-
-def _first(images: tuple[str, ...]) -> str:
-    return ", ".join(images[:_NAMED]) + (", ..." if len(images) > _NAMED else "")
+    return f"{len(left_out)} unreadable {verb} left out: {examples(left_out)}"
 
 
 def triple(values: Sequence[float]) -> tuple[float, float, float]:

@@ -13,8 +13,9 @@ from pydantic import Field
 from augment import draws
 from augment.config import Config as BaseConfig
 from orchestrator.core.errors import UserError, named
-from orchestrator.data.decode_cache import FORMAT, Decoded, Listing, Sample, decoded
+from orchestrator.data.decode_cache import FORMAT, Decoded, decoded
 from orchestrator.data.images import DatasetCard, ImageSet, drawn_places, fingerprint, require_split
+from orchestrator.data.listing import Listing, Sample
 from orchestrator.data.locations import CACHE, Place, expanded
 from orchestrator.data.own_images import left_out_text, remarks, state_of, triple
 

@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Int64, UInt8
 
 from orchestrator.core.errors import UserError
-from orchestrator.data.decoding import Square, Unreadable, square
+from orchestrator.data.decoding import MAX_PIXELS, Square, Unreadable, square
 from orchestrator.data.row_groups import Group, RowGroups
 
 _AHEAD = 3  # batches that are decoded, or being so, before the one that is taken
@@ -47,7 +47,14 @@ class Squares:
 
 
 def decoded(
-    groups: RowGroups, batches: Sequence[Int64[np.ndarray, "_"]], *, size: int, masked: bool, buffer: int, threads: int
+    groups: RowGroups,
+    batches: Sequence[Int64[np.ndarray, "_"]],
+    *,
+    size: int,
+    masked: bool,
+    buffer: int,
+    threads: int,
+    max_pixels: int = MAX_PIXELS,
 ) -> Iterator[Squares]:
     """The images of some rows, batch after batch.
 
@@ -62,6 +69,7 @@ def decoded(
         masked: whether masks are wanted.
         buffer: rows of a window of the order in which they come.
         threads: that decode; one more reads.
+        max_pixels: a larger image counts as one that cannot be decoded.
 
     Raises:
         UserError: if a file cannot be read, or no image of a row group can be decoded.
@@ -72,7 +80,7 @@ def decoded(
     try:
         for rows in batches:
             held.fetch(rows)
-            begun.append(_Begun(rows, held, decoders, size=size, masked=masked))
+            begun.append(_Begun(rows, held, decoders, size=size, masked=masked, max_pixels=max_pixels))
             if len(begun) > _AHEAD:
                 yield begun.popleft().finish()
         while begun:
@@ -131,9 +139,16 @@ class _Begun:
     """A batch on its way."""
 
     def __init__(
-        self, rows: Int64[np.ndarray, "B"], held: _Held, decoders: ThreadPoolExecutor, *, size: int, masked: bool
+        self,
+        rows: Int64[np.ndarray, "B"],
+        held: _Held,
+        decoders: ThreadPoolExecutor,
+        *,
+        size: int,
+        masked: bool,
+        max_pixels: int,
     ) -> None:
-        self._rows, self._held = rows, held
+        self._rows, self._held, self._max_pixels = rows, held, max_pixels
         self._images = np.empty((len(rows), size, size, 3), np.uint8)
         self._masks = np.empty((len(rows), size, size), np.uint8) if masked else None
         places = [slice(start, start + _TASK) for start in range(0, len(rows), _TASK)]
@@ -149,7 +164,7 @@ class _Begun:
         stand_ins = []
         rows = self._rows[part].tolist()
         for place, row, group in zip(range(part.start, part.start + len(rows)), rows, groups, strict=True):
-            made, replaced = _readable(group.result(), row, self._images.shape[1])
+            made, replaced = _readable(group.result(), row, self._images.shape[1], self._max_pixels)
             stand_ins += replaced
             self._images[place] = made.image
             if self._masks is not None:
@@ -157,7 +172,7 @@ class _Begun:
         return stand_ins
 
 
-def _readable(group: Group, row: int, size: int) -> tuple[Square, list[StandIn]]:
+def _readable(group: Group, row: int, size: int, max_pixels: int) -> tuple[Square, list[StandIn]]:
     """The image of a row, or of the next one in its group that can be decoded, and those that cannot."""
     bad: list[tuple[int, str]] = []
     count = len(group.offsets)
@@ -165,7 +180,7 @@ def _readable(group: Group, row: int, size: int) -> tuple[Square, list[StandIn]]
         other = group.first + (row - group.first + step) % count
         name, image, mask = group.content(other)
         try:
-            made = square(image, mask, size)
+            made = square(image, mask, size, max_pixels=max_pixels)
         except Unreadable as error:
             bad.append((other, f"{name} ({error})"))
         except Exception as error:

@@ -53,7 +53,8 @@ class Stream:
         labels: class of each, (N,), or None.
         sample: rows of those that are held in memory as the split `train`, ascending, (M,).
         size: side of the square images in pixels.
-        max_bad_share: of the images, that may be unreadable.
+        max_bad_share: share of the images that may be unreadable.
+        max_pixels: a larger image counts as unreadable.
         settings: how to read them.
     """
 
@@ -62,6 +63,7 @@ class Stream:
     sample: Int64[np.ndarray, "M"]
     size: int
     max_bad_share: float
+    max_pixels: int
     settings: Streaming
 
     @property
@@ -134,6 +136,7 @@ class Streamed:
             decoded,
             source.groups,
             size=source.size,
+            max_pixels=source.max_pixels,
             masked=bool(needs),
             buffer=settings.buffer,
             threads=settings.threads,

@@ -20,10 +20,11 @@ from pydantic import Field
 from augment.config import Config as BaseConfig
 from orchestrator.core.errors import UserError, named
 from orchestrator.data.decode_cache import FORMAT as DECODING
-from orchestrator.data.decode_cache import Decoded, Listing, Sample, decoded
-from orchestrator.data.decoding import SUFFIXES
+from orchestrator.data.decode_cache import Decoded, decoded
+from orchestrator.data.file_tree import image_endings
 from orchestrator.data.imagenet_classes import IMAGENET9
 from orchestrator.data.images import DatasetCard, ImageSet, fingerprint, held_out_rows, require_split
+from orchestrator.data.listing import Listing, Sample
 from orchestrator.data.locations import CACHE, Place, expanded
 from orchestrator.data.own_images import state_of
 from orchestrator.datasets import imagenet
@@ -138,9 +139,9 @@ def _images(folder: Path) -> list[Labelled]:
         raise UserError(f"{folder} must hold the nine folders {wanted}, as the release does, and holds {found}")
     images = []
     for number, entry in enumerate(there):
-        of_class = sorted(file for file in entry.iterdir() if file.suffix.lower() in SUFFIXES)
+        of_class = sorted(file for file in entry.iterdir() if file.suffix.lower() in image_endings())
         if not of_class:
-            raise UserError(f"{entry} holds no images ({', '.join(SUFFIXES)})")
+            raise UserError(f"{entry} holds no images")
         images += [(file, number) for file in of_class]
     return images
 

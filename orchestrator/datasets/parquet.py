@@ -1,12 +1,13 @@
 """The user's own images in Parquet files, as the Hugging Face hub has them.
 
-Columns: `image` (bytes of a JPEG, PNG, ..., or a struct with such `bytes`), `label` (whole numbers or text) and `mask`
-(as `image`: grey, 8 bits, 255 is foreground), the last two if there are any. `root` is one file, which is all `train`;
-or a folder with `train/`, `validation/` and `test/`; or a folder of shards, which belong together or begin with
-`train-`, `validation-` and `test-`. A folder may also be a prefix in an object store: `s3://bucket/prefix`.
+Columns: `image` (bytes of a JPEG, PNG, ..., or a struct with such `bytes`), optionally `label` (whole numbers or text;
+null and -1 mean no label) and `mask` (as `image`: grey, 8 bits, 255 is foreground). `root` is one file, which is all
+`train`, or a folder whose files and sub-folders name the splits, as in `train-00000-of-00002.parquet` or
+`default/test/0000.parquet`; see `orchestrator.data.assignment`. If no name stands for a split, all files are `train`.
+A folder may also be a prefix in an object store: `s3://bucket/prefix`.
 
-With `stream: {}`, training images are read and decoded while they are trained on, so they may be more than memory or
-the cache can hold. What evaluations need, and what lends backgrounds, is a sample of them in memory.
+With `stream: {}`, training images are read and decoded during training, so they need not fit into memory or the cache.
+Evaluations and borrowed backgrounds use a sample of them that is held in memory.
 """
 
 from collections.abc import Iterator, Mapping
@@ -20,11 +21,12 @@ from jaxtyping import Int64
 from augment import draws
 from orchestrator.core.errors import UserError
 from orchestrator.data import own_images, shards
-from orchestrator.data.decode_cache import Listing, Sample
 from orchestrator.data.images import DatasetCard, ImageSet, fingerprint, held_out_rows
+from orchestrator.data.listing import Listing, Sample
 from orchestrator.data.locations import located
 from orchestrator.data.own_images import OwnImages
 from orchestrator.data.row_groups import RowGroups, row_groups
+from orchestrator.data.shards import Reading
 from orchestrator.data.streamed import Stream, Streaming
 from orchestrator.storage.object_store import ObjectPlace
 
@@ -34,70 +36,100 @@ class Config(own_images.Settings):
 
     Args:
         name: of the data set.
+        labels: the column of labels; `auto` takes `label` if there is one, and `none` uses no labels.
         stream: how to train on images that are not held in memory, or None to hold them all.
     """
 
     name: str = "parquet"
+    labels: str = "auto"
     stream: Streaming | None = None
 
 
-def listing(root: Path | ObjectPlace) -> Listing:
-    """What lies in a file or folder.
+@dataclass(frozen=True)
+class Whole:
+    """Lists all images in a file or folder.
 
-    Raises:
-        UserError: if it is laid out in another way, a file is damaged, or there are no images.
+    Args:
+        reading: how the files are understood.
     """
-    index = shards.index(root)
 
-    def samples() -> Iterator[Sample]:
-        for part, files in index.files.items():
-            number = iter(index.labels[part])
-            for file in files:
-                for row, (image, mask) in enumerate(shards.rows(file)):
-                    yield Sample(f"{file.name} row {row}", image, mask, next(number))
+    reading: Reading
 
-    parts = {part: len(labels) for part, labels in index.labels.items()}
-    return Listing(str(root), parts, index.num_classes, index.masked, index.state, samples)
+    def __call__(self, root: Path | ObjectPlace) -> Listing:
+        """What lies in a file or folder.
+
+        Raises:
+            UserError: if it cannot be understood, a file is damaged, or there are no images.
+        """
+        index = _indexed(root, self.reading)
+
+        def samples() -> Iterator[Sample]:
+            for part, files in index.files.items():
+                number = iter(index.labels[part])
+                for file in files:
+                    for row, (image, mask) in enumerate(shards.rows(file)):
+                        yield Sample(f"{file.name} row {row}", image, mask, next(number))
+
+        parts = {part: len(labels) for part, labels in index.labels.items()}
+        return Listing(
+            source=str(root),
+            parts=parts,
+            num_classes=index.num_classes,
+            masked=index.masked,
+            state=index.state,
+            samples=samples,
+            unlabelled=index.classes.unlabelled,
+            notes=index.notes,
+        )
 
 
 @dataclass(frozen=True)
 class Sampled:
-    """Lists what is held in memory of images that are streamed, as `listing` does with all of them.
+    """Lists the images of a streamed data set that are held in memory.
 
     Args:
+        reading: how the files are understood.
         size: images of `train`, and of `validation`, at most.
-        validation_share: of the training images, held out where there is no part `validation`.
+        validation_share: share of the training images that is held out without a part `validation`.
         seed: of both choices.
     """
 
+    reading: Reading
     size: int
     validation_share: float
     seed: int
 
     def __call__(self, root: Path | ObjectPlace) -> Listing:
-        """What `listing` says, of the sample."""
-        index, chosen = _indexed(root), self.chosen(root)
+        """The sample, as `Whole` lists everything."""
+        index, chosen = _indexed(root, self.reading), self.chosen(root)
 
         def samples() -> Iterator[Sample]:
             for part, rows in chosen.items():
                 source = part if part in index.files else "train"
                 yield from _samples(row_groups(index.files[source], rows), np.asarray(index.labels[source]))
 
-        parts = {part: len(rows) for part, rows in chosen.items()}
-        state = [index.state, self.size, self.validation_share, self.seed]
-        return Listing(f"{root}, a sample,", parts, index.num_classes, index.masked, state, samples)
+        return Listing(
+            source=f"{root}, a sample,",
+            parts={part: len(rows) for part, rows in chosen.items()},
+            num_classes=index.num_classes,
+            masked=index.masked,
+            state=[index.state, self.size, self.validation_share, self.seed],
+            samples=samples,
+            unlabelled=index.classes.unlabelled,
+            notes=index.notes,
+        )
 
     def trained(self, root: Path | ObjectPlace) -> Int64[np.ndarray, "N"]:
         """The rows of the files of `train` that are trained on."""
-        index = _indexed(root)
+        index = _indexed(root, self.reading)
         count = len(index.labels["train"])
         if "validation" in index.files:
             return np.arange(count)
         return held_out_rows(count, self.validation_share, self.seed)[0]
 
     def chosen(self, root: Path | ObjectPlace) -> Mapping[str, Int64[np.ndarray, "_"]]:
-        """The rows of each part; where it has no files of its own, of the files of `train`."""
-        index, trained = _indexed(root), self.trained(root)
+        """The rows of each part; of the files of `train` for a part without files."""
+        index, trained = _indexed(root, self.reading), self.trained(root)
         everything = {part: np.arange(len(labels)) for part, labels in index.labels.items()}
         held_out = np.setdiff1d(everything["train"], trained, assume_unique=True)
         parts = {"train": trained, "validation": held_out} | everything | {"train": trained}
@@ -121,7 +153,7 @@ def card(config: Config) -> DatasetCard:
     return replace(
         found,
         train_size=len(streamed.groups),
-        fingerprint=fingerprint(found.fingerprint, _indexed(located(config.root)).content),
+        fingerprint=fingerprint(found.fingerprint, _indexed(located(config.root), _reading(config)).content),
         remarks=tuple(f"of the sample in memory, {remark}" for remark in found.remarks),
     )
 
@@ -145,7 +177,7 @@ def stream(config: Config) -> Stream | None:
     if config.stream is None:
         return None
     root, sampled = located(config.root), _sampled(config, config.stream)
-    index, trained = _indexed(root), sampled.trained(root)
+    index, trained = _indexed(root, _reading(config)), sampled.trained(root)
     groups = row_groups(index.files["train"], trained)
     _require_small(groups, config.stream.buffer)
     held = np.searchsorted(trained, sampled.chosen(root)["train"])
@@ -156,6 +188,7 @@ def stream(config: Config) -> Stream | None:
         sample=np.delete(held, missing),
         size=config.size,
         max_bad_share=config.max_bad_share,
+        max_pixels=config.max_pixels,
         settings=config.stream,
     )
 
@@ -165,11 +198,15 @@ _indexed = lru_cache(maxsize=4)(shards.index)
 
 
 def _images(config: Config) -> OwnImages:
-    return OwnImages(listing if config.stream is None else _sampled(config, config.stream))
+    return OwnImages(Whole(_reading(config)) if config.stream is None else _sampled(config, config.stream))
 
 
 def _sampled(config: Config, settings: Streaming) -> Sampled:
-    return Sampled(settings.sample, config.validation_share, config.seed)
+    return Sampled(_reading(config), settings.sample, config.validation_share, config.seed)
+
+
+def _reading(config: Config) -> Reading:
+    return Reading(config.labels, config.patterns)
 
 
 def _samples(groups: RowGroups, labels: Int64[np.ndarray, "_"]) -> Iterator[Sample]:

@@ -54,7 +54,7 @@ def test_decoding_that_failed_or_was_killed_leaves_nothing_behind(root, monkeypa
 
 
 def test_two_who_want_the_same_images_decode_them_once(root, capsys):
-    listing, cache = image_folder.listing(write_folder(root)), root.parent / "cache"
+    listing, cache = image_folder.Folder(True, None)(write_folder(root)), root.parent / "cache"
     with ThreadPoolExecutor(2) as both:  # stand for two processes: the lock is of the file, whoever holds it
         made = list(both.map(lambda _: decode_cache.decoded(listing, cache=cache, size=SIZE), range(2)))
     assert made[0] == made[1]

@@ -5,6 +5,7 @@ import pytest
 from PIL import Image
 from torchvision.transforms import v2
 
+from orchestrator.data import decoding
 from orchestrator.data.decoding import Unreadable, square
 from tests.orchestrator.datasets.own_files import disc, encoded, picture
 
@@ -76,7 +77,7 @@ def test_image_is_turned_upright_and_its_mask_is_upright_already(orientation):
         (b"nonsense", "no image in a format that Pillow knows"),
         (encoded(disc())[:60], "truncated"),
         (encoded(disc(10, 10)), "of 10 x 10 pixels, its image of 20 x 16"),
-        (encoded(Image.fromarray(np.asarray(disc()) // 255)), "empty: no pixel of 128 or more"),  # 1 for foreground
+        (encoded(Image.fromarray(np.asarray(disc()) // 100)), "empty: no pixel of 128 or more, its largest value is 2"),
         (encoded(disc().point(lambda value: 0)), "empty"),
         (encoded(Image.fromarray(np.ones((16, 20), np.float32)), "TIFF"), "floating-point"),
     ],
@@ -103,3 +104,52 @@ def test_unreadable_image_says_why_in_one_line(content, told):
         square(content, None, 8)
     assert str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(("width", "height"), [(1, 30_000), (30_000, 1), (3, 9000)])
+def test_elongated_image_is_never_resized_as_a_whole(width, height):
+    made = square(encoded(picture(5, width, height)), encoded(disc(width, height)), 1024)  # would be 27 to 90 gigabytes
+    assert made.image.shape == (1024, 1024, 3)
+    assert not made.unmasked
+
+
+@pytest.mark.parametrize(("width", "height"), [(1, 900), (3, 700), (900, 40), (700, 3)])
+def test_square_of_an_elongated_image_is_the_usual_one(width, height, monkeypatch):
+    smooth = picture(5, max(1, width // 50), max(1, height // 50)).resize((width, height))
+    usual = square(encoded(smooth), None, 32).image
+    monkeypatch.setattr(decoding, "_LARGE", 1)
+    np.testing.assert_allclose(square(encoded(smooth), None, 32).image, usual, atol=1)
+
+
+def test_image_of_more_pixels_than_allowed_is_not_decoded():
+    with pytest.raises(Unreadable, match=r"^20 x 16 pixels, more than run\.dataset\.max_pixels = 319: raise it"):
+        square(encoded(picture(0)), None, 8, max_pixels=319)
+    bomb = encoded(Image.new("1", (30_000, 30_000)))
+    with pytest.raises(Unreadable, match=r"max_pixels = 178956970: raise it"):
+        square(bomb, None, 8)
+    mask = square(encoded(picture(0)), bomb, 8)
+    assert "pixels" in mask.unmasked
+
+
+def test_mask_of_zero_and_one_is_foreground_where_it_is_one():
+    ones = Image.fromarray(np.asarray(disc()) // 255)
+    made, usual = square(encoded(picture(0)), encoded(ones), 8), square(encoded(picture(0)), encoded(disc()), 8)
+    np.testing.assert_array_equal(made.mask, usual.mask)
+    assert (made.binary_mask, usual.binary_mask) == (True, False)
+
+
+@pytest.mark.parametrize(
+    ("content", "peak"),
+    [
+        (encoded(Image.fromarray(GREY.astype(np.uint16) * 16)), 4080),
+        (encoded(Image.fromarray(GREY.astype(np.uint16) * 257), "TIFF"), 65_535),
+        (encoded(Image.fromarray(GREY)), None),
+    ],
+)
+def test_largest_value_of_sixteen_bits_is_known(content, peak):
+    assert square(content, None, 8).peak == peak
+
+
+def test_formats_that_need_another_program_are_not_decoded():
+    with pytest.raises(Unreadable, match="no image in a format that Pillow knows"):
+        square(encoded(picture(0), "EPS"), None, 8)

@@ -72,7 +72,7 @@ def damaged(tmp_path) -> Stream:
     config = parquet.Config(
         root=str(tmp_path), cache=str(tmp_path / "cache"), size=16, max_bad_share=0.6, stream={"buffer": 4}
     )
-    (remark,) = parquet.card(config).remarks
+    remark, _ = parquet.card(config).remarks
     assert remark.startswith("of the sample in memory, 6 unreadable images are left out: a.parquet row 5 (")
     source = parquet.stream(config)
     assert source is not None
@@ -105,7 +105,7 @@ def test_too_many_unreadable_images_are_an_error(damaged):
 def test_errors_of_threads_reach_the_loop_with_file_and_row(root, monkeypatch, tmp_path):
     copy = Path(shutil.copytree(root, tmp_path / "shards"))
     images = streamed(copy)
-    monkeypatch.setattr(prefetch, "square", lambda *_: 1 / 0)
+    monkeypatch.setattr(prefetch, "square", lambda *_, **__: 1 / 0)
     with pytest.raises(ZeroDivisionError) as caught:
         images.batch(torch.tensor([0]))
     assert caught.value.__notes__ == ["while 0.parquet row 0 was decoded"]

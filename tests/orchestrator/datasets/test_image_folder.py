@@ -96,7 +96,7 @@ def test_masks_lie_beside_their_images_and_those_that_cannot_be_used_are_named(r
         "train/cat/3.png (no image in a format that Pillow knows), "
         "train/dog/1.png (of 7 x 7 pixels, its image of 20 x 16), ..."
     )
-    assert image_folder.card(config).remarks == (told,)
+    assert image_folder.card(config).remarks[0] == told
     assert f"warning: {root}: {told}\n" in capsys.readouterr().err
 
 
@@ -111,11 +111,11 @@ def test_unreadable_image_is_named_counted_and_left_out(root, capsys):
     files = [name for split in splits for name in files_behind(split, root)]
     assert sorted(files) == sorted(set(with_all) - {"train/b/3.png", "train/a/2.png"})
     assert [int("/b/" in name) for name in files] == [label for split in splits for label in split.labels]
-    (remark,) = image_folder.card(config).remarks
+    remark, _ = image_folder.card(config).remarks
     assert remark.startswith(
         "2 unreadable images are left out: train/a/2.png (nothing there to be read), train/b/3.png ("
     )
-    assert capsys.readouterr().err.count("warning: ") == 1
+    assert capsys.readouterr().err.count("warning: ") == 2
     strict = settings(root, max_bad_share=0.09)
     with pytest.raises(UserError, match=r"train/a/2.png .* 2 of 20 left out must be at most .*max_bad_share = 0.09"):
         image_folder.card(strict)
@@ -152,11 +152,10 @@ SPOILT = {
     "empty": lambda root: root.mkdir(),
     "no images": lambda root: write(root / "train/notes.txt", b"notes"),
     "no train": lambda root: write_folder(root, {"validation": 2}),
-    "unknown part": lambda root: write_folder(root, {"train": 3, "val": 2}),
+    "unknown part": lambda root: write_folder(root, {"train": 3, "extra": 2}),
     "stray image": lambda root: write_folder(root, {"train": 3, "": 1}),
     "empty part": lambda root: (write_folder(root, {"train": 3}) / "test").mkdir(),
     "mixed labels": lambda root: write_folder(root, {"train/a": 3, "train": 2, "train/b": 1}),
-    "unlabelled part": lambda root: write_folder(root, {"train/a": 3, "train/b": 1, "test": 1}),
     "unknown class": lambda root: write_folder(root, {"train/a": 3, "train/b": 1, "test/c": 1}),
     "foreign masks": lambda root: write_folder(root, {"train": 3, "masks": 3}),
     "one image": lambda root: write_folder(root, {"": 1}),
@@ -169,14 +168,16 @@ SPOILT = {
     [
         ("missing", "run.dataset.root = ROOT: there is no such file or folder"),
         ("file", "run.dataset.root = ROOT: it is a file; name the folder that holds the images"),
-        ("empty", "ROOT holds no images (.jpg, .jpeg, .png"),
-        ("no images", "ROOT/train holds no images"),
-        ("no train", "ROOT holds validation/ but no train/"),
-        ("unknown part", "ROOT holds val/ beside train/: only train, validation, test and masks may be there"),
-        ("stray image", "ROOT holds 0.png beside train/"),
+        ("empty", "ROOT holds no images"),
+        ("no images", "ROOT holds no images (ignored: 1 .txt file (train/notes.txt))"),
+        ("no train", "ROOT: validation/0.png belongs to validation by its name, and no file to train; set run"),
+        (
+            "unknown part",
+            "ROOT: cannot tell the splits: train names train, and extra no split; set run.dataset.splits: {",
+        ),
+        ("stray image", "ROOT: cannot tell the splits: train names train, and the folder itself no split; set run.da"),
         ("empty part", "ROOT/test holds no images"),
-        ("mixed labels", "ROOT: all images or none must have labels, but some have none (2 of 6 in train)"),
-        ("unlabelled part", "but some have none (0 of 4 in train, 1 of 1 in test)"),
+        ("mixed labels", "ROOT: all images of train or none must have labels, but 2 of 6 have none; put them into"),
         ("unknown class", "ROOT: test has images of class c, and train has none of it"),
         ("foreign masks", "ROOT/masks fits no image: the mask of train/0.png must be masks/train/0.png"),
         ("one image", "ROOT: train has 1 images that can be read, too few"),

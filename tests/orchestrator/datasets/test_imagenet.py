@@ -155,7 +155,7 @@ def stray_photograph(root):
 
 def empty_folder(root):
     (root / wnid(9)).mkdir()
-    return f"{wnid(9)} holds no photographs (.jpg, .jpeg"
+    return f"{wnid(9)} holds no photographs"
 
 
 def torn_photograph(root):

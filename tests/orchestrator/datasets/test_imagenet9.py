@@ -66,7 +66,7 @@ BROKEN_MASKS = {
     "grey": (np.full((18, 24), 7, np.uint8), "must hold an array (height, width) of 0 and 1, got uint8 (18, 24)"),
     "colours": (np.ones((18, 24, 3), np.uint8), "must hold an array (height, width) of 0 and 1, got uint8 (18, 24, 3)"),
     "small": (np.ones((4, 4), bool), "(of 4 x 4 pixels, its image of 24 x 18) cannot be used: unpack the release"),
-    "empty": (np.zeros((18, 24), bool), "(empty: no pixel of 128 or more) cannot be used"),
+    "empty": (np.zeros((18, 24), bool), "(empty: no pixel of 128 or more, its largest value is 0) cannot be used"),
     "pickled": (np.array([{}], object), "cannot be read (ValueError: Object arrays cannot be loaded"),
 }
 

@@ -59,8 +59,9 @@ def test_single_file_with_text_labels_and_masks(root):
     places = [[image.tobytes() for image in squares(range(8))].index(image.tobytes()) for image in images.images]
     assert images.labels.tolist() == [1 - place % 2 for place in places]
     assert (images.masks.max(axis=(1, 2)) > 0).tolist() == [place % 2 == 0 for place in places]
-    (remark,) = parquet.card(config).remarks
+    remark, few = parquet.card(config).remarks
     assert remark.startswith("4 of 8 images have no usable mask: all.parquet row 1 (missing), all.parquet row 3 (")
+    assert few.startswith("validation has 1 image, too few to compare trials by")
 
 
 def test_rows_without_an_image_are_left_out_by_name(root):
@@ -68,7 +69,7 @@ def test_rows_without_an_image_are_left_out_by_name(root):
     images[2] = {"bytes": None, "path": "elsewhere.jpg"}
     images[5] = None
     write_shard(root / "a.parquet", 8, image=images)
-    (remark,) = parquet.card(settings(root, max_bad_share=0.5)).remarks
+    remark, _ = parquet.card(settings(root, max_bad_share=0.5)).remarks
     assert "a.parquet row 2 (nothing there to be read), a.parquet row 5 (nothing" in remark
     assert parquet.load(settings(root, max_bad_share=0.5), "train").labels is None
 
@@ -79,7 +80,10 @@ def test_rows_without_an_image_are_left_out_by_name(root):
         ({"image": ["a.jpg"] * 4}, "the column image must hold the bytes of image files, not string"),
         ({"mask": [1.0] * 4}, "the column mask must hold the bytes of image files, not double"),
         ({"label": [0.5] * 4}, "the column label must hold whole numbers or text, not double"),
-        ({"label": [0, 1, None, 1]}, "all images or none must have labels, but some have none (1 of 4 in train)"),
+        (
+            {"label": [0, 1, None, 1]},
+            "all images of train or none must have labels, but 1 of 4 have none; null and -1 in the column label mean",
+        ),
     ],
 )
 def test_wrong_column_is_told_in_one_sentence(root, columns, told):
@@ -106,7 +110,7 @@ def test_wrong_files_are_told_in_one_sentence(root):
     assert "train has no images: its Parquet files hold no rows" in refusal()
     whole = write_shard(root / "train-0.parquet", 4).read_bytes()
     write_shard(root / "more.parquet", 4)
-    assert "more.parquet beside train files: its name must begin with train, validation or test" in refusal()
+    assert "train-0.parquet names train, and more.parquet no split; set run.dataset.splits: {train:" in refusal()
     (root / "more.parquet").unlink()
     write(root / "train-0.parquet", whole[:-50])
     assert "train-0.parquet cannot be read as Parquet: " in refusal()

@@ -78,9 +78,12 @@ def test_published_data_are_not_fetched_for_a_run_that_they_do_not_fit(tmp_path,
 
 
 def test_images_that_cannot_be_used_are_told_once(tmp_path):
-    write_folder(tmp_path / "images", {"train/a": 3, "train/b": 3, "val/a": 1})
+    write_folder(tmp_path / "images", {"train/a": 3, "train/b": 3, "extra/a": 1})
     told = refusal(tmp_path, {"run.dataset": own_images(tmp_path)})
-    assert told == f"{tmp_path}/images holds val/ beside train/: only train, validation, test and masks may be there"
+    assert told.startswith(
+        f"{tmp_path}/images: cannot tell the splits: train/a names train, and extra/a no split; set run.dataset."
+    )
+    assert "\n" not in told
 
 
 def test_published_data_that_cannot_be_had_are_told(tmp_path):
