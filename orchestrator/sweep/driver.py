@@ -28,7 +28,8 @@ from orchestrator.study.study_file import Study
 from orchestrator.sweep import resume
 from orchestrator.sweep.live_table import Display, display
 from orchestrator.sweep.summary import Scores, summary
-from orchestrator.tracking.tracker import Tracker, tracking_uri
+from orchestrator.tracking.address import tracking_uri
+from orchestrator.tracking.tracker import Tracker
 from orchestrator.training.assembly import baselines, load_data
 from orchestrator.training.parts import Data
 from orchestrator.training.trial import run_trial

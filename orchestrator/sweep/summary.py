@@ -13,6 +13,7 @@ from orchestrator.search.ledger import Ledger
 from orchestrator.search.retention import holdings
 from orchestrator.search.trial_state import Trial
 from orchestrator.storage.path import at
+from orchestrator.tracking.address import near
 
 Row = Mapping[str, int | float]
 Scores = Mapping[str, Row]
@@ -180,10 +181,9 @@ def _cluster(command: Sequence[str]) -> list[str]:
 
 
 def _open_mlflow(uri: str) -> str:
-    if uri.startswith(("http://", "https://", "databricks")):
+    if uri.startswith(("http://", "https://")):
         return f"open {uri}"
-    store = f"sqlite:///{at(uri.removeprefix('sqlite:///')).near()}" if uri.startswith("sqlite:///") else uri
-    return shlex.join([at(sys.executable).with_name("mlflow").near(), "ui", "--backend-store-uri", store])
+    return shlex.join([at(sys.executable).with_name("mlflow").near(), "ui", "--backend-store-uri", near(uri)])
 
 
 def _with_trials(command: Sequence[str], trials: int) -> list[str]:

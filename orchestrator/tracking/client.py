@@ -21,6 +21,8 @@ from mlflow import MlflowClient  # noqa: E402
 from mlflow.entities import Metric, Param, Run, RunTag  # noqa: E402
 from mlflow.exceptions import MlflowException  # noqa: E402
 
+from orchestrator.tracking.address import database_file  # noqa: E402
+
 __all__ = [
     "Metric",
     "MlflowClient",
@@ -33,18 +35,16 @@ __all__ = [
     "is_there",
 ]
 
-_SQLITE = "sqlite:///"
-
 
 def connect(uri: str) -> MlflowClient:
     """A client of the store at `uri`; a SQLite file is created and migrated here, by one process at a time."""
-    if not uri.startswith(_SQLITE):
+    file = database_file(uri)
+    if file is None:
         return MlflowClient(uri)
-    file = _database(uri)
     file.parent.mkdir(parents=True, exist_ok=True)
     with _alone(file):
         if not file.exists():
-            _create(file)
+            _create(uri, file)
         # Readers and the writer stop waiting for one another, and a batch costs 8 ms for 20; it stays with the file.
         # (Not for a network file system, which WAL cannot use: a sweep over several machines wants a server.)
         with closing(sqlite3.connect(file, timeout=20)) as database:
@@ -52,7 +52,7 @@ def connect(uri: str) -> MlflowClient:
         return MlflowClient(uri)
 
 
-def _create(file: Path) -> None:
+def _create(uri: str, file: Path) -> None:
     """Makes an empty store beside its place and moves it there whole.
 
     MLflow builds the schema in dozens of steps that no transaction holds together: a process killed among them would
@@ -60,25 +60,22 @@ def _create(file: Path) -> None:
     """
     unfinished = file.with_name(f"{file.name}.unfinished")
     unfinished.unlink(missing_ok=True)
-    MlflowClient(f"{_SQLITE}{unfinished}")
+    MlflowClient(f"{uri}.unfinished")
     unfinished.replace(file)
 
 
 def is_there(uri: str) -> bool:
     """Whether anything can be at `uri`: asking MLflow would make the database file that is not there."""
-    return not uri.startswith(_SQLITE) or _database(uri).exists()
+    file = database_file(uri)
+    return file is None or file.exists()
 
 
 def artifacts_beside(uri: str) -> str | None:
     """Where artifacts of a new experiment go: beside a database file; a server has its own place."""
-    if uri.startswith(("http://", "https://", "databricks")):
+    if uri.startswith(("http://", "https://")):
         return None
-    home = _database(uri).parent if uri.startswith(_SQLITE) else Path.cwd()
-    return (home / "mlartifacts").as_uri()
-
-
-def _database(uri: str) -> Path:
-    return Path(uri.removeprefix(_SQLITE)).absolute()
+    file = database_file(uri)
+    return ((file.parent if file else Path.cwd()) / "mlartifacts").as_uri()
 
 
 @contextmanager

@@ -4,6 +4,7 @@ import json
 
 from orchestrator.records.test_scores import Scores
 from orchestrator.tracking.client import artifacts_beside, connect
+from orchestrator.tracking.legal import NAME_LENGTH, legal_tags, legal_text
 from orchestrator.tracking.mirrored_run import MirroredRun
 from orchestrator.tracking.terms import milliseconds, provenance_tags
 
@@ -30,10 +31,11 @@ def send(found: Scores, uri: str) -> None:
     else:
         tags, metrics = {"encoder": encoder, "state": "running"} | provenance, {}
         begun = milliseconds(found.file)
-        id = client.create_run(experiment, begun, tags, run_name=found.content["subject"]).info.run_id
+        name = legal_text(found.content["subject"], NAME_LENGTH)
+        id = client.create_run(experiment, begun, legal_tags(tags), run_name=name).info.run_id
     run = MirroredRun(client, id, commit=provenance["mlflow.source.git.commit"], tags=tags, metrics=metrics)
     run.note_commit()
     data = {row["data"]: f"{row['dataset']} {row['fingerprint']}" for row in found.content["scores"]}
-    run.send_tags({"data": json.dumps(data)[:5000]})
+    run.send_tags({"data": json.dumps(data)})
     run.send_results(found.file, found.metrics, step=0)
     run.send_state("finished", reason=None, file=found.file)

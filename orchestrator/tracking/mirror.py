@@ -13,6 +13,7 @@ from orchestrator.records.folder import SweepFolder, TrialFolder
 from orchestrator.records.leaderboard import Standings
 from orchestrator.storage.path import Place
 from orchestrator.tracking.client import MlflowClient, MlflowException, Run, artifacts_beside, connect
+from orchestrator.tracking.legal import legal_tags
 from orchestrator.tracking.mirrored_run import MirroredRun, Points
 from orchestrator.tracking.terms import (
     confirmed_metrics,
@@ -47,11 +48,15 @@ class Mirror:
         folder: the truth.
         uri: of MLflow's tracking store or server.
 
+    Attributes:
+        remarks: what MLflow has under another name or refuses, a sentence each.
+
     Raises:
         Exception: whatever MLflow raises, here and in every call; make a new mirror then, which asks MLflow again.
     """
 
     def __init__(self, folder: SweepFolder, uri: str) -> None:
+        self.remarks: dict[str, None] = {}
         self._folder = folder
         self._identity = folder.identity()
         self._provenance = provenance_tags()
@@ -207,9 +212,12 @@ class Mirror:
             params=list(run.data.params),
             metrics=metrics,
             epoch=int(metrics.get(progress, 0)),
+            remarks=self.remarks,
         )
 
     def _start(self, key: str, name: str, file: Place, tags: Mapping[str, str]) -> MirroredRun:
-        tags = {"sweep": self._identity, "trial": key, "state": "running"} | self._provenance | dict(tags)
+        tags = legal_tags({"sweep": self._identity, "trial": key, "state": "running"} | self._provenance | dict(tags))
         run = self._client.create_run(self._experiment, start_time=milliseconds(file), tags=tags, run_name=name)
-        return MirroredRun(self._client, run.info.run_id, commit=self._commit, tags=tags, files={})
+        return MirroredRun(
+            self._client, run.info.run_id, commit=self._commit, tags=tags, files={}, remarks=self.remarks
+        )

@@ -11,6 +11,7 @@ from orchestrator.core.registry import find
 from orchestrator.core.trial_number import origin_and_place
 from orchestrator.records.folder import Record
 from orchestrator.storage.path import Place
+from orchestrator.tracking.legal import TEXT_LENGTH
 
 # MLflow knows four endings; the tag `state` is more exact.
 STATUS = {
@@ -20,7 +21,6 @@ STATUS = {
     "interrupted": "KILLED",
     "failed": "FAILED",
 }
-TAG_LENGTH = 5000  # MLflow's limit
 
 
 def provenance_tags() -> dict[str, str]:
@@ -84,7 +84,7 @@ def _text(value: Any) -> str:
 
 def note(text: str) -> str:
     """A text in fixed width, for the description of a run."""
-    return f"```\n{text[: TAG_LENGTH - 10]}\n```"
+    return f"```\n{text[: TEXT_LENGTH - 10]}\n```"
 
 
 def milliseconds(file: Place) -> int:

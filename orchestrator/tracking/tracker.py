@@ -1,48 +1,26 @@
 """MLflow follows a sweep from a thread of its own: slow or down, it neither delays the sweep nor loses it a number."""
 
 import logging
-import os
 import sqlite3
 import threading
 import time
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
-from urllib.parse import urlsplit
 
-from orchestrator.core.errors import UserError, named
+from orchestrator.core.errors import UserError
 from orchestrator.records.folder import SweepFolder
 from orchestrator.records.test_scores import read_scores
 from orchestrator.storage.path import Place, at
+from orchestrator.tracking.address import install, shown
 
 if TYPE_CHECKING:
     from orchestrator.tracking.mirror import Mirror
 
 logger = logging.getLogger(__name__)
 
-# What MLflow can keep numbers in; a plain folder is refused by MLflow itself since 3.13.
-SCHEMES = ("sqlite", "http", "https", "postgresql", "mysql", "mssql", "databricks")
 _FIRST_WAIT, _LONGEST_WAIT = 1.0, 30.0  # seconds between two tries while MLflow does not answer
+_LONGEST_ANSWER = 2000  # characters
 _SHARE = 0.25  # of one processor, which the sweep needs more: what is reported meanwhile goes in one call
-
-
-def tracking_uri(option: str | None) -> str:
-    """Where to track: the command line's word, else MLFLOW_TRACKING_URI, else `mlflow.db` in the working folder.
-
-    Raises:
-        UserError: if it is no address that MLflow can write to.
-    """
-    uri = option or os.environ.get("MLFLOW_TRACKING_URI")
-    if not uri:
-        return f"sqlite:///{Path('mlflow.db').absolute()}"
-    scheme = urlsplit(uri).scheme.partition("+")[0]
-    if scheme not in SCHEMES:
-        source = "--tracking-uri" if option else "MLFLOW_TRACKING_URI"
-        raise UserError(
-            f"{source} = {uri}: it must begin with one of {', '.join(SCHEMES)}; "
-            "sqlite:///mlflow.db is a file in the working folder, http://HOST:5000 a server"
-        )
-    return uri
 
 
 @dataclass(frozen=True)
@@ -72,7 +50,7 @@ def find_run(run_id: str, uri: str) -> Found | None:
     try:
         tags = describe_run(connect(uri), run_id) if is_there(uri) else None
     except (MlflowException, sqlite3.Error) as error:
-        raise UserError(f"MLflow at {uri} does not answer: {_first_line(error)}") from error
+        raise UserError(f"MLflow at {shown(uri)} does not answer: {_said(error)}") from error
     if tags is None or "sweep" not in tags:
         return None
     number = None if tags["trial"] == "parent" else int(tags["trial"])
@@ -91,8 +69,8 @@ def send_scores(folder: SweepFolder, number: int, uri: str) -> str | None:
             mirror.send_all(over=True)
     except Exception as error:  # the scores are on disk already, whatever MLflow raises
         return (
-            f"MLflow at {uri} did not take the scores ({_first_line(error)}); they are in {folder.trial(number).path}, "
-            "and the next command of this sweep sends them"
+            f"MLflow at {shown(uri)} did not take the scores ({_said(error)}); they are in "
+            f"{folder.trial(number).path}, and the next command of this sweep sends them"
         )
     return None
 
@@ -106,7 +84,7 @@ def send_evaluation(folder: Place, uri: str) -> str | None:
         if found is not None:
             send(found, uri)
     except Exception as error:  # the scores are on disk already, whatever MLflow raises
-        told = f"MLflow at {uri} did not take the scores ({_first_line(error)}); they are in {folder}"
+        told = f"MLflow at {shown(uri)} did not take the scores ({_said(error)}); they are in {folder}"
         return f"{told}, and the same command sends them"
     return None
 
@@ -116,7 +94,7 @@ class Tracker:
 
     Args:
         folder: the sweep; its `sweep.yaml` must be there.
-        uri: as `tracking_uri` gives it.
+        uri: as `address.tracking_uri` gives it.
     """
 
     def __init__(self, folder: SweepFolder, uri: str) -> None:
@@ -126,6 +104,7 @@ class Tracker:
         self._woken = True  # the parent run is wanted even before the first trial
         self._deadline: float | None = None  # on the monotonic clock, once closing
         self._problem: str | None = None
+        self._remarks: dict[str, None] = {}  # what MLflow has under another name, or refuses
         # A daemon, so that a server that hangs cannot keep the process alive.
         self._thread = threading.Thread(target=self._work, name="mlflow", daemon=True)
         self._thread.start()
@@ -152,10 +131,10 @@ class Tracker:
             self._condition.notify()
         self._thread.join(timeout)
         if not self._thread.is_alive() and self._problem is None:
-            return []
+            return list(self._remarks)
         reason = self._problem or f"no answer within {timeout:g} s"
         return [
-            f"MLflow at {self._uri} does not have all of sweep {self._folder.name} yet ({reason}); "
+            f"MLflow at {shown(self._uri)} does not have all of sweep {self._folder.name} yet ({reason}); "
             f"nothing is lost: it is in {self._folder.path}, and the same command sends it when MLflow is back"
         ]
 
@@ -172,6 +151,7 @@ class Tracker:
                     mirror = Mirror(self._folder, self._uri)
                 began, spent = time.monotonic(), time.thread_time()
                 self._send(mirror, numbers, over=over)
+                self._remarks |= mirror.remarks
             except Exception as error:  # whatever MLflow raises, the sweep goes on, and `close` tells it
                 mirror = None  # the next one asks MLflow what it has: an unanswered request may have been carried out
                 self._note(error, numbers)
@@ -201,8 +181,10 @@ class Tracker:
 
     def _note(self, error: Exception, numbers: set[int]) -> None:
         if self._problem is None:
-            logger.warning("MLflow at %s does not answer; the sweep goes on and its numbers are sent later", self._uri)
-        self._problem = _first_line(error)
+            logger.warning(
+                "MLflow at %s does not answer; the sweep goes on and its numbers are sent later", shown(self._uri)
+            )
+        self._problem = _said(error)
         with self._condition:
             self._changed |= numbers
             self._woken = True
@@ -223,5 +205,12 @@ class Tracker:
             self._condition.wait_for(lambda: self._deadline is not None, max(0.0, seconds))
 
 
-def _first_line(error: Exception) -> str:
-    return named(error)[:300]
+def _said(error: Exception) -> str:
+    """What MLflow says, in one line, and a remedy if a module is missing."""
+    # SQLAlchemy appends its statement; a proxy in front of a server may send a page.
+    said = " ".join(f"{type(error).__name__}: {error}".partition("[SQL:")[0].split())
+    said = said if len(said) <= _LONGEST_ANSWER else f"{said[:_LONGEST_ANSWER]}..."
+    cause: BaseException | None = error
+    while cause is not None and not isinstance(cause, ModuleNotFoundError):
+        cause = cause.__cause__ or cause.__context__
+    return said if cause is None else f"{said}; {install(cause)}"

@@ -15,7 +15,7 @@ class KilledError(Exception):
     """The process ended here."""
 
 
-def die(*_: object) -> None:
+def die(*_: object, **__: object) -> None:
     raise KilledError
 
 

@@ -2,14 +2,12 @@
 
 from pathlib import Path
 
-import pytest
 from mlflow import MlflowClient
 
-from orchestrator.core.errors import UserError
 from orchestrator.tracking import tracker as tracking
 from orchestrator.tracking.client import connect
 from orchestrator.tracking.mirror import Mirror
-from orchestrator.tracking.tracker import Tracker, tracking_uri
+from orchestrator.tracking.tracker import Tracker
 from tests.orchestrator.invented_sweep import METRIC, begin, end, invent, report
 from tests.orchestrator.tracking.mirrored import assert_equal, children, parents, runs, wait_until, whole_sweep
 
@@ -128,21 +126,6 @@ def test_fresh_sweep_of_the_same_name_is_another_parent(tmp_path: Path, uri: str
     assert len(found) == 2
     assert len({run.data.tags["sweep"] for run in found}) == 2
     assert len(runs(uri, new.name)) == 8
-
-
-@pytest.mark.parametrize("uri", ["mlruns", "file:///data/mlruns", "htp://host:5000"])
-def test_tracking_uri_refuses_what_mlflow_cannot_write_to(uri: str) -> None:
-    with pytest.raises(UserError, match=f"--tracking-uri = {uri}.* must begin with one of sqlite, http"):
-        tracking_uri(uri)
-
-
-def test_tracking_uri_is_option_then_environment_then_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://host:5000")
-    assert tracking_uri("sqlite:///x.db") == "sqlite:///x.db"
-    assert tracking_uri(None) == "http://host:5000"
-    monkeypatch.delenv("MLFLOW_TRACKING_URI")
-    assert tracking_uri(None) == f"sqlite:///{tmp_path}/mlflow.db"
 
 
 def test_a_database_that_a_kill_left_unfinished_is_begun_anew(tmp_path: Path) -> None:
