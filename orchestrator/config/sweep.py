@@ -13,10 +13,15 @@ from orchestrator.config.sections import Named, chosen, read
 from orchestrator.core.registry import find
 from orchestrator.core.trial_number import MOST_TRIALS
 
+# A file system allows 255 bytes, of which `--fresh` takes 26 for a date and a trial's own file 6 for its number.
+MAX_NAME_LENGTH = 220
+
 
 def _folder_name(name: str) -> str:
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", name):
-        raise ValueError("must be made of letters, digits, dots, dashes and underscores, for it names a folder")
+        raise ValueError("names a folder: use letters, digits, dots, dashes and underscores")
+    if len(name) > MAX_NAME_LENGTH:
+        raise ValueError(f"has {len(name)} characters; use at most {MAX_NAME_LENGTH}, since it names a folder")
     return name
 
 

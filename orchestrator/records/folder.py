@@ -15,14 +15,14 @@ A repeat of a trial with another seed is a trial like any other, with a number o
 import errno
 import json
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 from orchestrator.config import yaml_file
-from orchestrator.core.errors import UserError
+from orchestrator.core.errors import UserError, first_line
 from orchestrator.core.trial_number import origin_and_place
 from orchestrator.storage.held import HeldError
 from orchestrator.storage.path import Place, at
@@ -48,12 +48,54 @@ def append_record(file: Place, record: Mapping[str, Any]) -> None:
 
 
 def read_records(file: Place) -> list[Record]:
-    """The lines of such a file, none where it does not exist; one without its end was torn and does not count."""
+    """The lines of such a file, none where it does not exist; one without its end was torn and does not count.
+
+    Raises:
+        UserError: if the file is damaged anywhere else.
+    """
     try:
-        *whole, _torn = file.read_text(encoding="utf-8").split("\n")
+        *whole, _torn = file.read_bytes().split(b"\n")
     except FileNotFoundError:
         return []
-    return [json.loads(line) for line in whole]
+    return [_parsed(file, _json_object, line, f"line {number}: ") for number, line in enumerate(whole, 1)]
+
+
+def read_record(file: Place) -> Record:
+    """The JSON object that a file holds.
+
+    Raises:
+        FileNotFoundError: if there is none.
+        UserError: if it is damaged.
+    """
+    return _parsed(file, _json_object, file.read_bytes())
+
+
+def damaged(file: Place, what: str) -> UserError:
+    """What to say of a file of a sweep that holds what was never written there."""
+    return UserError(
+        f"{file}: damaged ({what}); restore it from a backup, or start again with --fresh (the old sweep is kept aside)"
+    )
+
+
+def _json_object(text: bytes) -> Record:
+    found = json.loads(text)
+    if not isinstance(found, dict):
+        raise ValueError(f"{type(found).__name__} where an object must be")
+    return found
+
+
+def _yaml_mapping(text: bytes) -> Record:
+    found = yaml_file.reread(text.decode("utf-8"))
+    if not isinstance(found, dict):
+        raise ValueError(f"{type(found).__name__} where a mapping must be")
+    return found
+
+
+def _parsed(file: Place, parse: Callable[[bytes], Record], text: bytes, where: str = "") -> Record:
+    try:
+        return parse(text)
+    except (ValueError, UserError, RecursionError) as error:
+        raise damaged(file, f"{where}{first_line(error)}") from error
 
 
 class TrialFolder:
@@ -115,8 +157,9 @@ class TrialFolder:
 
         Raises:
             FileNotFoundError: it was never handed out.
+            UserError: its file is damaged.
         """
-        return yaml_file.reread(self.config_file.read_text(encoding="utf-8"))
+        return _parsed(self.config_file, _yaml_mapping, self.config_file.read_bytes())
 
     def append_report(self, metrics: Mapping[str, int | float]) -> None:
         """Adds a line to `reports.jsonl` and returns when it is safe; a line torn by a crash is cut off first."""
@@ -140,9 +183,13 @@ class TrialFolder:
         self.result_file.write(json.dumps(dict(result), indent=2) + "\n")
 
     def result(self) -> Record | None:
-        """How the trial ended, or None while it has not."""
+        """How the trial ended, or None while it has not.
+
+        Raises:
+            UserError: its file is damaged.
+        """
         try:
-            return json.loads(self.result_file.read_text(encoding="utf-8"))
+            return read_record(self.result_file)
         except FileNotFoundError:
             return None
 
@@ -171,6 +218,14 @@ class SweepFolder:
     def exists(self) -> bool:
         """Whether a sweep was started here."""
         return self.file.exists()
+
+    def settings(self) -> Record:
+        """The sweep's resolved file: `sweep`, `run` and `search`.
+
+        Raises:
+            UserError: it is damaged.
+        """
+        return _parsed(self.file, _yaml_mapping, self.file.read_bytes())
 
     def identity(self) -> str:
         """A name of this very sweep, unlike that of any other by the same name: MLflow finds its runs by it."""

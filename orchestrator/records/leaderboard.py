@@ -3,7 +3,6 @@
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from orchestrator.config import yaml_file
 from orchestrator.config.sweep import Goal, read_sweep
 from orchestrator.core.trial_number import origin_and_place
 from orchestrator.records.folder import Record, SweepFolder, TrialFolder
@@ -24,7 +23,7 @@ def goals(folder: SweepFolder) -> tuple[Goal, ...]:
 
 def settings(folder: SweepFolder) -> Record:
     """The sweep's resolved file: `sweep`, `run` and `search`."""
-    return yaml_file.reread(folder.file.read_text(encoding="utf-8"))
+    return folder.settings()
 
 
 class Standings:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from orchestrator.records.folder import append_record, read_records
+from orchestrator.records.folder import append_record, read_record, read_records
 from orchestrator.storage.path import Place
 
 
@@ -79,4 +79,4 @@ def write_scores(folder: Place, content: Mapping[str, Any]) -> Scores:
 def read_scores(folder: Place) -> Scores | None:
     """The newest scores of an encoder, or None where it was never evaluated."""
     file = folder / "test.json"
-    return Scores(file, json.loads(file.read_text(encoding="utf-8"))) if file.exists() else None
+    return Scores(file, read_record(file)) if file.exists() else None

@@ -20,6 +20,7 @@ from augment.draws import integer
 from orchestrator.config.search_space import Space
 from orchestrator.config.sweep import SAMPLERS, SCHEDULERS, SweepConfig
 from orchestrator.core.registry import find
+from orchestrator.records.folder import damaged
 from orchestrator.search.journal import Journal
 from orchestrator.search.samplers import Seeds
 from orchestrator.search.trial_state import End
@@ -47,7 +48,7 @@ class StoredStudy:
         self._rungs = sweep.rungs(epochs)
         self._stops = partial(find(SCHEDULERS, sweep.scheduler.name).should_stop, sweep.scheduler)
         sampler = partial(find(SAMPLERS, sweep.sampler.name).sampler, sweep.sampler)
-        self._storage = optuna.storages.JournalStorage(Journal(at(journal)))
+        self._storage = _replayed(at(journal))
         self._study = optuna.create_study(
             study_name=sweep.name,
             storage=self._storage,
@@ -168,3 +169,17 @@ class AddressedSampler(BaseSampler):
 
     def _sampler(self, *address: int | str) -> BaseSampler:
         return self._make(Seeds(draw=integer(self._seed, "suggest", *address), sweep=self._seed))
+
+
+def _replayed(journal: Place) -> optuna.storages.JournalStorage:
+    """What a journal makes of the study.
+
+    Raises:
+        UserError: if it is damaged.
+    """
+    logs = Journal(journal)
+    try:
+        return optuna.storages.JournalStorage(logs)
+    except (ArithmeticError, AssertionError, AttributeError, LookupError, TypeError, ValueError) as error:
+        # Each line is JSON, but not what Optuna writes.
+        raise damaged(journal, f"Optuna cannot replay it: {type(error).__name__}: {error}") from error

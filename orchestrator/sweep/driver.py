@@ -18,7 +18,7 @@ from orchestrator.core.errors import UserError, named
 from orchestrator.executors.ray.cluster import cluster
 from orchestrator.executors.ray.cluster_checks import require_answer
 from orchestrator.executors.ray.executor import Interruption, execute
-from orchestrator.records.folder import SweepFolder, storage_trouble
+from orchestrator.records.folder import SweepFolder, read_record, storage_trouble
 from orchestrator.search.confirmation import confirmation
 from orchestrator.search.ledger import Ledger
 from orchestrator.search.retention import holdings
@@ -152,7 +152,7 @@ def _search(
     """Runs what is left to run, and measures the baselines meanwhile; a sentence where they were not measured."""
     file = ledger.folder.path / "baselines.json"
     if ledger.is_complete and file.exists():
-        return json.loads(file.read_text(encoding="utf-8"))
+        return read_record(file)
     interruption.install()
     if address is not None and not ledger.is_complete:
         require_answer(address)  # before minutes may be spent on the data
@@ -199,7 +199,7 @@ def _measured(run: RunConfig, data: Data, file: Place) -> Scores | str:
     try:
         if not file.exists():
             file.write(json.dumps(baselines(run, data), indent=2) + "\n")
-        return json.loads(file.read_text(encoding="utf-8"))
+        return read_record(file)
     except Exception as error:
         return named(error)
 
