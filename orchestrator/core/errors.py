@@ -11,9 +11,14 @@ class UserError(Exception):
     """
 
 
+def printable(text: str) -> str:
+    """A text in one line that any terminal can show, such as a file's name: control and invalid characters escaped."""
+    return "".join(one if one.isprintable() else repr(one)[1:-1] for one in text)
+
+
 def first_line(error: BaseException) -> str:
     """What an error says, without its explanations."""
-    return str(error).partition("\n")[0]
+    return printable(str(error).partition("\n")[0])
 
 
 def named(error: BaseException) -> str:

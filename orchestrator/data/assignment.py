@@ -5,8 +5,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 
-from orchestrator.core.errors import UserError
-from orchestrator.data.file_tree import printable
+from orchestrator.core.errors import UserError, printable
 from orchestrator.data.split_words import PARTS, naming
 
 SETTING = "set run.dataset.splits: {train: FOLDER, validation: FOLDER, test: FOLDER}"

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 
-from orchestrator.core.errors import UserError, first_line
+from orchestrator.core.errors import UserError, first_line, printable
 from orchestrator.data.decoding import formats
 
 LITTER = "hidden or made by the system"
@@ -218,11 +218,6 @@ def _plural(kind: str, count: int) -> str:
     if first.startswith(".") or first == "named" or first == "broken":
         return f"{kind}s"
     return " ".join([f"{first}s", *rest])
-
-
-def printable(name: str) -> str:
-    """A file's name as it can be shown in one line of any terminal: control and invalid characters escaped."""
-    return "".join(one if one.isprintable() else repr(one)[1:-1] for one in name)
 
 
 def examples(names: Collection[str]) -> str:

@@ -13,11 +13,11 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from orchestrator.core.errors import UserError, first_line
+from orchestrator.core.errors import UserError, first_line, printable
 from orchestrator.data import own_images
 from orchestrator.data.assignment import Assignment, assign, require_no_empty
 from orchestrator.data.class_labels import Classes, classes, classes_text, counts_text
-from orchestrator.data.file_tree import examples, ignored_text, is_litter, kind_of, printable, walk
+from orchestrator.data.file_tree import examples, ignored_text, is_litter, kind_of, walk
 from orchestrator.data.images import fingerprint
 from orchestrator.data.row_groups import File, contents, native, opened
 from orchestrator.storage.object_store import ObjectPlace

@@ -13,11 +13,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from orchestrator.core.errors import UserError
+from orchestrator.core.errors import UserError, printable
 from orchestrator.data import own_images
 from orchestrator.data.assignment import Assignment, assign, require_no_empty
 from orchestrator.data.class_labels import classes, classes_text, counts_text
-from orchestrator.data.file_tree import Tree, ignored_text, is_image, kind_of, printable, walk
+from orchestrator.data.file_tree import Tree, ignored_text, is_image, kind_of, walk
 from orchestrator.data.images import DatasetCard, ImageSet, fingerprint
 from orchestrator.data.listing import Listing, Sample
 from orchestrator.storage.object_store import ObjectPlace

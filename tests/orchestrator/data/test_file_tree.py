@@ -4,9 +4,9 @@ import os
 
 import pytest
 
-from orchestrator.core.errors import UserError
+from orchestrator.core.errors import UserError, printable
 from orchestrator.data import file_tree
-from orchestrator.data.file_tree import ignored_text, is_image, printable, walk
+from orchestrator.data.file_tree import ignored_text, is_image, walk
 from tests.orchestrator.datasets.own_files import encoded, picture, write
 
 
