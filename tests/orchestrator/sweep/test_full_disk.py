@@ -68,14 +68,14 @@ def test_worker_on_a_full_disk_says_so_and_other_errors_stay_errors(
 ) -> None:
     told: list[dict[str, Any]] = []
     monkeypatch.setattr(trial.view_grid, "write", lambda *args: None)
-    monkeypatch.setattr(trial.loop, "train", _no_space)
+    monkeypatch.setattr(trial.assembly, "train", _no_space)
     run = tiny_run().dump()
     folder = TrialFolder(tmp_path / "0000")
     folder.write_config({"run": run})
     trial.run_trial({"folder": str(folder.path)}, told.append, load_data(tiny_run()), run["dataset"])
     (failure,) = [messages.storage_failure(result) for result in told]
     assert str(failure).startswith("the disk is full ([Errno 28] No space left on device); free some of it")
-    monkeypatch.setattr(trial.loop, "train", lambda *args: (folder.path / "nowhere" / "file").open("w"))
+    monkeypatch.setattr(trial.assembly, "train", lambda *args: (folder.path / "nowhere" / "file").open("w"))
     with pytest.raises(FileNotFoundError):
         trial.run_trial({"folder": str(folder.path)}, told.append, load_data(tiny_run()), run["dataset"])
 

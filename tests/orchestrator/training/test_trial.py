@@ -32,7 +32,7 @@ def test_memory_that_ran_out_ends_the_trial_alone_with_advice(
         raise error
 
     monkeypatch.setattr(trial.view_grid, "write", lambda *args: None)
-    monkeypatch.setattr(trial.loop, "train", fail)
+    monkeypatch.setattr(trial.assembly, "train", fail)
     run = tiny_run().dump()
     folder = TrialFolder(tmp_path / "0000")
     folder.write_config({"run": run})
