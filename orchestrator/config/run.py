@@ -10,13 +10,27 @@ from pydantic import Field, InstanceOf, ValidationError
 
 from augment.config import Config
 from orchestrator.config.mistakes import ConfigError, Mistake, show, translate
-from orchestrator.config.optimizer import OptimizerConfig
 from orchestrator.config.paths import locate
 from orchestrator.config.sections import Named, chosen, named, read
 from orchestrator.config.training import TrainingConfig
 from orchestrator.core.registry import suggest
 
 Json = dict[str, Any]
+
+
+@runtime_checkable
+class OptimizerSettings(Named, Protocol):
+    """What the loop needs of an optimizer's `Config`, which its schedule sets."""
+
+    @property
+    def lr(self) -> float:
+        """Peak learning rate for a batch of 256 images, > 0; the rate in use is `lr * batch_size / 256`."""
+        ...
+
+    @property
+    def warmup_epochs(self) -> float:
+        """Epochs of linear warm-up, >= 0; fractions are allowed."""
+        ...
 
 
 class AugmentConfig(Config):
@@ -44,7 +58,7 @@ class RunConfig(Config):
         method: `methods.<name>.Config`.
         addons: by name, `methods.addons.<name>.Config`, in the order in which they rewrite the plan.
         encoder: `methods.encoders.<name>.Config`, the network that is trained and exported.
-        optimizer: how it is trained.
+        optimizer: `orchestrator.training.optimizers.<name>.Config`; `sgd` where a file names none.
         training: how long, and on what arithmetic.
         evaluation: by name, `orchestrator.metrics.<name>.Config`.
     """
@@ -55,7 +69,7 @@ class RunConfig(Config):
     method: InstanceOf[Named]
     addons: dict[str, InstanceOf[Config]] = Field(default_factory=dict)
     encoder: InstanceOf[Named]
-    optimizer: OptimizerConfig
+    optimizer: InstanceOf[OptimizerSettings]
     training: TrainingConfig
     evaluation: dict[str, InstanceOf[Config]]
 
@@ -132,8 +146,16 @@ def _section(key: str, raw: Any, mistakes: list[Mistake]) -> Any:
         return named("orchestrator.metrics", raw, path, mistakes)
     if key == "augment":
         return _augment(raw, mistakes)
-    plain = {"optimizer": OptimizerConfig, "training": TrainingConfig}
-    return read(plain[key], raw, path, mistakes)
+    if key == "optimizer":
+        return _optimizer({"name": "sgd", **raw}, path, mistakes)
+    return read(TrainingConfig, raw, path, mistakes)
+
+
+def _optimizer(raw: Mapping[str, Any], path: str, mistakes: list[Mistake]) -> Config | None:
+    config = chosen("orchestrator.training.optimizers", raw, path, mistakes)
+    if config is not None and not isinstance(config, OptimizerSettings):
+        mistakes.append(Mistake(f"{path}.name", "its Config must have fields name, lr and warmup_epochs", raw["name"]))
+    return config
 
 
 def _augment(raw: Mapping[str, Any], mistakes: list[Mistake]) -> AugmentConfig | None:

@@ -19,7 +19,7 @@ _Wrong = Callable[[Mapping[str, Any]], list[Mistake]]
 # Combinations of values that are tried out; more would be felt at the start of a sweep.
 _CORNERS = 200
 # Fields that say which component's fields stand beside them.
-_NAMES = ("dataset.name", "method.name", "encoder.name")
+_NAMES = ("dataset.name", "method.name", "encoder.name", "optimizer.name")
 
 
 def read_space(section: Mapping[str, Any], run: RunConfig) -> Space:

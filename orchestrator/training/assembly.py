@@ -21,7 +21,7 @@ from orchestrator.data.foregrounds import Separated, lends, separate
 from orchestrator.data.on_device import Resident
 from orchestrator.data.on_host import Fetched
 from orchestrator.data.streamed import Streamed
-from orchestrator.training import compiling, loop, optimizers, planning, view_grid
+from orchestrator.training import compiling, groups, loop, planning, view_grid
 from orchestrator.training.baselines import Scores, measured
 from orchestrator.training.context import Context
 from orchestrator.training.parts import Data, Images, MakeViews, Parts
@@ -155,7 +155,9 @@ def objective(run: RunConfig) -> Objective:
 
 def optimizer(run: RunConfig, objective: Objective) -> Optimizer:
     """The optimizer over the objective's parameter groups."""
-    return optimizers.build(run.optimizer, objective.parameter_groups(), run.training.batch_size)
+    peak = groups.peak_rate(run.optimizer, run.training.batch_size)
+    module = find("orchestrator.training.optimizers", run.optimizer.name)
+    return module.build(run.optimizer, groups.prepared(objective.parameter_groups(), peak), peak)
 
 
 def _views(run: RunConfig, data: Data, plan: Plan, count: int, device: torch.device) -> MakeViews:

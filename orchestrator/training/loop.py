@@ -16,7 +16,7 @@ from orchestrator.config.run import RunConfig, identity
 from orchestrator.config.training import TrainingConfig
 from orchestrator.core.errors import UserError
 from orchestrator.probing.features import encoder_features
-from orchestrator.training import export, optimizers, ranks
+from orchestrator.training import export, groups, ranks
 from orchestrator.training.context import Context, Diverged, Report
 from orchestrator.training.parts import Data, Parts
 from orchestrator.training.step import Step
@@ -82,7 +82,7 @@ class Training:
         self.steps = run.training.epochs * self.epoch_steps
         self._warmup_steps = round(run.optimizer.warmup_epochs * self.epoch_steps)
         self._require_steps()
-        self._peak = optimizers.peak_rate(run.optimizer, run.training.batch_size)
+        self._peak = groups.peak_rate(run.optimizer, run.training.batch_size)
         self._lap_images = 0
 
     def run_epoch(self, context: Context) -> None:
@@ -115,7 +115,7 @@ class Training:
         """One optimiser step on the images of some rows, (B,) int64, and the losses of this rank's part of them."""
         self.step += 1
         self._lap_images += len(rows)
-        optimizers.set_rate(self.optimizer, self._peak, self._rate_factor())
+        groups.set_rate(self.optimizer, self._peak, self._rate_factor())
         return self._optimise(rows, epoch, progress=self.step / self.steps, upcoming=(self.step + 1) / self.steps)
 
     def deliver(self, report: Report, context: Context) -> None:
@@ -152,13 +152,13 @@ class Training:
             )
         self.step, self.history = state["step"], list(state["history"])
         self.objective.load_state_dict(state["objective"])
-        optimizers.load(self.optimizer, state["optimizer"])
+        groups.load(self.optimizer, state["optimizer"])
         self._optimise.part_names = list(state["part_names"])
         self._optimise.part_sums = state["part_sums"].to(self.device)
         self._optimise.forget()
 
     def _rate_factor(self) -> float:
-        return optimizers.rate_factor(self.step, steps=self.steps, warmup_steps=self._warmup_steps)
+        return groups.rate_factor(self.step, steps=self.steps, warmup_steps=self._warmup_steps)
 
     def _report(self, epoch: int) -> Report:
         self._require_finite_losses(epoch)

@@ -13,7 +13,7 @@ from augment.views import Batch, View
 from methods.contract import Losses
 from methods.parts.gather import part, world_size
 from orchestrator.core import hardware
-from orchestrator.training import optimizers, ranks
+from orchestrator.training import groups, ranks
 from orchestrator.training.graphs import Capturing, Replayed
 from orchestrator.training.parts import Parts
 from orchestrator.training.stopwatch import Stopwatch
@@ -104,7 +104,7 @@ class Step:
         return Capturing()
 
     def _frozen(self) -> tuple[bool, ...]:
-        return optimizers.frozen(self._optimizer, self._done)
+        return groups.frozen(self._optimizer, self._done)
 
     def _loading(self) -> Batch:
         # Images off the device are asked for by the rows as they came, of which the host need not be told.
@@ -119,7 +119,7 @@ class Step:
             losses = self._losses(self._views, labels, self._progress)
         self._optimizer.zero_grad()
         losses.total.backward()
-        optimizers.hold_frozen(self._optimizer, self._done)
+        groups.hold_frozen(self._optimizer, self._done)
         self._optimizer.step()
         self._objective.after_step(self._upcoming, losses.keys)
         self._add(losses)

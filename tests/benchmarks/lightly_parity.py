@@ -29,7 +29,7 @@ from orchestrator.config.run import RunConfig, identity, resolve
 from orchestrator.core import hardware
 from orchestrator.probing.features import encoder_features
 from orchestrator.storage.path import at
-from orchestrator.training import assembly, loop, optimizers, planning
+from orchestrator.training import assembly, groups, loop, planning
 from tests.benchmarks.paired import interval
 from tests.benchmarks.paper_studies import SHARED
 from tests.benchmarks.peers import lightly_methods as lightly
@@ -116,14 +116,14 @@ def trained_side_by_side(run: RunConfig) -> tuple[float, float, float]:
         pipeline = planning.pipeline(run, training.objective.plan, data.card)
         method = PEERS[run.method.name](deepcopy(training.objective.method)).to(device)
         optimizer = optimizer_of(run, method)
-        peak = optimizers.peak_rate(run.optimizer, run.training.batch_size)
+        peak = groups.peak_rate(run.optimizer, run.training.batch_size)
         drift = 0.0
         for step, epoch, rows in batches(training):
             views = pipeline(training.images.batch(rows), rows, epoch)
             optimizer.zero_grad()
             theirs = method(views["first"].images, views["second"].images, step, training.steps)
             theirs.backward()
-            optimizers.set_rate(optimizer, peak, optimizers.rate_factor(step + 1, steps=training.steps, warmup_steps=0))
+            groups.set_rate(optimizer, peak, groups.rate_factor(step + 1, steps=training.steps, warmup_steps=0))
             optimizer.step()
             ours = training.train_step(rows, epoch).total
             drift = max(drift, float((ours - theirs).detach().abs() / theirs.detach().abs()))

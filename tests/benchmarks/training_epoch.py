@@ -26,7 +26,7 @@ import yaml
 
 from orchestrator.config.run import RunConfig, resolve, with_values
 from orchestrator.core import hardware
-from orchestrator.training import assembly, optimizers, planning
+from orchestrator.training import assembly, groups, planning
 from orchestrator.training.parts import Data
 
 COMPARED_STEPS, COMPARED_BATCH = 3, 32
@@ -105,7 +105,7 @@ def peer(run: RunConfig, device: torch.device, *, bf16: bool, channels_last: boo
         sizes = settings.projector_hidden, settings.projector_outputs
         network = lightly_training.simclr(weights, *sizes, temperature=settings.temperature)
     steps = run.training.epochs * (run.dataset.train_size // run.training.batch_size)
-    rate = optimizers.peak_rate(run.optimizer, run.training.batch_size)
+    rate = groups.peak_rate(run.optimizer, run.training.batch_size)
     how = {"steps": steps, "bf16": bf16, "channels_last": channels_last}
     schedule = lightly_training.Settings(run.training.batch_size, rate, run.optimizer.weight_decay, **how)
     return lightly_training.Trainer(network, schedule, device)

@@ -9,10 +9,11 @@ from augment import draws
 from methods.addons import msr
 from methods.contract import Encoded
 from methods.objective import Objective
-from orchestrator.config.optimizer import OptimizerConfig
-from orchestrator.training import optimizers
+from orchestrator.training import groups
+from orchestrator.training.optimizers import sgd
 from tests.methods import small
 from tests.methods.random_cases import SEEDS, drawn
+from tests.orchestrator.training.optimizers import built
 
 
 def paper(prediction: torch.Tensor, key: torch.Tensor) -> float:
@@ -94,9 +95,9 @@ def test_projector_has_as_many_layers_as_asked_for():
 
 def test_predictor_keeps_the_peak_rate():
     objective, _, _ = a_run()
-    config = OptimizerConfig(lr=0.2)
-    optimizer = optimizers.build(config, objective.parameter_groups(), 256)
-    optimizers.set_rate(optimizer, 0.2, 0.25)
+    config = sgd.Config(lr=0.2)
+    optimizer = built(config, objective.parameter_groups())
+    groups.set_rate(optimizer, 0.2, 0.25)
     rates = {id(parameter): group["lr"] for group in optimizer.param_groups for parameter in group["params"]}
     for name, parameter in objective.method.named_parameters():
         assert rates[id(parameter)] == (0.2 if name.startswith("predictor.") else 0.05), name

@@ -12,10 +12,11 @@ from methods import swav
 from methods.addons import msr
 from methods.contract import Encoded
 from methods.objective import Objective
-from orchestrator.config.optimizer import OptimizerConfig
-from orchestrator.training import optimizers
+from orchestrator.training import groups
+from orchestrator.training.optimizers import sgd
 from tests.methods import small
 from tests.methods.random_cases import SEEDS, drawn
+from tests.orchestrator.training.optimizers import built
 
 # Of the networks and the loss, for random cases.
 RANGES = {
@@ -181,8 +182,8 @@ def test_prototypes_stand_still_while_frozen_and_keep_nothing_of_it():
     """Neither gradient nor decay nor momentum: the first free step is that of a fresh optimiser."""
     objective, _, views = a_run(freeze=0.5)
     prototypes, steps = objective.method.prototypes.weight, 6
-    config = OptimizerConfig(lr=0.5, weight_decay=0.1)
-    optimizer = optimizers.build(config, objective.parameter_groups(), 256)
+    config = sgd.Config(lr=0.5, weight_decay=0.1)
+    optimizer = built(config, objective.parameter_groups())
     start, others = prototypes.detach().clone(), objective.method.projector[0].weight
     for k in range(1, steps + 1):
         before, other = prototypes.detach().clone(), others.detach().clone()
@@ -191,7 +192,7 @@ def test_prototypes_stand_still_while_frozen_and_keep_nothing_of_it():
         losses.total.backward()
         gradient = prototypes.grad.clone()
         assert gradient.any()
-        optimizers.hold_frozen(optimizer, k / steps)
+        groups.hold_frozen(optimizer, k / steps)
         optimizer.step()
         assert not torch.equal(others, other)
         if k <= 3:
