@@ -17,6 +17,7 @@ from augment.views import Batch, Params, Target
 
 SHARED = 1  # the coin that all views of an image may toss together
 SLOTS = SHARED + 2 + borrowing.SLOTS  # the view's own coin, and the donor
+TARGET_WIDTH = 1
 
 _GREY, _BLACK = (0.5, 0.5, 0.5), (0.0, 0.0, 0.0)
 _COLOURS = ("mean", "grey", "black")

@@ -16,6 +16,8 @@ from augment.taps import Taps, filtered
 from augment.views import Batch, Params, Target
 
 SLOTS = 2
+TARGET_WIDTH = 1
+PHOTOMETRIC = True
 REACH = 3  # the kernel ends at this many of the largest sigma, beyond which lies 0.3 % of a Gaussian
 
 
@@ -35,6 +37,9 @@ class Config(base.Config):
 
     sigma: Annotated[base.Interval, AfterValidator(_positive)] = (0.1, 2.0)
     p: base.Probability = 0.5
+
+
+PROBES = {f"{s:g}": Config(sigma=(s, s), p=1.0) for s in (0.5, 1.0, 2.0)}
 
 
 def sample(config: Config, shape: tuple[int, int], uniforms: Float[Tensor, "B slots"]) -> Params:

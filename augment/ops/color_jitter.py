@@ -15,6 +15,8 @@ from augment.constants import constant
 from augment.views import Batch, Params, Target
 
 SLOTS = 9  # whether, the four amounts, the order
+TARGET_WIDTH = 4
+PHOTOMETRIC = True
 # The numbers by which `order` names the four adjustments.
 BRIGHTNESS, CONTRAST, SATURATION, HUE = range(4)
 
@@ -49,6 +51,12 @@ def scaled(config: Config, strength: float) -> Config:
         hue=min(0.5, config.hue * strength),
         p=config.p,
     )
+
+
+# 1 is what contrastive methods train with.
+PROBES = {
+    f"{s:g}": scaled(Config(brightness=0.4, contrast=0.4, saturation=0.4, hue=0.1, p=1.0), s) for s in (0.5, 1.0, 2.0)
+}
 
 
 def sample(config: Config, shape: tuple[int, int], uniforms: Float[Tensor, "B slots"]) -> Params:

@@ -6,12 +6,34 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from augment.borrowing import Geometry
 from augment.boxes import SLOTS, Config, drawn, resampling
 from augment.views import Batch, Params, Target
 
-__all__ = ["RESIZES", "SLOTS", "Config", "apply", "compare", "describe", "sample"]
+__all__ = [
+    "PROBES",
+    "RESIZES",
+    "SLOTS",
+    "TARGET_WIDTH",
+    "UPRIGHT",
+    "Config",
+    "apply",
+    "compare",
+    "describe",
+    "donor_geometry",
+    "sample",
+]
 
 RESIZES = True
+TARGET_WIDTH = 4
+UPRIGHT = True
+# Squares of 0.8, 0.6 and 0.2 of the image.
+PROBES = {f"{s:g}": Config(scale=(1 - 0.4 * s, 1 - 0.4 * s), ratio=(1.0, 1.0)) for s in (0.5, 1.0, 2.0)}
+
+
+def donor_geometry(config: Config, geometry: Geometry) -> Geometry:
+    """The geometry with boxes of these settings."""
+    return geometry.model_copy(update={"box": config})
 
 
 def sample(config: Config, shape: tuple[int, int], uniforms: Float[Tensor, "B slots"]) -> Params:

@@ -7,9 +7,12 @@ from jaxtyping import Float
 from torch import Tensor
 
 from augment import config as base
+from augment.borrowing import Geometry
 from augment.views import Batch, Params, Target
 
 SLOTS = 1
+TARGET_WIDTH = 1
+REORIENTS = True
 
 
 class Config(base.Config):
@@ -20,6 +23,14 @@ class Config(base.Config):
     """
 
     p: base.Probability = 0.5
+
+
+PROBES = {"": Config(p=1.0)}
+
+
+def donor_geometry(config: Config, geometry: Geometry) -> Geometry:
+    """The geometry mirrored as often."""
+    return geometry.model_copy(update={"flip": config.p})
 
 
 def sample(config: Config, shape: tuple[int, int], uniforms: Float[Tensor, "B slots"]) -> Params:

@@ -16,6 +16,7 @@ from augment.separation import AREA, Area
 from augment.views import Batch, Params, Target
 
 SLOTS = 2 + borrowing.SLOTS  # the coin, and the other image
+TARGET_WIDTH = 1
 
 
 class Config(base.Config):

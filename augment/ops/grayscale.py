@@ -12,6 +12,8 @@ from augment.color import luma
 from augment.views import Batch, Params, Target
 
 SLOTS = 1
+TARGET_WIDTH = 1
+PHOTOMETRIC = True
 
 
 class Config(base.Config):
@@ -22,6 +24,9 @@ class Config(base.Config):
     """
 
     p: base.Probability = 0.2
+
+
+PROBES = {"": Config(p=1.0)}
 
 
 def scaled(config: Config, strength: float) -> Config:

@@ -10,6 +10,8 @@ from augment import config as base
 from augment.views import Batch, Params, Target
 
 SLOTS = 2
+TARGET_WIDTH = 4
+REORIENTS = True
 
 
 class Config(base.Config):
@@ -20,6 +22,9 @@ class Config(base.Config):
     """
 
     p: base.Probability = 0.5
+
+
+PROBES = {"": Config(p=1.0)}
 
 
 def sample(config: Config, shape: tuple[int, int], uniforms: Float[Tensor, "B slots"]) -> Params:

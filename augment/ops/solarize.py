@@ -13,6 +13,8 @@ from augment import config as base
 from augment.views import Batch, Params, Target
 
 SLOTS = 2
+TARGET_WIDTH = 1
+PHOTOMETRIC = True
 
 
 def _in_range(threshold: tuple[float, float]) -> tuple[float, float]:
@@ -31,6 +33,9 @@ class Config(base.Config):
 
     threshold: Annotated[base.Interval, AfterValidator(_in_range)] = (0.5, 0.5)
     p: base.Probability = 0.2
+
+
+PROBES = {f"{s:g}": Config(threshold=(1 - s / 4, 1 - s / 4), p=1.0) for s in (0.5, 1.0, 2.0)}
 
 
 def sample(config: Config, shape: tuple[int, int], uniforms: Float[Tensor, "B slots"]) -> Params:

@@ -2,29 +2,20 @@
 
 from collections.abc import Mapping
 from dataclasses import replace
-from types import ModuleType
+from difflib import get_close_matches
+from pkgutil import iter_modules
 from typing import Annotated
 
 import torch
 from jaxtyping import Float
-from pydantic import Field
+from pydantic import ConfigDict, Field, model_validator
 from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy, mse_loss
 
+from augment import ops
 from augment.config import Config as BaseConfig
-from augment.ops import blur, color_jitter, crop, flip, rotate, solarize
-from augment.views import Target, View
+from augment.views import Step, Target, View
 from methods.contract import Encoded, Losses, Plan
-
-# What can be predicted, by its weight's name in `Config`, and how many numbers a head gives for it (of rotate: logits).
-_OPS: Mapping[str, tuple[ModuleType, int]] = {
-    "crop": (crop, 4),
-    "color_jitter": (color_jitter, 4),
-    "flip": (flip, 1),
-    "blur": (blur, 1),
-    "rotate": (rotate, 4),
-    "solarize": (solarize, 1),
-}
 
 Weight = Annotated[float, Field(ge=0)]
 
@@ -41,6 +32,8 @@ class Config(BaseConfig):
         solarize: weight of the threshold.
         hidden: width of both hidden layers of every head.
 
+    Any other op that declares a `TARGET_WIDTH` may be named too, with its weight, under the name that recipes use.
+
     Source: AugSelf's official code predicts crop and color with weight 1.0 on STL-10 and 0.5 on ImageNet-100, the same
         for every method. Losses of methods differ in size (BYOL's is up to 4 in each direction, SimSiam's at most 1),
         so equal weights do not mean equal shares.
@@ -53,6 +46,18 @@ class Config(BaseConfig):
     rotate: Weight = 0.0
     solarize: Weight = 0.0
     hidden: int = Field(512, ge=1, le=16384)
+
+    model_config = ConfigDict(extra="allow")
+    __pydantic_extra__: dict[str, Weight]  # pyright: ignore[reportIncompatibleVariableOverride]
+
+    @model_validator(mode="after")
+    def _require_ops(self) -> "Config":
+        known = [entry.name for entry in iter_modules(ops.__path__)]
+        for name in self.__pydantic_extra__:
+            if "." not in name and name not in known:
+                nearest = get_close_matches(name, [*type(self).model_fields, *known], n=1)
+                raise ValueError(f"unknown key {name}" + (f"; did you mean {nearest[0]}?" if nearest else ""))
+        return self
 
 
 def rewrite(plan: Plan, config: Config) -> Plan:
@@ -76,20 +81,30 @@ def rewrite(plan: Plan, config: Config) -> Plan:
     first, second = _compared(plan)
     if second not in plan.views:
         plan = replace(plan, views={**plan.views, second: plan.views[first]})
-    for view in (first, second):
-        ops = _ops(plan, view)
-        for op in weights:
-            if op not in ops:
-                raise ValueError(
-                    f"addons.augself.{op} > 0 needs {op} in a recipe of view {view!r}, which has {', '.join(ops)}; "
-                    "add it there or set the weight to 0"
-                )
-        if "crop" in weights and {"flip", "rotate"} & set(ops[: ops.index("crop")]):
-            raise ValueError(
-                f"addons.augself.crop > 0 needs crop before flip and rotate, got {', '.join(ops)} in view {view!r}: "
-                "boxes can be compared in the source image only"
-            )
+    for op in weights:
+        for view in (first, second):
+            _require_comparable(op, view, _steps(plan, view))
     return plan
+
+
+def _require_comparable(op: str, view: str, steps: Mapping[str, Step]) -> None:
+    """Reject an op whose parameters cannot be compared between views that are made by these steps."""
+    made = list(steps)
+    if op not in steps:
+        raise ValueError(
+            f"addons.augself.{op} > 0 needs {op} in a recipe of view {view!r}, which has {', '.join(made)}; "
+            "add it there or set the weight to 0"
+        )
+    if not hasattr(steps[op].op, "TARGET_WIDTH"):
+        raise ValueError(
+            f"addons.augself.{op} > 0 needs an op that declares TARGET_WIDTH, which {op} does not; set the weight to 0"
+        )
+    earlier = [name for name in made[: made.index(op)] if getattr(steps[name].op, "REORIENTS", False)]
+    if getattr(steps[op].op, "UPRIGHT", False) and earlier:
+        raise ValueError(
+            f"addons.augself.{op} > 0 needs {op} before {' and '.join(earlier)}, got {', '.join(made)} in view "
+            f"{view!r}: it can be compared only in the source image's orientation"
+        )
 
 
 class Loss(nn.Module):
@@ -118,7 +133,12 @@ class Loss(nn.Module):
         super().__init__()
         self._weights = _weights(config)
         self._pair = _compared(plan)
-        self.heads = nn.ModuleDict({op: _head(2 * num_features, config.hidden, _OPS[op][1]) for op in self._weights})
+        steps = _steps(plan, self._pair[0]) if self._weights else {}
+        self._ops = {op: steps[op].op for op in self._weights}
+        # nn.Module does not allow dots in the names of submodules; a user's own op has one.
+        self.heads = nn.ModuleDict(
+            {_plain(op): _head(2 * num_features, config.hidden, made.TARGET_WIDTH) for op, made in self._ops.items()}
+        )
         keys_of_the_twin = {pair.key for pair in plan.pairs if pair.key_from == "target"}
         self.views = tuple(view for view in self._pair if self._weights and view not in keys_of_the_twin)
 
@@ -132,9 +152,10 @@ class Loss(nn.Module):
         both_orders = torch.cat((torch.cat((first, second), dim=1), torch.cat((second, first), dim=1)))  # (2B, 2D)
         params = [views[view].params for view in self._pair]
         losses = {}
-        for op, head in self.heads.items():
-            there, back = _OPS[op][0].compare(*params), _OPS[op][0].compare(*reversed(params))
-            losses[op] = score(head(both_orders), Target(torch.cat((there.values, back.values)), there.kind))
+        for op, made in self._ops.items():
+            there, back = made.compare(*params), made.compare(*reversed(params))
+            wanted = Target(torch.cat((there.values, back.values)), there.kind)
+            losses[op] = score(self.heads[_plain(op)](both_orders), wanted)
         total = torch.stack([weight * losses[op] for op, weight in self._weights.items()]).sum()
         return Losses(total, {op: loss.detach() for op, loss in losses.items()})
 
@@ -158,8 +179,8 @@ def score(prediction: Float[Tensor, "B d"], target: Target) -> Float[Tensor, ""]
 
 
 def _weights(config: Config) -> dict[str, float]:
-    """Of what is to be predicted."""
-    return {op: weight for op in _OPS if (weight := getattr(config, op)) > 0}
+    """The positive weights, by op."""
+    return {op: weight for op, weight in config.model_dump(exclude={"hidden"}).items() if weight > 0}
 
 
 def _compared(plan: Plan) -> tuple[str, str]:
@@ -175,9 +196,13 @@ def _compared(plan: Plan) -> tuple[str, str]:
     return only, f"{only}_again"
 
 
-def _ops(plan: Plan, view: str) -> list[str]:
-    """The names of the ops that make a view, in order."""
-    return [step.name for recipe in _recipes(plan, view) for step in plan.recipes.get(recipe, ())]
+def _steps(plan: Plan, view: str) -> dict[str, Step]:
+    """The steps that make a view in order, by op."""
+    return {step.name: step for recipe in _recipes(plan, view) for step in plan.recipes.get(recipe, ())}
+
+
+def _plain(op: str) -> str:
+    return op.replace(".", "_")
 
 
 def _recipes(plan: Plan, view: str) -> list[str]:

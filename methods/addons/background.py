@@ -9,19 +9,19 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
+from augment import boxes
 from augment.borrowing import Geometry, visible
 from augment.config import Config as BaseConfig
 from augment.config import Probability
-from augment.ops import background, blur, color_jitter, crop, flip, foreground, grayscale, solarize
+from augment.ops import background, foreground
 from augment.separation import Config as Separation
 from augment.views import Step, View, ViewSpec
 from methods.contract import Measure, Plan
 
 Side = Literal["query", "key"]
 
-_PHOTOMETRIC = (blur, color_jitter, grayscale, solarize)
-# What a recipe without crop or flip does.
-_WHOLE, _NEVER = crop.Config(scale=(1.0, 1.0), ratio=(1.0, 1.0)), flip.Config(p=0.0)
+# The whole image as it is.
+_UNMOVED = Geometry(box=boxes.Config(scale=(1.0, 1.0), ratio=(1.0, 1.0)), flip=0.0)
 
 
 class Config(BaseConfig):
@@ -121,7 +121,7 @@ def rewrite(plan: Plan, config: Config) -> Plan:
 def _require_colours_later(plan: Plan, config: Config) -> None:
     for spec in plan.views.values():
         for recipe in spec.recipe[: _place(spec.recipe, config)] if spec.parent is None else ():
-            early = [step.name for step in plan.recipes.get(recipe, ()) if step.op in _PHOTOMETRIC]
+            early = [step.name for step in plan.recipes.get(recipe, ()) if getattr(step.op, "PHOTOMETRIC", False)]
             if early:
                 raise ValueError(
                     f"addons.background comes before colours change, and recipe {recipe} has {early[0]}: move it to "
@@ -165,13 +165,11 @@ def _with_step(name: str, spec: ViewSpec, config: Config) -> ViewSpec:
 
 def _geometry(view: str, plan: Plan, config: Config) -> Geometry:
     """How what is borrowed is cropped and flipped: as the view itself, unless that comes later and to both."""
-    if config.order == "before_crop":
-        return Geometry(box=_WHOLE, flip=0.0)
-    steps = {step.name: step.config for recipe in plan.views[view].recipe for step in plan.recipes.get(recipe, ())}
-    box, mirror = steps.get("crop", _WHOLE), steps.get("flip", _NEVER)
-    assert isinstance(box, crop.Config)
-    assert isinstance(mirror, flip.Config)
-    return Geometry(box=box, flip=mirror.p)
+    geometry = _UNMOVED
+    if config.order == "after_crop":
+        for step in (step for recipe in plan.views[view].recipe for step in plan.recipes.get(recipe, ())):
+            geometry = step.op.donor_geometry(step.config, geometry) if hasattr(step.op, "donor_geometry") else geometry
+    return geometry
 
 
 def _behind(config: Config, p: float, donor: Geometry) -> Step:

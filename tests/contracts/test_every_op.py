@@ -72,6 +72,7 @@ def check_op(op, name: str) -> None:
     check_apply(op, params)
     check_needs(op, params, needs(op, config)) if needs(op, config) else check_masks(op, params)
     check_descriptions(op, name, config, params)
+    check_traits(op, name, params)
     if hasattr(op, "scaled"):
         assert isinstance(op.scaled(config, 2.5), op.Config), "scaled gives the op's own Config"
         assert op.scaled(config, 1.0) == config, "strength 1 leaves the settings as they are"
@@ -132,6 +133,22 @@ def check_needs(op, params, wanted: frozenset[str]) -> None:
     unwanted = {"masks", "bank", "backgrounds"} - wanted
     frugal = op.apply(replace(scene(), **dict.fromkeys(unwanted)), params, None)
     assert torch.equal(frugal.images, op.apply(scene(), params, None).images), "what is not needed changes nothing"
+
+
+def check_traits(op, name: str, params) -> None:
+    if hasattr(op, "TARGET_WIDTH"):
+        target = op.compare({name: params}, {name: params})
+        width = int(target.values.max()) + 1 if target.kind == "classes" else target.values.shape[1]
+        assert width <= op.TARGET_WIDTH, "TARGET_WIDTH is the width of compare's target"
+        assert target.kind == "classes" or width == op.TARGET_WIDTH, "TARGET_WIDTH is the width of compare's target"
+    if getattr(op, "PHOTOMETRIC", False):
+        assert not is_geometric(op, params), "PHOTOMETRIC ops move no pixel"
+    if getattr(op, "REORIENTS", False):
+        assert is_geometric(op, params), "REORIENTS is for ops that move pixels"
+    for settings in getattr(op, "PROBES", {}).values():
+        assert isinstance(settings, op.Config), "PROBES are settings of the op"
+        probed = op.describe(op.sample(settings, (SIDE, SIDE), numbers(op.SLOTS)))
+        assert probed.any(dim=1).float().mean() > 0.6, "PROBES change nearly every image"
 
 
 def refusal(work) -> str:
@@ -263,6 +280,9 @@ def compare_flat(first, second):
         (broken(describe=lambda params: params["flipped"].float()), "describe gives"),
         (broken(needs=lambda config: frozenset({"bank"})), "bank is asked for by name"),
         (broken(compare=compare_flat), r"values are \(B, d\)"),
+        (broken(TARGET_WIDTH=2), "TARGET_WIDTH is the width"),
+        (broken(PHOTOMETRIC=True), "PHOTOMETRIC ops move no pixel"),
+        (broken(PROBES={"": load("flip").Config(p=0.1)}), "PROBES change nearly every image"),
     ],
 )
 def test_malformed_op_is_rejected(op, law):

@@ -6,15 +6,13 @@ well as it tells any two images apart, and one that calls all images alike score
 Source: AugSelf (arXiv 2111.09613, appendix A) compares f(t(x)) with f(x) by cosine; the baseline is ours.
 """
 
-from collections.abc import Mapping
-
 from jaxtyping import Float
 from pydantic import Field
 from torch import Tensor
 
 from augment import config
-from augment.ops import blur, color_jitter, crop, flip, grayscale, rotate, solarize
 from augment.views import Step
+from orchestrator.core.registry import find, names
 from orchestrator.probing.data import EvaluationData
 from orchestrator.probing.features import unit
 from orchestrator.probing.frozen import FrozenEncoder
@@ -24,35 +22,16 @@ from orchestrator.probing.views import augmented
 
 PROTOCOL = "invariance/1"
 SEED = 20211206
-STRENGTHS = (0.5, 1.0, 2.0)  # 1 is what contrastive methods train with, or about half of what they may draw
 
 
-def _color_jitter(strength: float) -> color_jitter.Config:
-    usual = color_jitter.Config(brightness=0.4, contrast=0.4, saturation=0.4, hue=0.1, p=1.0)
-    return color_jitter.scaled(usual, strength)
-
-
-def _crop(strength: float) -> crop.Config:
-    """Squares of 0.8, 0.6 and 0.2 of the image."""
-    area = 1 - 0.4 * strength
-    return crop.Config(scale=(area, area), ratio=(1.0, 1.0))
-
-
-# By name of the score. Ops that are done or not done have one strength.
-STEPS: Mapping[str, Step] = (
-    {f"crop_{s:g}": Step("crop", crop, _crop(s)) for s in STRENGTHS}
-    | {f"color_jitter_{s:g}": Step("color_jitter", color_jitter, _color_jitter(s)) for s in STRENGTHS}
-    | {f"blur_{s:g}": Step("blur", blur, blur.Config(sigma=(s, s), p=1.0)) for s in STRENGTHS}
-    | {
-        f"solarize_{s:g}": Step("solarize", solarize, solarize.Config(threshold=(1 - s / 4, 1 - s / 4), p=1.0))
-        for s in STRENGTHS
+def steps() -> dict[str, Step]:
+    """The probes of every op that declares some, by name of the score: an op, and its strength if it has several."""
+    modules = {name: find("augment.ops", name) for name in names("augment.ops")}
+    return {
+        f"{name}_{strength}".strip("_"): Step(name, op, settings)
+        for name, op in modules.items()
+        for strength, settings in getattr(op, "PROBES", {}).items()
     }
-    | {
-        "grayscale": Step("grayscale", grayscale, grayscale.Config(p=1.0)),
-        "flip": Step("flip", flip, flip.Config(p=1.0)),
-        "rotate": Step("rotate", rotate, rotate.Config(p=1.0)),
-    }
-)
 
 
 class Config(config.Config):
@@ -76,7 +55,7 @@ def measure(encoder: FrozenEncoder, data: EvaluationData, config: Config) -> lis
     originals = unit(encoder.features(tested.images))
     unrelated = mean_cosine(originals)
     scores = []
-    for name, step in STEPS.items():
+    for name, step in steps().items():
         copies = augmented(tested.images, {"copy": [step]}, seed=SEED)["copy"]
         # A rotation may turn out to be none; such copies say nothing.
         changed = step.op.describe(copies.params[step.name]).any(dim=1)

@@ -1,9 +1,11 @@
 from collections.abc import Mapping
 from dataclasses import replace
+from types import ModuleType
 
 import numpy as np
 import pytest
 import torch
+from pydantic import ValidationError
 from torch import Tensor, nn
 
 from augment import draws
@@ -203,7 +205,7 @@ def test_order_of_addons_does_not_matter():
         (
             augself.Config(),
             {**RECIPES, "weak": RECIPES["weak"][::-1]},
-            r"addons\.augself\.crop > 0 needs crop before flip and rotate, got flip, crop, color_jitter, ",
+            r"addons\.augself\.crop > 0 needs crop before flip, got flip, crop, color_jitter, ",
         ),
     ],
 )
@@ -212,6 +214,45 @@ def test_plan_that_gives_no_target_is_refused(config, recipes, message):
     for layers in (plan, msr.rewrite(plan, msr.Config())):
         with pytest.raises(ValueError, match=message.replace("view 'first'", "view 'first(_aggressive)?'")):
             augself.rewrite(layers, config)
+
+
+def own_op() -> ModuleType:
+    """A user's op: blur under another name."""
+    op = ModuleType("mylab.haze")
+    vars(op).update({name: getattr(blur, name) for name in ("Config", "SLOTS", "TARGET_WIDTH", "sample", "apply")})
+    op.compare = lambda first, second: blur.compare(*({"blur": one["mylab.haze"]} for one in (first, second)))
+    return op
+
+
+def test_op_of_the_users_is_predicted_by_its_name_in_the_recipe():
+    method, op = small.simclr_method(), own_op()
+    config = augself.Config(crop=0.0, color_jitter=0.0, hidden=7, **{"mylab.haze": 0.5})
+    recipes = {**RECIPES, "aggressive": [Step("mylab.haze", op, op.Config())]}
+    plan = augself.rewrite(replace(small.plan(method), recipes=recipes), config)
+    loss = augself.Loss(config, method.encoder.num_features, plan)
+    objective = Objective(method, plan, {"augself": loss.double()})
+    parts = objective(views_of(plan), None, small.at(0.5)).parts
+    assert parts["loss/augself"] == 0.5 * parts["loss/augself/mylab.haze"] > 0
+
+
+def test_op_without_a_target_is_refused():
+    op = own_op()
+    del op.TARGET_WIDTH
+    config = augself.Config(crop=0.0, color_jitter=0.0, **{"mylab.haze": 0.5})
+    plan = replace(
+        small.plan(small.simclr_method()), recipes={**RECIPES, "weak": [Step("mylab.haze", op, op.Config())]}
+    )
+    with pytest.raises(ValueError, match=r"mylab\.haze > 0 needs an op that declares TARGET_WIDTH"):
+        augself.rewrite(plan, config)
+
+
+def test_key_that_is_neither_a_field_nor_an_op_is_refused_with_the_nearest():
+    with pytest.raises(ValidationError, match=r"unknown key hiden; did you mean hidden\?"):
+        augself.Config(hiden=5)
+    with pytest.raises(ValidationError, match="greater than or equal to 0"):
+        augself.Config(grayscale=-1.0)
+    old = {"crop": 1.0, "color_jitter": 1.0, "flip": 0.0, "blur": 0.0, "rotate": 0.0, "solarize": 0.0, "hidden": 512}
+    assert list(augself.Config().model_dump().items()) == list(old.items())
 
 
 # --- the gradient -------------------------------------------------------------------------------------------------

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from orchestrator.evaluate.protocols.invariance import STEPS, Config, mean_cosine, measure
+from orchestrator.evaluate.protocols.invariance import Config, mean_cosine, measure, steps
 from orchestrator.probing.features import unit
 from tests.orchestrator.evaluate.protocols.encoders import keeping, pixels, shapes
 
@@ -34,7 +34,7 @@ def test_luma_is_invariant_to_grayscale(tmp_path):
 
 def test_stronger_is_less_alike(tmp_path):
     found = cosines(lambda images: images - 0.5, tmp_path)
-    assert list(found) == list(STEPS)
+    assert list(found) == list(steps())
     for op in ("crop", "color_jitter", "blur", "solarize"):
         values = [found[f"{op}_{strength}"].value for strength in ("0.5", "1", "2")]
         assert values == sorted(values, reverse=True)
