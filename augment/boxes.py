@@ -11,7 +11,7 @@ from torch import Tensor
 
 from augment import config as base
 from augment.constants import constant
-from augment.taps import Taps, filtered
+from augment.separable_filter import Taps, filtered
 
 TRIES = 10
 SLOTS = 2 * TRIES + 2  # area and shape of each try, then the place of the box

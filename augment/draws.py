@@ -156,7 +156,7 @@ def normal(seed: int, name: str, shape: Sequence[int]) -> Float32[Tensor, "..."]
     return _named(_standard_normal, seed, name, shape)
 
 
-def integer(seed: int, *names: str | int) -> int:
+def derive_seed(seed: int, *names: str | int) -> int:
     """A 32-bit seed for a library that insists on drawing for itself, such as Optuna's sampler.
 
     Args:

@@ -10,7 +10,7 @@ from pydantic import AfterValidator
 from torch import Tensor
 
 from augment import config as base
-from augment import draws, holes
+from augment import draws, inpainting
 from augment.borrowing import OWN, UNKNOWN
 from augment.views import Bank
 
@@ -92,7 +92,7 @@ def completed(
         masks: from `foregrounds`.
         config: how to fill holes.
     """
-    fill = holes.tiled if config.holes == "tile" else holes.diffused
+    fill = inpainting.tiled if config.holes == "tile" else inpainting.diffused
     return torch.cat([fill(images[part], masks[part]) for part in _chunks(images)])
 
 

@@ -12,7 +12,7 @@ from augment.config import Probability
 from augment.views import ViewSpec
 from methods.contract import Encoded, Encoder, Pair, Plan
 from methods.parts.heads import mlp
-from methods.parts.twin import Twin, cosine_rate
+from methods.parts.momentum_encoder import MomentumEncoder, cosine_rate
 
 
 class Config(BaseConfig):
@@ -53,7 +53,7 @@ class Method(nn.Module):
         self.encoder: nn.Module = encoder
         self.projector = mlp([encoder.num_features, config.hidden, config.outputs])
         self.predictor = mlp([config.outputs, config.hidden, config.outputs])
-        self.twin = Twin(self.encoder, self.projector)
+        self.twin = MomentumEncoder(self.encoder, self.projector)
 
     def encode(self, images: Float[Tensor, "B 3 S S"]) -> Encoded:
         """Features, projections and predictions of one view."""
@@ -80,7 +80,7 @@ class Method(nn.Module):
 
     def after_step(self, progress: Float[Tensor, ""], keys: Mapping[str, Tensor]) -> None:
         """The twin follows with the momentum of the step to come."""
-        self.twin.follow(cosine_rate(progress, self.momentum))
+        self.twin.update(cosine_rate(progress, self.momentum))
 
     def parameter_groups(self) -> list[dict]:
         """All trained weights alike; the twin's are not trained."""

@@ -112,7 +112,7 @@ class Encoder(nn.Module):
     """The network that a user keeps: `methods/encoders/<name>.py` defines `Config` and `build(config) -> Encoder`.
 
     It maps normalised images (B, 3, H, W) to pooled features (B, num_features). The file may also define
-    `elsewhere(config)`, lines of Python that make the same network in a public library. A class and no protocol,
+    `reference_code(config)`, lines of Python that make the same network in a public library. A class and no protocol,
     because a method needs a module that says its width, and Python has no type for both. Where `any_size` holds, no
     image is too small or too large for it, and none need be tried.
     """
@@ -154,7 +154,7 @@ class Method(Protocol):
 
 
 @runtime_checkable
-class TwinMethod(Method, Protocol):
+class MomentumMethod(Method, Protocol):
     """A method with a momentum twin, which pairs with `key_from="target"` need."""
 
     def encode_target(self, images: Tensor) -> Encoded:

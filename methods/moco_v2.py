@@ -14,8 +14,8 @@ from augment.views import ViewSpec
 from methods.contract import Encoded, Encoder, Pair, Plan
 from methods.parts.gather import gather
 from methods.parts.heads import mlp
-from methods.parts.queue import Queue
-from methods.parts.twin import Twin
+from methods.parts.memory_bank import MemoryBank
+from methods.parts.momentum_encoder import MomentumEncoder
 
 
 class Config(BaseConfig):
@@ -70,8 +70,8 @@ class Method(nn.Module):
         self.temperature, self.momentum, self.symmetric = config.temperature, config.momentum, config.symmetric
         self.encoder: nn.Module = encoder
         self.projector = mlp([encoder.num_features, config.projector_hidden, config.projector_outputs])
-        self.twin = Twin(self.encoder, self.projector)
-        self.queue = Queue(config.queue_size, config.projector_outputs)
+        self.twin = MomentumEncoder(self.encoder, self.projector)
+        self.queue = MemoryBank(config.queue_size, config.projector_outputs)
 
     def encode(self, images: Float[Tensor, "B 3 S S"]) -> Encoded:
         """Features and projections of one view; there is no predictor."""
@@ -94,7 +94,7 @@ class Method(nn.Module):
 
     def after_step(self, progress: Float[Tensor, ""], keys: Mapping[str, Float[Tensor, "B P"]]) -> None:
         """The twin follows, and the queue takes the step's keys, those of all ranks."""
-        self.twin.follow(torch.full_like(progress, 1 - self.momentum))
+        self.twin.update(torch.full_like(progress, 1 - self.momentum))
         self.queue.enqueue(normalize(torch.cat([gather(key) for key in keys.values()]), dim=1))
 
     def parameter_groups(self) -> list[dict]:

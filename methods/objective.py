@@ -8,7 +8,7 @@ from jaxtyping import Float, Int64
 from torch import Tensor, nn
 
 from augment.views import View
-from methods.contract import AddOnLoss, Encoded, KeySource, Losses, Method, Pair, Plan, TwinMethod
+from methods.contract import AddOnLoss, Encoded, KeySource, Losses, Method, MomentumMethod, Pair, Plan
 
 # Sources whose keys the method itself makes, through its `key` hook.
 _OWN_KEYS: tuple[KeySource, ...] = ("target", "online", "codes")
@@ -111,7 +111,7 @@ class Objective(nn.Module):
     def _encode_target(self, views: Mapping[str, View]) -> dict[str, Encoded]:
         if not self._target:
             return {}
-        assert isinstance(self.method, TwinMethod)  # checked when the plan was
+        assert isinstance(self.method, MomentumMethod)  # checked when the plan was
         return {view: _full_precision(self.method.encode_target(views[view].images)) for view in self._target}
 
     def _key(
@@ -142,7 +142,7 @@ def _check(method: Method, plan: Plan, addon_losses: Mapping[str, AddOnLoss]) ->
     twice = [pair for i, pair in enumerate(plan.pairs) if _ends(pair) in map(_ends, plan.pairs[:i])]
     if twice:
         raise ValueError(f"each ordered pair of views may appear once, got {twice[0].query} -> {twice[0].key} twice")
-    if any(pair.key_from == "target" for pair in plan.pairs) and not isinstance(method, TwinMethod):
+    if any(pair.key_from == "target" for pair in plan.pairs) and not isinstance(method, MomentumMethod):
         raise ValueError(f"key_from='target' needs a method with encode_target, which {type(method).__module__} lacks")
 
 

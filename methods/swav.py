@@ -14,8 +14,8 @@ from augment.views import ViewSpec
 from methods.contract import Encoded, Encoder, Pair, Plan
 from methods.parts.gather import gather, part
 from methods.parts.heads import mlp
+from methods.parts.memory_bank import MemoryBank
 from methods.parts.prototypes import Prototypes
-from methods.parts.queue import Queue
 from methods.parts.sinkhorn import sinkhorn
 
 # The views of which codes are made.
@@ -85,7 +85,7 @@ class Method(nn.Module):
         self.projector = mlp([encoder.num_features, config.projector_hidden, config.projector_outputs])
         self.prototypes = Prototypes(config.projector_outputs, config.num_prototypes)
         queued = _FULL if config.queue_size else ()
-        self.queues = nn.ModuleDict({view: Queue(config.queue_size, config.projector_outputs) for view in queued})
+        self.queues = nn.ModuleDict({view: MemoryBank(config.queue_size, config.projector_outputs) for view in queued})
         self.progress: Tensor  # of the step to come, for the queue's start
         self.register_buffer("progress", torch.zeros(()))
 
@@ -127,7 +127,7 @@ class Method(nn.Module):
         rest = [*self.encoder.parameters(), *self.projector.parameters()]
         return [{"params": rest}, {"params": list(self.prototypes.parameters()), "frozen": self.config.freeze}]
 
-    def _queue(self, view: str) -> Queue:
+    def _queue(self, view: str) -> MemoryBank:
         queue = self.queues[view]
-        assert isinstance(queue, Queue)
+        assert isinstance(queue, MemoryBank)
         return queue

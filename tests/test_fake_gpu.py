@@ -11,11 +11,11 @@ import torch
 
 from methods import simclr
 from methods.encoders import resnet
-from methods.parts.initial import initialise
+from methods.parts.initial import init_weights
 from orchestrator.config.run import RunConfig, resolve
 from orchestrator.core import hardware
 from orchestrator.core.registry import find, names
-from orchestrator.data.on_host import Fetched
+from orchestrator.data.on_host import HostImages
 from orchestrator.datasets import fashion_scenes
 from orchestrator.evaluate.protocols import adversarial
 from orchestrator.metrics import DEFAULT_SPLITS
@@ -137,7 +137,7 @@ def test_images_that_a_gpu_has_no_room_for_are_fetched_without_a_wait(caplog):
     plain, _ = trained(run, data, CPU)
     with fake_gpu(memory=2 * data.splits["train"].nbytes - 1) as working:
         training, surroundings = trained(run, data, GPU, working)
-        assert isinstance(training.images, Fetched)
+        assert isinstance(training.images, HostImages)
     (message,) = caplog.messages
     assert "fetched from the host's memory" in message
     last = torch.load(io.BytesIO(surroundings.states[training.steps]), weights_only=True)
@@ -169,7 +169,7 @@ def scenes(monkeypatch):
 def frozen() -> FrozenEncoder:
     """A tiny encoder on the machine's device."""
     network, card = resnet.build(resnet.Config(depth=8, width=0.25, stem="imagenet")), fashion_scenes.card(SCENES)
-    initialise(network, 0)
+    init_weights(network, 0)
     return FrozenEncoder("tiny", at_rest(network), card.size, card.mean, card.std)
 
 

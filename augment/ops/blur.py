@@ -11,8 +11,8 @@ from pydantic import AfterValidator
 from torch import Tensor
 
 from augment import config as base
+from augment.separable_filter import Taps, filtered
 from augment.shortcuts import changed
-from augment.taps import Taps, filtered
 from augment.views import Batch, Params, Target
 
 SLOTS = 2

@@ -138,7 +138,7 @@ def build(config: Config) -> ResNet:
     return ResNet(config)
 
 
-def elsewhere(config: Config) -> list[str]:
+def reference_code(config: Config) -> list[str]:
     """Lines of Python that make the same network in torchvision, so that an exported file can be read without us.
 
     Returns:

@@ -83,7 +83,7 @@ def build(config: Config) -> Timm:
     return Timm(model, getattr(model, "head_hidden_size", model.num_features))
 
 
-def elsewhere(config: Config) -> list[str]:
+def reference_code(config: Config) -> list[str]:
     """Lines of Python that make the same network in timm, so that an exported file can be read without us.
 
     Returns:

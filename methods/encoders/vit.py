@@ -161,7 +161,7 @@ def build(config: Config) -> VisionTransformer:
     return VisionTransformer(config)
 
 
-def elsewhere(config: Config) -> list[str]:
+def reference_code(config: Config) -> list[str]:
     """Lines of Python that make the same network in timm, so that an exported file can be read without us.
 
     Returns:

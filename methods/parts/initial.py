@@ -7,9 +7,9 @@ import torch
 from torch import Tensor, nn
 
 from augment import draws
+from methods.parts.memory_bank import MemoryBank
+from methods.parts.momentum_encoder import MomentumEncoder
 from methods.parts.prototypes import Prototypes
-from methods.parts.queue import Queue
-from methods.parts.twin import Twin
 
 _CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
 # Names of what a transformer adds to what it reads: class and register tokens, absolute and relative positions.
@@ -18,7 +18,7 @@ _ADDED_SPREAD = 0.02
 
 
 @torch.no_grad()
-def initialise(module: nn.Module, seed: int) -> None:
+def init_weights(module: nn.Module, seed: int) -> None:
     """Draw every weight on CPU, so that device, order of construction and other parts of the network do not matter.
 
     Convolutions without bias are normal with the variance that keeps gradients in scale behind a ReLU (fan-out, as in
@@ -43,9 +43,9 @@ def initialise(module: nn.Module, seed: int) -> None:
             if parameter.requires_grad and not _is_constant(parameter):
                 parameter.copy_(_drawn(layer, name, parameter, seed))
     for prefix, layer in module.named_modules():
-        if isinstance(layer, Twin | Prototypes):
+        if isinstance(layer, MomentumEncoder | Prototypes):
             layer.reset()
-        elif isinstance(layer, Queue):
+        elif isinstance(layer, MemoryBank):
             layer.reset(draws.normal(seed, f"{prefix}.rows", layer.rows.shape))
 
 

@@ -97,7 +97,7 @@ def _opened_train(folder: Path, per_class: int | None, *, seed: int, size: int, 
     layout = imagenet_layout(folder)
     used: list[Photograph] = []
     for of_class in _by_class(layout):
-        order = draws.permutation(draws.integer(seed, FORMAT, str(of_class[0][1])), 0, len(of_class)).numpy()
+        order = draws.permutation(draws.derive_seed(seed, FORMAT, str(of_class[0][1])), 0, len(of_class)).numpy()
         used += [of_class[row] for row in np.sort(order[:per_class])]
     rows = zip(("train", "validation"), held_out_rows(len(used), HELD_OUT, seed), strict=True)
     parts = {part: [used[row] for row in of_part] for part, of_part in rows}

@@ -130,7 +130,7 @@ def held_out_rows(
     Returns:
         Rows kept and rows held out, each in ascending order.
     """
-    order = draws.permutation(draws.integer(seed, "held out"), 0, count).numpy()
+    order = draws.permutation(draws.derive_seed(seed, "held out"), 0, count).numpy()
     held_out = max(1, min(count - 1, round(share * count)))
     return np.sort(order[held_out:]), np.sort(order[:held_out])
 

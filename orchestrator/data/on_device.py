@@ -8,18 +8,18 @@ from torch import Tensor
 
 from augment import draws, separation
 from augment.views import Bank, Batch
-from orchestrator.data.foregrounds import Separated, lends
+from orchestrator.data.foregrounds import Foregrounds, lends
 from orchestrator.data.images import ImageSet
 
 
-class Resident:
+class DeviceImages:
     """The images of a split, and what was made of their masks if somebody needs it.
 
     Args:
         source: the split.
         device: where to hold it.
         needs: fields of a batch to fill beside its images.
-        separated: the split taken apart, if anything is needed.
+        foregrounds: the split taken apart, if anything is needed.
         seed: of the run.
 
     Attributes:
@@ -29,10 +29,17 @@ class Resident:
         UserError: if backgrounds are to be borrowed, and too few images have a usable mask.
     """
 
-    obstacle: None = None  # to a step that is replayed from graphs
+    capturable = True  # in CUDA graphs
+    reason = ""
 
     def __init__(
-        self, source: ImageSet, device: torch.device, *, needs: Collection[str], separated: Separated | None, seed: int
+        self,
+        source: ImageSet,
+        device: torch.device,
+        *,
+        needs: Collection[str],
+        foregrounds: Foregrounds | None,
+        seed: int,
     ) -> None:
         # from_dlpack, because from_numpy warns of arrays that must not be written, as those in a shared store are.
         self._images = torch.from_dlpack(source.images).to(device)
@@ -40,11 +47,11 @@ class Resident:
         self._needs, self._seed = needs, seed
         self._masks: Tensor | None = None
         self._bank: Bank | None = None
-        if separated is not None and lends(needs):
-            self._bank = separated.bank(self._images, torch.arange(len(source), device=device), count=len(source))
+        if foregrounds is not None and lends(needs):
+            self._bank = foregrounds.bank(self._images, torch.arange(len(source), device=device), count=len(source))
             self._masks, self._lenders = self._bank.masks, separation.lenders(self._bank.masks)
-        elif separated is not None:
-            self._masks = torch.from_dlpack(separated.masks).to(device)
+        elif foregrounds is not None:
+            self._masks = torch.from_dlpack(foregrounds.masks).to(device)
 
     def __len__(self) -> int:
         return len(self._images)

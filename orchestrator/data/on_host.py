@@ -11,36 +11,43 @@ from torch import Tensor
 from augment import draws
 from augment.views import Batch
 from orchestrator.core import hardware
-from orchestrator.data.foregrounds import Separated
+from orchestrator.data.foregrounds import Foregrounds
 from orchestrator.data.images import ImageSet
 from orchestrator.data.on_device import unit
 
 _AHEAD = 3  # batches that are gathered, or being so, before the one that is taken
 
 
-class Fetched:
+class HostImages:
     """The images of a split in the host's memory, handed out as `orchestrator.data.on_device` does.
 
     Args:
         source: the split; its images may be mapped from a file.
         device: where batches are wanted.
         needs: fields of a batch to fill beside its images, of which it has masks only.
-        separated: the split taken apart, if anything is needed.
+        foregrounds: the split taken apart, if anything is needed.
         seed: of the run.
 
     Attributes:
         labels: class of each image on the device, (N,), or None.
     """
 
-    obstacle = "its images are fetched from the host's memory, since the GPU's has no room for them"
+    capturable = False  # in CUDA graphs
+    reason = "its images are fetched from the host's memory, since the GPU's has no room for them"
 
     def __init__(
-        self, source: ImageSet, device: torch.device, *, needs: Collection[str], separated: Separated | None, seed: int
+        self,
+        source: ImageSet,
+        device: torch.device,
+        *,
+        needs: Collection[str],
+        foregrounds: Foregrounds | None,
+        seed: int,
     ) -> None:
         self._device, self._seed = device, seed
         self._planes = [torch.from_dlpack(source.images)]
-        if separated is not None and "masks" in needs:
-            self._planes.append(torch.from_dlpack(separated.masks))
+        if foregrounds is not None and "masks" in needs:
+            self._planes.append(torch.from_dlpack(foregrounds.masks))
         self.labels = None if source.labels is None else torch.from_dlpack(source.labels).to(device)
         self._pool = ThreadPoolExecutor(1)
         self._announced: deque[Int64[Tensor, "_"]] = deque()

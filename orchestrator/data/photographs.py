@@ -184,7 +184,7 @@ def evenly_held_out(
     Returns:
         Rows kept and rows held out, each in ascending order.
     """
-    order, places = drawn_places(labels, draws.integer(seed, "held out"))
+    order, places = drawn_places(labels, draws.derive_seed(seed, "held out"))
     behind = (places + 0.5) / np.bincount(labels)[labels]  # how far behind in its class, in (0, 1)
     order = order[np.argsort(behind[order], kind="stable")]
     count = round(share * len(labels))

@@ -17,7 +17,7 @@ from augment import draws, separation
 from augment.views import Bank, Batch
 from orchestrator.core import hardware
 from orchestrator.core.errors import UserError
-from orchestrator.data.foregrounds import Separated
+from orchestrator.data.foregrounds import Foregrounds
 from orchestrator.data.images import ImageSet
 from orchestrator.data.on_device import unit
 from orchestrator.data.prefetch import Squares, StandIn, decoded
@@ -90,7 +90,7 @@ def windowed_order(bounds: Int64[np.ndarray, "_"], buffer: int, *, seed: int, ep
         The rows, on CPU.
     """
     sizes = np.diff(bounds)
-    groups = draws.permutation(draws.integer(seed, "row groups"), epoch, len(sizes)).numpy()
+    groups = draws.permutation(draws.derive_seed(seed, "row groups"), epoch, len(sizes)).numpy()
     before = np.cumsum(sizes[groups]) - sizes[groups]
     windows = np.empty_like(sizes)
     windows[groups] = before // buffer
@@ -98,7 +98,7 @@ def windowed_order(bounds: Int64[np.ndarray, "_"], buffer: int, *, seed: int, ep
     return rows[torch.from_numpy(np.repeat(windows, sizes))[rows].argsort(stable=True)]
 
 
-class Streamed:
+class StreamedImages:
     """The training images of a stream, read and decoded as they are asked for.
 
     Args:
@@ -106,7 +106,7 @@ class Streamed:
         sample: those of them that are in memory, from which backgrounds are borrowed.
         device: where batches are wanted.
         needs: fields of a batch to fill beside its images.
-        separated: the sample taken apart, if anything is needed; all images are taken apart alike.
+        foregrounds: the sample taken apart, if anything is needed; all images are taken apart alike.
         seed: of the run.
 
     Attributes:
@@ -116,7 +116,8 @@ class Streamed:
         UserError: if too few masks are usable, or they were to be shuffled.
     """
 
-    obstacle = "its images are streamed"
+    capturable = False  # in CUDA graphs
+    reason = "its images are streamed"
 
     def __init__(
         self,
@@ -125,7 +126,7 @@ class Streamed:
         device: torch.device,
         *,
         needs: Collection[str],
-        separated: Separated | None,
+        foregrounds: Foregrounds | None,
         seed: int,
     ) -> None:
         self._source, self._device, self._needs, self._seed = source, device, needs, seed
@@ -145,13 +146,13 @@ class Streamed:
         self._ahead: Iterator[Squares] = iter(())
         self._unreadable: set[int] = set()
         self._bank: Bank | None = None
-        if separated is not None:
-            self._how = separated.how
+        if foregrounds is not None:
+            self._how = foregrounds.how
             if self._how.noise == "shuffle":
                 raise UserError("separation.noise = shuffle needs all masks in memory, and run.dataset is streamed")
             if "bank" in needs:
                 images, rows = torch.from_dlpack(sample.images).to(device), torch.tensor(source.sample, device=device)
-                self._bank = separated.bank(images, rows, count=len(self))
+                self._bank = foregrounds.bank(images, rows, count=len(self))
 
     def __len__(self) -> int:
         return len(self._source.groups)

@@ -37,7 +37,9 @@ def _parts(config: Config) -> Mapping[str, photographs.Part]:
     folders = sorted((expanded(config.root) / "caltech101" / "101_ObjectCategories").iterdir())
     classes = [folder for folder in folders if folder.name != CLUTTER and folder.is_dir()]
     images = [(file, label) for label, folder in enumerate(classes) for file in sorted(folder.glob("image_*.jpg"))]
-    _, places = drawn_places(np.array([label for _, label in images], np.int64), draws.integer(SPLIT_SEED, "held out"))
+    _, places = drawn_places(
+        np.array([label for _, label in images], np.int64), draws.derive_seed(SPLIT_SEED, "held out")
+    )
     return {
         "train": [images[row] for row in np.flatnonzero(places < TRAIN_PER_CLASS)],
         "test": [images[row] for row in np.flatnonzero(places >= TRAIN_PER_CLASS)],

@@ -136,7 +136,7 @@ class Sampled:
         return {part: rows if part == "test" else self._some(rows, part) for part, rows in parts.items()}
 
     def _some(self, rows: Int64[np.ndarray, "N"], part: str) -> Int64[np.ndarray, "M"]:
-        order = draws.permutation(draws.integer(self.seed, "sample", part), 0, len(rows)).numpy()
+        order = draws.permutation(draws.derive_seed(self.seed, "sample", part), 0, len(rows)).numpy()
         return np.sort(rows[order[: self.size]])
 
 

@@ -18,7 +18,7 @@ import torch
 from torch import nn
 from torchvision import models
 
-from methods.parts.initial import initialise
+from methods.parts.initial import init_weights
 from orchestrator.core.errors import UserError, named
 from orchestrator.core.registry import suggest
 from orchestrator.data.imagenet_classes import LABEL_SPACE, NUM_CLASSES
@@ -106,7 +106,7 @@ def _weighed(name: str, model: str, source: str) -> _Weighed:
 
 def _draw(network: nn.Module, name: str) -> None:
     try:
-        initialise(network, seed=0)
+        init_weights(network, seed=0)
     except ValueError as error:
         raise UserError(f"{name}: {error}") from error
 

@@ -3,7 +3,7 @@
 import json
 from collections.abc import Mapping, Sequence
 
-from augment.draws import integer
+from augment.draws import derive_seed
 from orchestrator.config.sweep import SweepConfig
 from orchestrator.core.trial_number import repeat_number
 from orchestrator.records.leaderboard import costs, front
@@ -30,7 +30,7 @@ class Repeats:
     def __init__(self, searched: Mapping[int, Trial], sweep: SweepConfig) -> None:
         assert sweep.confirm is not None
         places = range(1, sweep.confirm.seeds + 1)
-        self.seeds = [integer(sweep.seed, "confirm", place) for place in places]
+        self.seeds = [derive_seed(sweep.seed, "confirm", place) for place in places]
         firsts = _first_of_equals(searched)
         enqueued = [number for number in searched if number < len(sweep.enqueue)]
         best = list(dict.fromkeys(firsts[number] for number in _ranked(searched, sweep)))[: sweep.confirm.top]

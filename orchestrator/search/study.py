@@ -16,7 +16,7 @@ from optuna.samplers import BaseSampler
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
-from augment.draws import integer
+from augment.draws import derive_seed
 from orchestrator.config.search_space import Space
 from orchestrator.config.sweep import SAMPLERS, SCHEDULERS, SweepConfig
 from orchestrator.core.registry import find
@@ -168,7 +168,7 @@ class AddressedSampler(BaseSampler):
         return self._sampler(trial.number, param_name).sample_independent(study, trial, param_name, param_distribution)
 
     def _sampler(self, *address: int | str) -> BaseSampler:
-        return self._make(Seeds(draw=integer(self._seed, "suggest", *address), sweep=self._seed))
+        return self._make(Seeds(draw=derive_seed(self._seed, "suggest", *address), sweep=self._seed))
 
 
 def _replayed(journal: Place) -> optuna.storages.JournalStorage:

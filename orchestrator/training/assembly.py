@@ -12,15 +12,15 @@ from torch.optim import Optimizer
 
 from methods.contract import Encoder, Plan
 from methods.objective import Objective
-from methods.parts.initial import initialise
+from methods.parts.initial import init_weights
 from orchestrator.config.run import RunConfig
 from orchestrator.core import hardware
 from orchestrator.core.errors import UserError
 from orchestrator.core.registry import find
-from orchestrator.data.foregrounds import Separated, lends, separate
-from orchestrator.data.on_device import Resident
-from orchestrator.data.on_host import Fetched
-from orchestrator.data.streamed import Streamed
+from orchestrator.data.foregrounds import Foregrounds, lends, separate
+from orchestrator.data.on_device import DeviceImages
+from orchestrator.data.on_host import HostImages
+from orchestrator.data.streamed import StreamedImages
 from orchestrator.training import compiling, groups, loop, planning, view_grid
 from orchestrator.training.baselines import Scores, measured
 from orchestrator.training.context import Context
@@ -93,18 +93,18 @@ def load_data(run: RunConfig) -> Data:
     shared = ["bank"] if card.bank_is_train and "bank" in names else []
     splits = {name: module.load(run.dataset, name) for name in names if name not in shared}
     stream = module.stream(run.dataset) if hasattr(module, "stream") else None
-    return separated(run, Data(card, splits | {name: splits["train"] for name in shared}, stream))
+    return with_foregrounds(run, Data(card, splits | {name: splits["train"] for name in shared}, stream))
 
 
-def separated(run: RunConfig, data: Data) -> Data:
+def with_foregrounds(run: RunConfig, data: Data) -> Data:
     """The data with the foregrounds and backgrounds that the run's views need; unchanged if it has them.
 
     Raises:
         UserError: if the views need masks, and there are none.
     """
     plan = planning.plan(run)
-    made = _separated(data, plan, planning.pipeline(run, plan, data.card).needs, run.seed)
-    return data if made is data.separated or made is None else replace(data, separated=made)
+    made = _foregrounds(data, plan, planning.pipeline(run, plan, data.card).needs, run.seed)
+    return data if made is data.foregrounds or made is None else replace(data, foregrounds=made)
 
 
 def images(run: RunConfig, data: Data, plan: Plan, device: torch.device) -> Images:
@@ -114,13 +114,13 @@ def images(run: RunConfig, data: Data, plan: Plan, device: torch.device) -> Imag
         UserError: if the plan needs masks, and there are none or too few that are usable.
     """
     needs = planning.pipeline(run, plan, data.card).needs
-    how = {"needs": needs, "separated": _separated(data, plan, needs, run.seed), "seed": run.seed}
+    how = {"needs": needs, "foregrounds": _foregrounds(data, plan, needs, run.seed), "seed": run.seed}
     if data.stream is not None:
-        return Streamed(data.stream, data.splits["train"], device, **how)
+        return StreamedImages(data.stream, data.splits["train"], device, **how)
     # Images that lend their backgrounds are on the device in any case, and take as much memory again.
     if lends(needs) or hardware.has_room(device, data.splits["train"].nbytes):
-        return Resident(data.splits["train"], device, **how)
-    return Fetched(data.splits["train"], device, **how)
+        return DeviceImages(data.splits["train"], device, **how)
+    return HostImages(data.splits["train"], device, **how)
 
 
 def encoder(run: RunConfig) -> Encoder:
@@ -149,7 +149,7 @@ def objective(run: RunConfig) -> Objective:
         built = Objective(method, plan, losses)
     except ValueError as error:
         raise UserError(f"run.method.name = {run.method.name} cannot follow its plan: {error}") from error
-    initialise(built, run.seed)
+    init_weights(built, run.seed)
     return built
 
 
@@ -168,11 +168,11 @@ def _views(run: RunConfig, data: Data, plan: Plan, count: int, device: torch.dev
     return compiling.compiled(made) if compiling.worthwhile(run.training.compile, device, pixels) else made
 
 
-def _separated(data: Data, plan: Plan, needs: Collection[str], seed: int) -> Separated | None:
+def _foregrounds(data: Data, plan: Plan, needs: Collection[str], seed: int) -> Foregrounds | None:
     how, train = plan.separation, data.splits["train"]
     if not needs:
         return None
-    if data.separated is not None and data.separated.serves(needs, how, seed):
-        return data.separated
+    if data.foregrounds is not None and data.foregrounds.serves(needs, how, seed):
+        return data.foregrounds
     rows = torch.arange(len(train)) if data.stream is None else torch.tensor(data.stream.sample)
     return separate(train, needs=needs, how=how, seed=seed, rows=rows)

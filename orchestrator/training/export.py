@@ -67,7 +67,9 @@ def loading(run: RunConfig) -> list[str]:
     They need torchvision or timm alone where one of them has the architecture, and this repository otherwise.
     """
     module = find("methods.encoders", run.encoder.name)
-    made = module.elsewhere(run.encoder) if hasattr(module, "elsewhere") else []
+    # `elsewhere` is the name of before, which users' modules may have.
+    reference_code = getattr(module, "reference_code", getattr(module, "elsewhere", None))
+    made = reference_code(run.encoder) if reference_code is not None else []
     if made:
         load = f'model.load_state_dict(load_file("{ENCODER_WEIGHTS}"))'
         return ["from safetensors.torch import load_file", *made, load, "model.eval()"]

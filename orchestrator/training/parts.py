@@ -11,16 +11,16 @@ from torch.optim import Optimizer
 from augment.draws import Epoch
 from augment.views import Batch, View
 from methods.objective import Objective
-from orchestrator.data.foregrounds import Separated
+from orchestrator.data.foregrounds import Foregrounds
 from orchestrator.data.images import DatasetCard, ImageSet
-from orchestrator.data.on_device import Resident
-from orchestrator.data.on_host import Fetched
-from orchestrator.data.streamed import Stream, Streamed
+from orchestrator.data.on_device import DeviceImages
+from orchestrator.data.on_host import HostImages
+from orchestrator.data.streamed import Stream, StreamedImages
 from orchestrator.metrics import DEFAULT_SPLITS, Timing
 from orchestrator.probing.features import Encode
 
 # Training images, handed out in batches.
-Images = Resident | Fetched | Streamed
+Images = DeviceImages | HostImages | StreamedImages
 # From a batch, its rows in the data set and the epoch to the views of the plan, by name.
 MakeViews = Callable[[Batch, Int64[Tensor, "B"], Epoch], Mapping[str, View]]
 
@@ -34,18 +34,18 @@ class Data:
         splits: `train`, and the splits that the run's metrics read.
         stream: the training images on disk, if they do not fit in memory; `train` is then a sample, which is also
             `bank`.
-        separated: foregrounds and backgrounds of `train`, if the run's views need them.
+        foregrounds: foregrounds and backgrounds of `train`, if the run's views need them.
     """
 
     card: DatasetCard
     splits: Mapping[str, ImageSet]
     stream: Stream | None = None
-    separated: Separated | None = None
+    foregrounds: Foregrounds | None = None
 
     @property
     def nbytes(self) -> int:
         """Size in memory; splits may share their images."""
-        held = (*self.splits.values(), self.stream, self.separated)
+        held = (*self.splits.values(), self.stream, self.foregrounds)
         return sum({id(one): one.nbytes for one in held if one is not None}.values())
 
 

@@ -97,18 +97,18 @@ class Step:
     def _capturing_if_it_can(self) -> Capturing | None:
         if not hardware.captures(self._device):
             return None
-        obstacle = self._images.obstacle if world_size() == 1 else "several workers share the training"
-        if obstacle is not None:
-            logger.warning("trains without CUDA graphs: %s", obstacle)
-            return None
-        return Capturing()
+        if world_size() == 1 and self._images.capturable:
+            return Capturing()
+        reason = self._images.reason if world_size() == 1 else "several workers share the training"
+        logger.warning("trains without CUDA graphs: %s", reason)
+        return None
 
     def _frozen(self) -> tuple[bool, ...]:
         return groups.frozen(self._optimizer, self._done)
 
     def _loading(self) -> Batch:
         # Images off the device are asked for by the rows as they came, of which the host need not be told.
-        return self._images.batch(self._rows if self._images.obstacle is None else self._given)
+        return self._images.batch(self._rows if self._images.capturable else self._given)
 
     def _augmentation(self) -> Mapping[str, View]:
         return self._pipeline(self._batch, self._rows, self._epoch)

@@ -72,7 +72,7 @@ def run_trial(config: dict[str, Any], tell: Tell, data: Data, dataset: dict[str,
     if run.dump()["dataset"] != dataset or not data.splits.keys() >= set(planning.splits(run)):
         data = assembly.load_data(run)
     try:
-        data = assembly.separated(run, data)  # once for the picture and the training
+        data = assembly.with_foregrounds(run, data)  # once for the picture and the training
         if rank() == 0 and not folder.views.exists():
             view_grid.write(folder.views, assembly.views_picture(run, data))
         with _warnings_in(folder.warnings):

@@ -143,10 +143,10 @@ def test_named_draws_depend_on_the_name_and_seed_only():
 
 
 def test_integer_is_a_32_bit_seed_of_its_names():
-    seeds = {draws.integer(seed, "sampler", trial) for seed in range(20) for trial in range(20)}
+    seeds = {draws.derive_seed(seed, "sampler", trial) for seed in range(20) for trial in range(20)}
     assert len(seeds) == 400
     assert all(0 <= seed < 2**32 for seed in seeds)
-    assert draws.integer(3, "sampler", 4) == draws.integer(3, "sampler", 4)
+    assert draws.derive_seed(3, "sampler", 4) == draws.derive_seed(3, "sampler", 4)
 
 
 @pytest.mark.parametrize("seed", [-1, 2**64])

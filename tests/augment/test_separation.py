@@ -4,7 +4,7 @@ import torch
 from pydantic import ValidationError
 from scipy import ndimage
 
-from augment import holes, separation
+from augment import inpainting, separation
 from augment.borrowing import OWN, UNKNOWN
 from tests.augment.banks import blobs, noise
 
@@ -80,7 +80,7 @@ def test_area_is_measured_after_the_noise():
     assert not separation.foregrounds(masks, separation.Config(area=(0.05, 0.9)), 0, torch.arange(1)).any()
 
 
-@pytest.mark.parametrize(("name", "fill"), [("tile", holes.tiled), ("diffuse", holes.diffused)])
+@pytest.mark.parametrize(("name", "fill"), [("tile", inpainting.tiled), ("diffuse", inpainting.diffused)])
 def test_bank_lists_who_can_lend(monkeypatch, name, fill):
     monkeypatch.setattr(separation, "_CHUNK", 3 * SIDE * SIDE * 7)  # so that there is more than one chunk
     images, masks = noise(COUNT), blobs(COUNT)

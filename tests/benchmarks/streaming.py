@@ -30,8 +30,8 @@ from pyarrow import parquet
 
 from orchestrator.config.run import RunConfig, resolve
 from orchestrator.core import hardware
-from orchestrator.data.on_device import Resident
-from orchestrator.data.streamed import Streamed
+from orchestrator.data.on_device import DeviceImages
+from orchestrator.data.streamed import StreamedImages
 from orchestrator.training import assembly
 
 SHARD, ROW_GROUP, VALIDATION = 2000, 100, 100
@@ -77,7 +77,7 @@ def run_config(root: Path, arguments: argparse.Namespace, *, streamed: bool) -> 
     )
 
 
-def epochs(images: Resident | Streamed, batch: int) -> Iterator[torch.Tensor]:
+def epochs(images: DeviceImages | StreamedImages, batch: int) -> Iterator[torch.Tensor]:
     """Rows of whole batches, epoch after epoch, announced as the loop does."""
     for epoch in range(1, 1000):
         rows = images.order(epoch)

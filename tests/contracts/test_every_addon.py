@@ -18,7 +18,7 @@ from methods import addons
 from methods.contract import AddOn
 from methods.encoders import resnet
 from methods.objective import Objective
-from methods.parts.initial import initialise
+from methods.parts.initial import init_weights
 from tests.contracts.test_every_method import CASES as METHODS
 from tests.contracts.test_every_method import planted
 
@@ -71,7 +71,7 @@ def test_is_an_addon(module):
 def test_rewritten_plan_trains_or_is_refused_by_name(module, method, settings):
     config = method.Config(**settings)
     networks = method.Method(config, resnet.build(resnet.Config(depth=8, width=0.25)))
-    initialise(networks, 0)
+    init_weights(networks, 0)
     plan = replace(method.plan(config), recipes=RECIPES)
     before = repr(plan)
     try:

@@ -13,7 +13,7 @@ from torch import Tensor
 from augment import draws
 from augment.config import Config
 from methods.contract import Encoder
-from methods.parts.initial import initialise
+from methods.parts.initial import init_weights
 from orchestrator.core.registry import names
 from tests.contracts.test_every_method import planted
 
@@ -34,7 +34,7 @@ def load(name: str) -> ModuleType:
 def built(module: ModuleType, seed: int = 0) -> Encoder:
     name = module.__name__.rpartition(".")[2]
     encoder = module.build(module.Config(**SMALL.get(name, {})))
-    initialise(encoder, seed)
+    init_weights(encoder, seed)
     return encoder
 
 
@@ -119,7 +119,7 @@ class TestEveryEncoder:
     def test_other_libraries_take_its_state_dict(self, name):
         module = load(name)
         encoder = built(module).eval()
-        lines = module.elsewhere(module.Config(**SMALL.get(name, {}))) if hasattr(module, "elsewhere") else []
+        lines = module.reference_code(module.Config(**SMALL.get(name, {}))) if hasattr(module, "reference_code") else []
         if not lines:
             pytest.skip("no other library has it")
         found = {}

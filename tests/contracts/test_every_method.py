@@ -18,7 +18,7 @@ from augment.views import View
 from methods.contract import Losses, Method
 from methods.encoders import resnet
 from methods.objective import Objective
-from methods.parts.initial import initialise
+from methods.parts.initial import init_weights
 from tests.methods.unread import without_values
 
 PAGES = {"contract", "objective"}  # what methods are made with
@@ -47,7 +47,7 @@ BATCH = 4
 def build(module: ModuleType, settings: dict) -> Objective:
     config = module.Config(**settings)
     method = module.Method(config, resnet.build(resnet.Config(depth=8, width=0.25)))
-    initialise(method, 0)
+    init_weights(method, 0)
     return Objective(method, module.plan(config), {})
 
 

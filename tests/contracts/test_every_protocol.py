@@ -10,7 +10,7 @@ import torch
 
 from augment.config import Config
 from methods.encoders import resnet
-from methods.parts.initial import initialise
+from methods.parts.initial import init_weights
 from orchestrator.core.registry import find, names
 from orchestrator.datasets import fashion_scenes
 from orchestrator.evaluate.protocols import nearest
@@ -35,7 +35,7 @@ NAME = re.compile(r"[a-z_0-9]+/\d+")
 @pytest.fixture(scope="module")
 def encoder() -> FrozenEncoder:
     network = resnet.build(resnet.Config(depth=8, width=0.25, stem="imagenet"))
-    initialise(network, 0)
+    init_weights(network, 0)
     card = fashion_scenes.card(DATA)
     return FrozenEncoder("tiny", network.eval().requires_grad_(False), card.size, card.mean, card.std)
 

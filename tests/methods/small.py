@@ -56,7 +56,7 @@ def plan(method: nn.Module) -> Plan:
 
 def initialised(method: nn.Module, seed: int) -> nn.Module:
     """In float64, and with no norm at 0, so that every parameter has a gradient to compare."""
-    initial.initialise(method, seed)
+    initial.init_weights(method, seed)
     for module in method.modules():
         if isinstance(module, resnet.BasicBlock):
             nn.init.constant_(module.bn2.weight, 0.5)

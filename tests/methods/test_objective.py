@@ -198,7 +198,7 @@ def test_target_keys_need_a_twin():
 def test_low_precision_ends_before_the_loss():
     config = byol.Config(hidden=8, outputs=4)
     method = byol.Method(config, resnet.build(small.ENCODER))
-    initial.initialise(method, 0)
+    initial.init_weights(method, 0)
     plan = msr.rewrite(byol.plan(config), msr.Config())
     views = {name: View(draws.normal(0, name, (4, 3, 8, 8))) for name in plan.views}
     seen = []

@@ -24,7 +24,7 @@ def compose(sprites: Sprites, windows: Windows, count: int, *, split: str, rho: 
         seed: of all draws.
     """
     labels = torch.arange(count) % len(FAMILIES)
-    shown = taken_in_turn(sprites.classes, count, draws.integer(seed, f"emoji_scenes/{split}"))
+    shown = taken_in_turn(sprites.classes, count, draws.derive_seed(seed, f"emoji_scenes/{split}"))
     images = np.empty((count, windows.size, windows.size, 3), np.uint8)
     masks = np.empty((count, windows.size, windows.size), np.uint8)
     streams = [(draws.stream(f"emoji_scenes/{split}/{name}"), n) for name, n in (("foreground", 3), ("background", 5))]

@@ -114,7 +114,7 @@ def _adversarial(encoder: FrozenEncoder, data: EvaluationData, classes: Classes,
 
 def _drawn(what: str, there: int, wanted: int | None) -> Int64[np.ndarray, "M"]:
     """A drawn order of rows, cut off at what is wanted."""
-    return draws.permutation(draws.integer(0, PROTOCOL, what), 0, there).numpy()[:wanted]
+    return draws.permutation(draws.derive_seed(0, PROTOCOL, what), 0, there).numpy()[:wanted]
 
 
 @torch.no_grad()

@@ -104,7 +104,7 @@ def chosen_rows(labels: Int64[Tensor, "N"], percent: int, seed: int) -> Int64[Te
     """
     counts = labels.bincount()
     share = percent / 100 * len(labels) / int((counts > 0).sum())
-    _, places = drawn_places(labels.numpy(), draws.integer(seed, "limited_labels"))
+    _, places = drawn_places(labels.numpy(), draws.derive_seed(seed, "limited_labels"))
     return torch.from_numpy(np.flatnonzero(places < max(1, round(share))))
 
 

@@ -41,7 +41,7 @@ def with_recipes(plan: Plan) -> Plan:
 def layered(method: Method, config: augself.Config = EVERYTHING) -> Objective:
     plan = augself.rewrite(with_recipes(small.plan(method)), config)
     loss = augself.Loss(config, method.encoder.num_features, plan)
-    initial.initialise(loss, 1)
+    initial.init_weights(loss, 1)
     return Objective(method, plan, {"augself": loss.double()})
 
 
@@ -304,7 +304,7 @@ def trained_heads(*, whose: int) -> tuple[dict[str, float], dict[str, float]]:
     """Each part's loss over the first and the last five of 30 steps with new views, told of `whose` rows further on."""
     plan, config = with_recipes(small.plan(small.byol_method())), EVERYTHING.model_copy(update={"hidden": 64})
     loss = augself.Loss(config, told(views_of(plan))["first"].features.shape[1], plan)
-    initial.initialise(loss, 0)
+    initial.init_weights(loss, 0)
     optimizer = torch.optim.Adam(loss.parameters(), lr=0.01)
     parts = []
     for step in range(30):

@@ -7,8 +7,8 @@ from torch import nn
 
 from augment import draws
 from methods.contract import Encoder
-from methods.parts.initial import initialise
-from methods.parts.twin import Twin
+from methods.parts.initial import init_weights
+from methods.parts.momentum_encoder import MomentumEncoder
 from orchestrator.core.errors import UserError
 from orchestrator.core.registry import find, names
 
@@ -18,7 +18,7 @@ timm = find("methods.encoders", "timm")
 
 def drawn(model: str, **fields) -> Encoder:
     encoder = timm.build(timm.Config(model=model, **fields))
-    initialise(encoder, 0)
+    init_weights(encoder, 0)
     return encoder
 
 
@@ -94,7 +94,7 @@ def test_families_that_the_docstring_names_are_refused(model):
 
 def test_names_are_timms_inside_a_method_too():
     method = nn.ModuleDict({"encoder": drawn("test_resnet"), "head": nn.Linear(96, 4)})
-    method["twin"] = Twin(method["encoder"])
+    method["twin"] = MomentumEncoder(method["encoder"])
     names_of_timm = set(library.create_model("test_resnet", num_classes=0).state_dict())
     state = method.state_dict()
     own = {name for name in state if name.startswith("encoder.")}

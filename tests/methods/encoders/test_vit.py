@@ -6,7 +6,7 @@ from pydantic import ValidationError
 
 from augment import draws
 from methods.encoders import vit
-from methods.parts.initial import initialise
+from methods.parts.initial import init_weights
 from tests.methods.encoders.test_resnet import randomised
 
 timm = pytest.importorskip("timm")
@@ -76,7 +76,7 @@ def test_config_refuses_what_cannot_be_built(fields):
 
 def test_features_of_a_fresh_transformer_keep_their_scale():
     encoder = vit.build(vit.Config(patch=8))
-    initialise(encoder, 0)
+    init_weights(encoder, 0)
     features = encoder(draws.normal(0, "images", (32, 3, 32, 32))).detach()
     assert math.isclose(features.std(), 1, rel_tol=0.05)  # the last norm's
     assert features.std(0).mean() > 0.05  # and images differ: a class token alone would give one vector for all

@@ -7,13 +7,13 @@ import numpy as np
 import torch
 
 from orchestrator.data.images import ImageSet
-from orchestrator.data.streamed import Streamed
+from orchestrator.data.streamed import StreamedImages
 from orchestrator.datasets import parquet
 from tests.orchestrator.datasets.own_files import write_shard
 
 CPU = torch.device("cpu")
 NOTHING = ImageSet(np.empty((0, 16, 16, 3), np.uint8))
-PLAIN = {"needs": (), "separated": None, "seed": 3}
+PLAIN = {"needs": (), "foregrounds": None, "seed": 3}
 
 
 def write_shards(root: Path) -> Path:
@@ -28,7 +28,7 @@ def settings(root: Path, **stream: int) -> parquet.Config:
     return parquet.Config(root=str(root), cache=str(root.parent / "cache"), size=16, stream=stream or None)
 
 
-def streamed(root: Path, **stream: int) -> Streamed:
+def streamed(root: Path, **stream: int) -> StreamedImages:
     source = parquet.stream(settings(root, **{"buffer": 16, "sample": 20, **stream}))
     assert source is not None
-    return Streamed(pickle.loads(pickle.dumps(source)), NOTHING, CPU, **PLAIN)
+    return StreamedImages(pickle.loads(pickle.dumps(source)), NOTHING, CPU, **PLAIN)

@@ -33,26 +33,26 @@ def data_of(run: RunConfig) -> Data:
 )
 def test_made_anew_only_for_other_settings(one: dict, other: dict, shared: bool) -> None:
     data = data_of(run_of(**one))
-    again = assembly.separated(run_of(**other), data)
-    assert (again.separated is data.separated) == shared
-    fresh = data_of(run_of(**other)).separated
+    again = assembly.with_foregrounds(run_of(**other), data)
+    assert (again.foregrounds is data.foregrounds) == shared
+    fresh = data_of(run_of(**other)).foregrounds
     assert fresh is not None
-    assert again.separated is not None
-    np.testing.assert_array_equal(again.separated.masks, fresh.masks)
+    assert again.foregrounds is not None
+    np.testing.assert_array_equal(again.foregrounds.masks, fresh.masks)
     if fresh.backgrounds is not None:
-        np.testing.assert_array_equal(again.separated.backgrounds, fresh.backgrounds)
+        np.testing.assert_array_equal(again.foregrounds.backgrounds, fresh.backgrounds)
 
 
 def test_views_without_backgrounds_need_nothing_made() -> None:
     data = data_of(tiny_run())
-    assert data.separated is None
-    assert assembly.separated(tiny_run(), data) is data
+    assert data.foregrounds is None
+    assert assembly.with_foregrounds(tiny_run(), data) is data
 
 
 def test_what_was_made_is_counted_and_used_where_it_lies() -> None:
     run = run_of()
     data = data_of(run)
-    made = data.separated
+    made = data.foregrounds
     assert made is not None
     assert made.backgrounds is not None
     train = data.splits["train"]

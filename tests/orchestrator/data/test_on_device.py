@@ -7,7 +7,7 @@ from augment.views import Batch
 from orchestrator.core.errors import UserError
 from orchestrator.data.foregrounds import separate
 from orchestrator.data.images import ImageSet
-from orchestrator.data.on_device import Resident
+from orchestrator.data.on_device import DeviceImages
 from tests.augment.banks import blobs, noise
 
 COUNT = 12
@@ -25,8 +25,8 @@ def image_set(masked=True) -> ImageSet:
 def batch(*needs, source=None, how=None) -> Batch:
     source = source or image_set()
     how = {"needs": needs, "how": how or separation.Config(), "seed": 1}
-    separated = separate(source, **how, rows=torch.arange(COUNT)) if needs else None
-    return Resident(source, torch.device("cpu"), needs=needs, separated=separated, seed=1).batch(ROWS)
+    foregrounds = separate(source, **how, rows=torch.arange(COUNT)) if needs else None
+    return DeviceImages(source, torch.device("cpu"), needs=needs, foregrounds=foregrounds, seed=1).batch(ROWS)
 
 
 def test_resident_hands_out_what_is_needed_and_no_more():

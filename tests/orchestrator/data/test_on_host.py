@@ -7,8 +7,8 @@ from augment import separation
 from orchestrator.core import hardware
 from orchestrator.data.foregrounds import separate
 from orchestrator.data.images import ImageSet
-from orchestrator.data.on_device import Resident
-from orchestrator.data.on_host import Fetched
+from orchestrator.data.on_device import DeviceImages
+from orchestrator.data.on_host import HostImages
 from orchestrator.training import assembly
 from tests.augment.banks import blobs, noise
 from tests.orchestrator.tiny_run import tiny_run
@@ -17,14 +17,16 @@ CPU = torch.device("cpu")
 COUNT, BATCH = 40, 8
 
 
-def pair(*needs: str) -> tuple[Resident, Fetched]:
+def pair(*needs: str) -> tuple[DeviceImages, HostImages]:
     """Both, of the same images."""
     images = noise(COUNT).permute(0, 2, 3, 1).contiguous().numpy()
     images.flags.writeable = False  # as in an object store
     source = ImageSet(images, labels=torch.arange(COUNT).numpy(), masks=blobs(COUNT)[:, 0].numpy())
     how = {"needs": needs, "seed": 1}
-    separated = separate(source, how=separation.Config(), rows=torch.arange(COUNT), **how) if needs else None
-    return Resident(source, CPU, separated=separated, **how), Fetched(source, CPU, separated=separated, **how)
+    foregrounds = separate(source, how=separation.Config(), rows=torch.arange(COUNT), **how) if needs else None
+    return DeviceImages(source, CPU, foregrounds=foregrounds, **how), HostImages(
+        source, CPU, foregrounds=foregrounds, **how
+    )
 
 
 @pytest.mark.parametrize("needs", [(), ("masks",)])
@@ -63,7 +65,7 @@ def test_a_training_on_them_has_the_same_numbers(monkeypatch: pytest.MonkeyPatch
     for room in (True, False):
         monkeypatch.setattr(hardware, "has_room", lambda device, images, room=room: room)
         training = assembly.training(run, data, CPU)
-        assert isinstance(training.images, Resident if room else Fetched)
+        assert isinstance(training.images, DeviceImages if room else HostImages)
         for rows in training.batches(1):
             training.train_step(rows, 1)
         states.append(training.objective.state_dict())

@@ -14,7 +14,7 @@ import torch
 from orchestrator.core.errors import UserError
 from orchestrator.data import prefetch
 from orchestrator.data.row_groups import RowGroups
-from orchestrator.data.streamed import Stream, Streamed
+from orchestrator.data.streamed import Stream, StreamedImages
 from orchestrator.datasets import parquet
 from tests.orchestrator.data.streams import CPU, NOTHING, PLAIN, streamed, write_shards
 from tests.orchestrator.datasets.own_files import encoded, picture, write_shard
@@ -82,7 +82,7 @@ def damaged(tmp_path) -> Stream:
 
 def test_unreadable_image_is_replaced_by_the_next_one_with_its_label(damaged, caplog):
     for rows in ([5, 6, 7, 4], [0, 6, 5]):
-        images, whole = Streamed(damaged, NOTHING, CPU, **PLAIN), torch.arange(12)
+        images, whole = StreamedImages(damaged, NOTHING, CPU, **PLAIN), torch.arange(12)
         made = images.batch(torch.tensor(rows)).images
         readable = [7 if row in (5, 6) else row for row in rows]
         assert torch.equal(made, images.batch(torch.tensor(readable)).images)
@@ -95,11 +95,11 @@ def test_unreadable_image_is_replaced_by_the_next_one_with_its_label(damaged, ca
 def test_too_many_unreadable_images_are_an_error(damaged):
     few = replace(damaged, max_bad_share=0.1)
     with pytest.raises(UserError, match=r"row 6 \(.*; 2 of 12 replaced must be at most .*max_bad_share = 0\.1"):
-        Streamed(few, NOTHING, CPU, **PLAIN).batch(torch.tensor([5]))
+        StreamedImages(few, NOTHING, CPU, **PLAIN).batch(torch.tensor([5]))
     with pytest.raises(
         UserError, match=r"none of the 4 images of a row group can be read: a\.parquet row 9 \(no image"
     ):
-        Streamed(damaged, NOTHING, CPU, **PLAIN).batch(torch.tensor([9]))
+        StreamedImages(damaged, NOTHING, CPU, **PLAIN).batch(torch.tensor([9]))
 
 
 def test_errors_of_threads_reach_the_loop_with_file_and_row(root, monkeypatch, tmp_path):

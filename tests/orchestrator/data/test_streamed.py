@@ -15,9 +15,9 @@ from orchestrator.config.run import RunConfig, resolve
 from orchestrator.core.errors import UserError
 from orchestrator.data.foregrounds import separate
 from orchestrator.data.images import ImageSet
-from orchestrator.data.on_device import Resident
+from orchestrator.data.on_device import DeviceImages
 from orchestrator.data.row_groups import RowGroups
-from orchestrator.data.streamed import Streamed, windowed_order
+from orchestrator.data.streamed import StreamedImages, windowed_order
 from orchestrator.datasets import parquet
 from orchestrator.training import assembly, loop, step
 from tests.orchestrator.data.streams import CPU, PLAIN, settings, streamed, write_shards
@@ -32,8 +32,8 @@ def root(tmp_path_factory) -> Path:
     return write_shards(tmp_path_factory.mktemp("streamed") / "shards")
 
 
-def resident(root: Path) -> Resident:
-    return Resident(parquet.load(settings(root), "train"), CPU, **PLAIN)
+def resident(root: Path) -> DeviceImages:
+    return DeviceImages(parquet.load(settings(root), "train"), CPU, **PLAIN)
 
 
 @pytest.mark.parametrize("buffer", [1, 7, 40])
@@ -47,7 +47,7 @@ def test_order_shuffles_row_groups_and_then_rows_in_windows(buffer):
     assert order not in (other, later)
     windows: dict[int, list[int]] = {}
     before = 0
-    for group in draws.permutation(draws.integer(1, "row groups"), 1, len(sizes)).tolist():
+    for group in draws.permutation(draws.derive_seed(1, "row groups"), 1, len(sizes)).tolist():
         windows.setdefault(before // buffer, []).extend(range(bounds[group], bounds[group + 1]))
         before += sizes[group]
     for rows in windows.values():
@@ -105,17 +105,17 @@ def test_masks_and_backgrounds_are_bitwise_those_in_memory(tmp_path):
     how = {"needs": ("masks", "bank", "backgrounds"), "how": separation.Config(noise="shift"), "seed": 3}
 
     def given(source: ImageSet, rows: Int64[Tensor, "N"]) -> dict[str, Any]:
-        return {"needs": how["needs"], "separated": separate(source, **how, rows=rows), "seed": 3}
+        return {"needs": how["needs"], "foregrounds": separate(source, **how, rows=rows), "seed": 3}
 
     root, rows = masked(tmp_path / "shards"), torch.tensor([7, 0, 33, 20])
     images = parquet.load(settings(root), "train")
-    whole = Resident(images, CPU, **given(images, torch.arange(len(images)))).batch(rows)
+    whole = DeviceImages(images, CPU, **given(images, torch.arange(len(images)))).batch(rows)
     for size in (40, 12):
         config = settings(root, buffer=8, sample=size)
         source = parquet.stream(config)
         assert source is not None
         sample = parquet.load(config, "train")
-        batch = Streamed(source, sample, CPU, **given(sample, torch.tensor(source.sample))).batch(rows)
+        batch = StreamedImages(source, sample, CPU, **given(sample, torch.tensor(source.sample))).batch(rows)
         for name in ("images", "masks", "backgrounds", "lenders"):
             assert torch.equal(getattr(batch, name), getattr(whole, name)), name
         assert batch.lenders is not None
@@ -136,7 +136,7 @@ def test_masks_that_cannot_be_had_are_refused(root):
     masked = ImageSet(sample.images, masks=np.zeros((2, 16, 16), np.uint8))
     shuffled = separate(masked, needs=("masks",), how=how, seed=3, rows=rows)
     with pytest.raises(UserError, match="shuffle needs all masks in memory"):
-        Streamed(source, sample, CPU, needs=("masks",), separated=shuffled, seed=3)
+        StreamedImages(source, sample, CPU, needs=("masks",), foregrounds=shuffled, seed=3)
 
 
 def run_of(root: Path, stream: dict, **sections: object) -> RunConfig:

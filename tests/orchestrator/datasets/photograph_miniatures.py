@@ -12,7 +12,7 @@ from PIL import Image
 from torchvision.datasets import Flowers102
 from torchvision.datasets.utils import calculate_md5
 
-from augment.draws import integer
+from augment.draws import derive_seed
 
 SIZE = 16  # pixels
 
@@ -31,7 +31,7 @@ def write(name: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str,
 def photograph(file: Path) -> Path:
     """A tiny one of its own, wider than high."""
     file.parent.mkdir(parents=True, exist_ok=True)
-    pixels = np.random.default_rng(integer(0, *file.parts[-2:])).integers(0, 256, (18, 24, 3), np.uint8)
+    pixels = np.random.default_rng(derive_seed(0, *file.parts[-2:])).integers(0, 256, (18, 24, 3), np.uint8)
     Image.fromarray(pixels).save(file, quality=90)
     return file
 

@@ -12,7 +12,7 @@ from mlflow import MlflowClient
 from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
 
-from methods.parts.initial import initialise
+from methods.parts.initial import init_weights
 from orchestrator.config.run import resolve
 from orchestrator.core import hardware
 from orchestrator.core.errors import UserError
@@ -44,7 +44,7 @@ def finished_trial(folder: SweepFolder, number: int, dataset: dict | None = None
     report(trial, *range(1, 7))
     end(trial, "finished")
     encoder = assembly.encoder(run)
-    initialise(encoder, number)
+    init_weights(encoder, number)
     card = find("orchestrator.datasets", run.dataset.name).card(run.dataset)
     export.write(trial.path, encoder.state_dict(), export.describe(run, card, {}))
     return trial

@@ -10,7 +10,7 @@ import torch
 from mlflow import MlflowClient
 from torchvision import models
 
-from methods.parts.initial import initialise
+from methods.parts.initial import init_weights
 from orchestrator.core.registry import find
 from orchestrator.evaluate import __main__, third_party
 from orchestrator.evaluate.target import subject
@@ -62,7 +62,7 @@ def test_models_of_torchvision_are_scored_and_logged_as_runs_of_their_own(folder
 
 def test_weights_of_a_file_are_found_behind_what_stands_before_their_names(folder) -> None:
     theirs = models.resnet18(weights=None)
-    initialise(theirs, seed=3)
+    init_weights(theirs, seed=3)
     body = {key: value for key, value in theirs.state_dict().items() if not key.startswith("fc.")}
     torch.save({"epoch": 800, "state_dict": {f"module.encoder_q.{key}": body[key] for key in body}}, "moco.pth")
     ours = loaded("torchvision:resnet18@moco.pth", 32)
@@ -135,7 +135,7 @@ def test_encoder_that_cannot_be_loaded_is_one_line(capsys, monkeypatch, name: st
 def test_exported_encoder_is_scored_wherever_it_lies(folder, capsys) -> None:
     run = tiny_run()
     encoder = assembly.encoder(run)
-    initialise(encoder, 1)
+    init_weights(encoder, 1)
     card = find("orchestrator.datasets", run.dataset.name).card(run.dataset)
     (folder / "given").mkdir()
     export.write(folder / "given", encoder.state_dict(), export.describe(run, card, {}))

@@ -3,7 +3,7 @@ import json
 import pytest
 import torch
 
-from methods.parts.initial import initialise
+from methods.parts.initial import init_weights
 from orchestrator.config.run import resolve
 from orchestrator.core import hardware
 from orchestrator.core.errors import UserError
@@ -16,7 +16,7 @@ from tests.orchestrator.tiny_run import tiny_run
 def exported(tmp_path):
     run = tiny_run()
     encoder = assembly.encoder(run)
-    initialise(encoder, 1)
+    init_weights(encoder, 1)
     encoder = encoder.to(memory_format=torch.channels_last)
     encoder.train()(torch.rand(4, 3, 16, 16))  # moves the running statistics
     card = export.describe(run, assembly.load_data(run).card, {"epoch": 2, "val_knn/1": 12.5, "time/epoch": 3.0})

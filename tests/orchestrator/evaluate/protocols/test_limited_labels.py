@@ -11,7 +11,7 @@ from torch.nn import functional
 from augment import draws
 from augment.pipeline import Pipeline
 from augment.views import Batch, ViewSpec
-from methods.parts.initial import initialise
+from methods.parts.initial import init_weights
 from orchestrator.data.images import ImageSet
 from orchestrator.evaluate.protocols import limited_labels
 from orchestrator.evaluate.protocols.limited_labels import Config, Rates, chosen_rows, finetuned, measure
@@ -40,7 +40,7 @@ def small_encoder() -> FrozenEncoder:
     network = nn.Sequential(
         nn.Conv2d(3, 6, 3, stride=2, bias=False), nn.BatchNorm2d(6), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten()
     )
-    initialise(network, 0)
+    init_weights(network, 0)
     return FrozenEncoder("small", network.eval().requires_grad_(False), 16, (0.5,) * 3, (0.2,) * 3)
 
 

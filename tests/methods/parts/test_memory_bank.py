@@ -2,8 +2,8 @@ import pytest
 import torch
 
 from augment import draws
-from methods.parts.initial import initialise
-from methods.parts.queue import Queue
+from methods.parts.initial import init_weights
+from methods.parts.memory_bank import MemoryBank
 from tests.methods import small
 
 
@@ -14,7 +14,7 @@ def rows(name: str, count: int) -> torch.Tensor:
 @pytest.mark.parametrize("batch", [1, 2, 3, 5, 7, 8, 13])
 def test_queue_holds_the_newest_rows_around_its_end(batch):
     """Batches that divide the size, that do not, and one that is larger than it."""
-    queue, size, written = Queue(7, 3), 7, []
+    queue, size, written = MemoryBank(7, 3), 7, []
     queue.reset(rows("noise", size))
     oldest = list(queue.rows.clone())
     for k in range(9):
@@ -28,7 +28,7 @@ def test_queue_holds_the_newest_rows_around_its_end(batch):
 
 
 def test_written_marks_the_rows_that_came_from_batches():
-    queue = Queue(5, 3)
+    queue = MemoryBank(5, 3)
     queue.reset(rows("noise", 5))
     noise = queue.rows.clone()
     queue.enqueue(rows("batch", 2))
@@ -37,7 +37,7 @@ def test_written_marks_the_rows_that_came_from_batches():
 
 
 def test_state_dict_goes_on_where_it_was():
-    one, other = Queue(5, 3), Queue(5, 3)
+    one, other = MemoryBank(5, 3), MemoryBank(5, 3)
     one.enqueue(rows("a", 4))
     other.load_state_dict(one.state_dict())
     for queue in (one, other):
@@ -57,5 +57,5 @@ def test_rows_begin_as_unit_vectors_of_the_seed():
 def test_drawing_again_empties_the_queue():
     method = small.moco_method()
     method.queue.enqueue(torch.ones(4, 6, dtype=torch.float64))
-    initialise(method.float(), 0)
+    init_weights(method.float(), 0)
     assert not method.queue.written().any()

@@ -11,7 +11,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 
-class Twin(nn.Module):
+class MomentumEncoder(nn.Module):
     """A copy of some networks whose parameters are a moving average of theirs.
 
     Only parameters are averaged. Batch-norm buffers are the twin's own: it runs in train mode on its own batches, as in
@@ -41,7 +41,7 @@ class Twin(nn.Module):
         torch._foreach_copy_(self._own_parameters(), self._online_parameters())
 
     @torch.no_grad()
-    def follow(self, rate: Float[Tensor, ""]) -> None:
+    def update(self, rate: Float[Tensor, ""]) -> None:
         """Take `rate` of every online parameter and keep the rest of the own one; 0 changes no bit.
 
         Args:

@@ -1,4 +1,4 @@
-"""A queue of rows of past batches, for losses that compare with more images than a batch holds."""
+"""A memory bank of rows of past batches, for losses that compare with more images than a batch holds."""
 
 import torch
 from jaxtyping import Bool, Float
@@ -6,7 +6,7 @@ from torch import Tensor, nn
 from torch.nn.functional import normalize
 
 
-class Queue(nn.Module):
+class MemoryBank(nn.Module):
     """The newest rows; the oldest are overwritten first. All of it is buffers, so a state dict holds it.
 
     Until rows are written, seeded unit vectors stand in their places (`methods.parts.initial` draws them).

@@ -2,10 +2,10 @@ import numpy as np
 import pytest
 import torch
 
-from augment import holes
+from augment import inpainting
 from tests.augment.banks import blobs, noise
 
-FILLS = [holes.tiled, holes.diffused]
+FILLS = [inpainting.tiled, inpainting.diffused]
 
 
 def painted(masks, seed=1):
@@ -22,7 +22,7 @@ def painted(masks, seed=1):
 def test_no_foreground_is_left(fill, side):
     masks = blobs(64, side)
     filled = fill(painted(masks), masks)
-    assert filled[:, 0].max() <= holes.HOLE  # what little covers the pixels that are no hole
+    assert filled[:, 0].max() <= inpainting.HOLE  # what little covers the pixels that are no hole
     assert filled[:, 1].float().mean() > 80  # and it is filled with background, not with black
 
 
@@ -33,11 +33,11 @@ def test_pixels_away_from_the_foreground_stay_and_images_do_not_mix(fill):
     filled = fill(images, masks)
     assert torch.equal(filled[5], images[5])
     box = torch.zeros(32, 16, 16, dtype=torch.bool)
-    for i, mask in enumerate(masks[:, 0] >= holes.HOLE):
+    for i, mask in enumerate(masks[:, 0] >= inpainting.HOLE):
         rows, columns = mask.any(1).nonzero(), mask.any(0).nonzero()
         if len(rows):
             box[i, rows.min() : rows.max() + 1, columns.min() : columns.max() + 1] = True
-    keep = ~(masks[:, 0] >= holes.HOLE) if fill is holes.diffused else ~box
+    keep = ~(masks[:, 0] >= inpainting.HOLE) if fill is inpainting.diffused else ~box
     assert torch.equal(filled.permute(0, 2, 3, 1)[keep], images.permute(0, 2, 3, 1)[keep])
     assert torch.equal(fill(images[7:9], masks[7:9]), filled[7:9])
 
@@ -72,9 +72,9 @@ def tiled_slowly(image, mask):
 def test_tiling_equals_a_slow_one():
     masks, images = blobs(64, 18), noise(64, 18)
     masks[0], masks[0, :, 1:18, 2:18] = 0, 255  # leaves strips of one and two pixels
-    filled = holes.tiled(images, masks).permute(0, 2, 3, 1).numpy()
+    filled = inpainting.tiled(images, masks).permute(0, 2, 3, 1).numpy()
     for i in range(64):
-        expected = tiled_slowly(images[i].permute(1, 2, 0).numpy(), masks[i, 0].numpy() >= holes.HOLE)
+        expected = tiled_slowly(images[i].permute(1, 2, 0).numpy(), masks[i, 0].numpy() >= inpainting.HOLE)
         np.testing.assert_array_equal(filled[i], expected)
 
 
@@ -82,18 +82,19 @@ def test_box_that_fills_the_frame_is_diffused():
     masks, images = blobs(3), noise(3)
     masks[1] = 0
     masks[1, 0, 8], masks[1, 0, :, 8] = 255, 255
-    assert torch.equal(holes.tiled(images, masks)[1], holes.diffused(images, masks)[1])
-    assert not torch.equal(holes.tiled(images, masks)[0], holes.diffused(images, masks)[0])
+    assert torch.equal(inpainting.tiled(images, masks)[1], inpainting.diffused(images, masks)[1])
+    assert not torch.equal(inpainting.tiled(images, masks)[0], inpainting.diffused(images, masks)[0])
 
 
 def test_diffusion_keeps_one_colour_and_stays_between_the_colours_around():
     masks = blobs(16)
     flat = torch.full((16, 3, 16, 16), 90, dtype=torch.uint8)
     assert torch.equal(
-        holes.diffused(torch.where(masks > 0, 255, flat).to(torch.uint8), (masks > 0) * masks.new_tensor(255)), flat
+        inpainting.diffused(torch.where(masks > 0, 255, flat).to(torch.uint8), (masks > 0) * masks.new_tensor(255)),
+        flat,
     )
     ramp = torch.linspace(50, 200, 16).to(torch.uint8).expand(16, 3, 16, 16).contiguous()
-    filled = holes.diffused(ramp, masks)
+    filled = inpainting.diffused(ramp, masks)
     assert filled.min() >= 50
     assert filled.max() <= 200
     assert (filled.float() - ramp).abs().max() < 50  # a smooth image is guessed well
@@ -101,4 +102,4 @@ def test_diffusion_keeps_one_colour_and_stays_between_the_colours_around():
 
 def test_image_without_background_turns_black():
     full = torch.full((1, 1, 8, 8), 255, dtype=torch.uint8)
-    assert (holes.diffused(noise(1, 8), full) == 0).all()
+    assert (inpainting.diffused(noise(1, 8), full) == 0).all()

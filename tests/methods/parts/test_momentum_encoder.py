@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from methods.parts.twin import Twin, cosine_rate
+from methods.parts.momentum_encoder import MomentumEncoder, cosine_rate
 from tests.methods import small
 
 
@@ -15,7 +15,7 @@ def online() -> tuple[nn.Module, nn.Module]:
 
 def test_twin_takes_no_gradient_and_hides_the_online_parameters():
     networks = online()
-    twin = Twin(*networks)
+    twin = MomentumEncoder(*networks)
     assert not any(parameter.requires_grad for parameter in twin.parameters())
     assert len(list(twin.parameters())) == sum(len(list(network.parameters())) for network in networks)
     features, projection = twin(torch.ones(2, 3, 8, 8, dtype=torch.float64))
@@ -25,12 +25,12 @@ def test_twin_takes_no_gradient_and_hides_the_online_parameters():
 
 def test_follow_is_the_moving_average_of_parameters_only():
     networks = online()
-    twin = Twin(*networks)
+    twin = MomentumEncoder(*networks)
     for network in networks:
         for tensor in network.state_dict().values():
             tensor += 1
     before = {name: tensor.clone() for name, tensor in twin.networks.state_dict().items()}
-    twin.follow(small.at(0.25))
+    twin.update(small.at(0.25))
     now = nn.Sequential(*networks).state_dict()
     for name, tensor in twin.networks.state_dict().items():
         buffer = "running" in name or "num_batches" in name
@@ -40,18 +40,18 @@ def test_follow_is_the_moving_average_of_parameters_only():
 
 def test_follow_at_rate_zero_changes_no_bit():
     networks = online()
-    twin = Twin(*networks)
+    twin = MomentumEncoder(*networks)
     before = [parameter.clone() for parameter in twin.parameters()]
     for network in networks:
         for parameter in network.parameters():
             parameter.data.mul_(1.7)
-    twin.follow(cosine_rate(small.at(1.0), 0.99))
+    twin.update(cosine_rate(small.at(1.0), 0.99))
     assert all(torch.equal(x, y) for x, y in zip(before, twin.parameters(), strict=True))
 
 
 def test_reset_makes_an_exact_copy_in_place():
     encoder, projector = online()
-    twin = Twin(encoder, projector)
+    twin = MomentumEncoder(encoder, projector)
     places = [parameter.data_ptr() for parameter in twin.parameters()]
     for parameter in encoder.parameters():
         parameter.data.mul_(1.7)
@@ -62,7 +62,7 @@ def test_reset_makes_an_exact_copy_in_place():
 
 def test_batch_norm_of_the_twin_counts_its_own_batches():
     encoder, projector = online()
-    twin = Twin(encoder, projector)
+    twin = MomentumEncoder(encoder, projector)
     twin(torch.ones(2, 3, 8, 8, dtype=torch.float64))
     assert twin.networks[0].bn1.num_batches_tracked == 1
     assert encoder.bn1.num_batches_tracked == 0
@@ -98,9 +98,9 @@ def test_moving_after_the_step_gives_the_sequence_of_moving_before_the_forward()
 
     layer = nn.Linear(1, 1, bias=False, dtype=torch.float64)
     layer.weight.data.fill_(weight(0))
-    copy, ours = Twin(layer), []
+    copy, ours = MomentumEncoder(layer), []
     for k in range(1, num_steps + 1):
         ours.append(copy.networks[0].weight.item())
         layer.weight.data.fill_(weight(k))
-        copy.follow(cosine_rate(small.at((k + 1) / num_steps).clamp(max=1), 0.99))
+        copy.update(cosine_rate(small.at((k + 1) / num_steps).clamp(max=1), 0.99))
     assert ours == pytest.approx(theirs, rel=1e-14)
