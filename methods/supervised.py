@@ -1,4 +1,4 @@
-"""Supervised training: one view must be told its image's label. The baseline of all methods without labels."""
+"""Supervised training: one view must predict its image's label. The baseline of all methods without labels."""
 
 from collections.abc import Mapping, Sequence
 

@@ -26,8 +26,8 @@ class Config(base.Config):
 
     Args:
         brightness: b draws factors from [max(0, 1 - b), 1 + b].
-        contrast: idem.
-        saturation: idem.
+        contrast: the same for contrast.
+        saturation: the same for saturation.
         hue: h draws from [-h, h], in turns of the colour circle.
         p: probability that the image is jittered at all.
     """
@@ -122,7 +122,7 @@ def compare(first: Mapping[str, Params], second: Mapping[str, Params]) -> Target
 
     Args:
         first: parameters of all ops of the first view, by op name.
-        second: idem of the second view.
+        second: the same of the second view.
 
     Returns:
         Regression of (B, 4), in [-1, 1].

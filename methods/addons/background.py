@@ -36,7 +36,7 @@ class Config(BaseConfig):
         p_negative: probability that the further negative of a query is matched: another image's foreground before the
             query's background; otherwise it is that other image as it is. 0 makes none. Only with `remove` and `swap`.
         negative: how it is matched, see `augment/ops/foreground.py`.
-        enqueue: whether a method's queue takes matched negatives too, so that later queries are told apart from them;
+        enqueue: whether a method's queue takes matched negatives too, so that later queries must differ from them;
             otherwise one is a negative of its own query alone.
         order: `after_crop`: foreground and background are cropped and flipped apart; `before_crop`: together, as one
             image, of which the area law then judges the whole, and nothing is counted as left alone.

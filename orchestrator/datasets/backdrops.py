@@ -1,4 +1,4 @@
-"""backdrops: windows of photographs, to be told apart by the scene. A small transfer set that is always there, offline.
+"""backdrops: windows of photographs, classified by the scene. A small transfer set that needs no download.
 
 They are the backgrounds of fashion_scenes without anything before them, so an encoder that was trained on the
 composites has seen the strips of `train`, but not those of `validation` and `test/original`. Eleven photographs make

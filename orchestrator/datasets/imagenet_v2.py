@@ -1,4 +1,4 @@
-"""ImageNet-V2: 10,000 photographs collected anew as ImageNet's own were (B. Recht et al., arXiv 1902.10811).
+"""ImageNet-V2: 10,000 photographs collected again like ImageNet's own (B. Recht et al., arXiv 1902.10811).
 
 root/<class, 0 to 999>/*.jpeg    (imagenetv2-matched-frequency-format-val, or another of its three selections)
 """
