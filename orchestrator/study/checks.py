@@ -188,7 +188,9 @@ def _metric_mistakes(sweep: SweepConfig, run: RunConfig, *, stops: bool) -> list
 
 
 def _goal_mistake(goal: Goal, sweep: SweepConfig, run: RunConfig, *, stops: bool) -> Mistake | None:
-    made_by = {metric: name for name in run.evaluation for metric in find("orchestrator.metrics", name).METRICS}
+    made_by = {
+        metric: name for name in run.evaluation for metric in getattr(find("orchestrator.metrics", name), "METRICS", ())
+    }
     if goal.metric == LOSS:
         return Mistake("sweep.mode", "mode = min must hold with the metric loss", "max") if goal.mode == "max" else None
     retired = {old: new for name in run.evaluation for old, new in _retired(name).items()}

@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from types import ModuleType
 
+import torch
 from jaxtyping import Int64
 from torch import Tensor
 from torch.optim import Optimizer
@@ -11,6 +12,7 @@ from torch.optim import Optimizer
 from augment.draws import Epoch
 from augment.views import Batch, View
 from methods.objective import Objective
+from orchestrator.core.errors import named
 from orchestrator.data.foregrounds import Foregrounds
 from orchestrator.data.images import DatasetCard, ImageSet
 from orchestrator.data.on_device import DeviceImages
@@ -18,6 +20,7 @@ from orchestrator.data.on_host import HostImages
 from orchestrator.data.streamed import Stream, StreamedImages
 from orchestrator.metrics import DEFAULT_SPLITS, Timing
 from orchestrator.probing.features import Encode
+from orchestrator.training.metric_values import MetricError, checked
 
 # Training images, handed out in batches.
 Images = DeviceImages | HostImages | StreamedImages
@@ -56,9 +59,20 @@ class Metric:
     module: ModuleType
     config: Timing
 
-    def __call__(self, encode: Encode, splits: Mapping[str, ImageSet]) -> dict[str, float]:
-        """Its values, by name."""
-        return self.module.evaluate(encode, splits, self.config)
+    def __call__(self, encode: Encode, splits: Mapping[str, ImageSet]) -> dict[str, int | float]:
+        """Its values, by name.
+
+        Raises:
+            MetricError: if it fails, or returns what is not a number.
+        """
+        name = self.module.__name__.removeprefix("orchestrator.metrics.")
+        try:
+            found = self.module.evaluate(encode, splits, self.config)
+        except (MemoryError, torch.OutOfMemoryError):
+            raise
+        except Exception as error:  # of whatever kind, since the module may be a user's own
+            raise MetricError(name, named(error)) from error
+        return checked(name, found, self.module.METRICS)
 
     @property
     def splits(self) -> tuple[str, ...]:

@@ -65,13 +65,19 @@ def metrics(run: RunConfig) -> list[Metric]:
     """The run's metrics in the order of its file.
 
     Raises:
-        UserError: if the `Config` of one does not say when it is due.
+        UserError: if the module of one is not what the contract of `orchestrator.metrics` asks for.
     """
     made = []
     for name, config in run.evaluation.items():
+        module = find("orchestrator.metrics", name)
         if not isinstance(config, Timing):
             raise UserError(f"run.evaluation.{name}: its Config must extend orchestrator.metrics.Timing")
-        made.append(Metric(find("orchestrator.metrics", name), config))
+        if not callable(getattr(module, "evaluate", None)):
+            raise UserError(f"run.evaluation.{name}: its module must define evaluate(encode, splits, config)")
+        named = getattr(module, "METRICS", None)
+        if not isinstance(named, tuple | list) or not named or not all(isinstance(one, str) for one in named):
+            raise UserError(f"run.evaluation.{name}: its module must define METRICS, a tuple of the metrics' names")
+        made.append(Metric(module, config))
     return made
 
 

@@ -15,6 +15,7 @@ from orchestrator.storage.path import Place
 from orchestrator.training import assembly, checkpoint, export, planning, view_grid
 from orchestrator.training.context import Diverged, Report
 from orchestrator.training.messages import Tell, give_up, lack_storage, report
+from orchestrator.training.metric_values import MetricError
 from orchestrator.training.parts import Data
 
 
@@ -83,11 +84,23 @@ def run_trial(config: dict[str, Any], tell: Tell, data: Data, dataset: dict[str,
         if world_size() > 1:
             raise  # the others wait for this worker
         give_up(tell, out_of_memory(error))
+    except MetricError as error:
+        _end_by_metric(error, tell)
     except OSError as error:
         trouble = storage_trouble(error)
         if trouble is None:
             raise
         lack_storage(tell, trouble)
+
+
+def _end_by_metric(error: MetricError, tell: Tell) -> None:
+    trouble = storage_trouble(error.__cause__) if isinstance(error.__cause__, OSError) else None
+    if trouble is not None:
+        lack_storage(tell, trouble)
+    elif world_size() > 1 or isinstance(error.__cause__, OSError):
+        raise error  # the other workers wait for this one; a file may be there the next time
+    else:
+        give_up(tell, str(error))
 
 
 @contextmanager
