@@ -64,14 +64,17 @@ def training(run: RunConfig, data: Data, device: torch.device) -> loop.Training:
 
 
 def baselines(run: RunConfig, data: Data) -> dict[str, Scores]:
-    """The run's metrics of its encoder before the first step, and of the pixels themselves.
+    """The run's metrics of its untrained encoder (see `calibrated`), and of the pixels themselves.
 
     Raises:
         ValueError: if a metric needs labels and there are none.
     """
     device = hardware.device()
     with hardware.arithmetic(run.training.threads, device):
-        return measured(objective(run).encoder.to(device), planning.metrics(run), data)
+        scores = measured(objective(run).encoder.to(device), planning.metrics(run), data)
+    if device.type == "cuda":
+        torch.cuda.empty_cache()  # the driver measures this beside trials that may need the memory
+    return scores
 
 
 def views_picture(run: RunConfig, data: Data) -> Image.Image:

@@ -31,9 +31,11 @@ from orchestrator.evaluate.runner import Runner
 from orchestrator.evaluate.suite import PROTOCOLS, Suite, Task
 from orchestrator.evaluate.target import subject
 from orchestrator.probing.frozen import FrozenEncoder
+from orchestrator.probing.sample import sample
 from orchestrator.probing.score import Score
 from orchestrator.storage.path import at
 from orchestrator.training import assembly, export
+from orchestrator.training.baselines import CALIBRATION_IMAGES, calibrated
 
 HERE = "tests.benchmarks.known_answers"
 UNTRAINED, PIXELS, SUPERVISED, IMAGENET = "untrained", "raw pixels", "supervised", "ImageNet"
@@ -198,8 +200,11 @@ class Surroundings:
 
 
 def untrained() -> FrozenEncoder:
-    """The network of the supervised run, before its training."""
-    return _frozen(UNTRAINED, assembly.objective(supervised_run()).encoder)
+    """The network of the supervised run, before its training, as sweeps measure it."""
+    config = fashion_scenes.Config()
+    images = sample(fashion_scenes.load(config, "train"), CALIBRATION_IMAGES).images
+    card = fashion_scenes.card(config)
+    return _frozen(UNTRAINED, calibrated(assembly.objective(supervised_run()).encoder, images, card.mean, card.std))
 
 
 def raw_pixels() -> FrozenEncoder:

@@ -1,6 +1,7 @@
 """A full disk ends the sweep, not its trials."""
 
 import errno
+import json
 from pathlib import Path
 from typing import Any
 
@@ -94,6 +95,13 @@ def test_whatever_goes_wrong_with_the_baselines_is_a_sentence(
     assert isinstance(told, str)
     assert told.startswith(type(error).__name__)
     assert "\n" not in told
+
+
+def test_baselines_of_an_earlier_version_are_read_as_they_are(tmp_path: Path) -> None:
+    file = tmp_path / "baselines.json"
+    old = {"random encoder": {"val_knn/1": 19.7, "linear_val/1": 23.5}, "raw pixels": {"val_knn/1": 43.1}}
+    file.write_text(json.dumps(old))
+    assert driver._measured(tiny_run(), load_data(tiny_run()), at(file)) == old
 
 
 def test_a_trial_found_to_be_over_leaves_no_checkpoint(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from orchestrator.probing.features import encoder_features, labels_of, pixel_fea
 from orchestrator.study.checks import check_run
 from orchestrator.training import assembly, planning
 from orchestrator.training.assembly import baselines
-from orchestrator.training.baselines import PIXELS, RANDOM
+from orchestrator.training.baselines import PIXELS, UNTRAINED, calibrated
 from tests.orchestrator.tiny_run import RUN, tiny_run
 
 
@@ -136,13 +136,20 @@ def test_baselines_are_the_untrained_encoder_and_the_pixels():
     run = tiny_run(evaluation={"knn": {}, "collapse": {}})
     data = assembly.load_data(run)
     found = baselines(run, data)
-    assert found.keys() == {RANDOM, PIXELS}
+    assert found.keys() == {UNTRAINED, PIXELS}
     assert all(scores.keys() == {"val_knn/1", "val_knn/1_se", "feature_std", "rankme"} for scores in found.values())
     assert baselines(run, data) == found
 
     encoder = assembly.objective(run).encoder
     for name, encode in (
-        (RANDOM, encoder_features(encoder, data.card.mean, data.card.std)),
+        (
+            UNTRAINED,
+            encoder_features(
+                calibrated(encoder, data.splits["train"].images, data.card.mean, data.card.std),
+                data.card.mean,
+                data.card.std,
+            ),
+        ),
         (PIXELS, pixel_features(data.card.mean, data.card.std)),
     ):
         bank, queries = data.splits["bank"], data.splits["validation"]
