@@ -71,11 +71,11 @@ class Method(nn.Module):
 
     Source: arXiv 2006.09882, sections 3.1 and 3.2. As in AugSelf's code 100 prototypes, frozen for one of 200 epochs,
         without queue and small views (the official code for ImageNet: 3000, 313 steps, six small views, and for batches
-        of 256 a queue of 3840 from epoch 15 of 200). The mean over predictions as in the official code, where AugSelf's
-        has the sum. Prototypes return to the unit sphere after each step; the official code does it before the next
-        forward, the same sequence. Its queue begins to fill at its start and counts once it is full; ours is always
-        filled, and rows count as soon as they are written. Batch-norm statistics are per view, where the official code
-        has them over all views of one size.
+        of 256 a queue of 3840 from epoch 15 of 200). The mean over predictions is the official code's; AugSelf's code
+        has the sum, so `methods.addons.augself` halves its weights over SwAV. Prototypes return to the unit sphere
+        after each step; the official code does it before the next forward, the same sequence. Its queue begins to fill
+        at its start and counts once it is full; ours is always filled, and rows count as soon as they are written.
+        Batch-norm statistics are per view, where the official code has them over all views of one size.
     """
 
     def __init__(self, config: Config, encoder: Encoder) -> None:

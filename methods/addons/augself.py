@@ -17,6 +17,10 @@ from augment.config import Config as BaseConfig
 from augment.views import Step, Target, View
 from methods.contract import Encoded, Losses, Plan
 
+# By the source of a method's keys, what a weight is multiplied by so that it means the same as in the official code: of
+# SwAV's two predictions that code adds the losses, where `methods.swav`, as SwAV's own code, takes their mean.
+_SHARES: Mapping[str, float] = {"codes": 0.5}
+
 Weight = Annotated[float, Field(ge=0)]
 
 
@@ -36,7 +40,9 @@ class Config(BaseConfig):
 
     Source: AugSelf's official code predicts crop and color with weight 1.0 on STL-10 and 0.5 on ImageNet-100, the same
         for every method. Losses of methods differ in size (BYOL's is up to 4 in each direction, SimSiam's at most 1),
-        so equal weights do not mean equal shares.
+        so equal weights do not mean equal shares. Over SwAV, a weight is halved before it is applied, since the
+        official code adds the losses of SwAV's two predictions and ours takes their mean: the same weight gives AugSelf
+        the same share of the loss as there.
     """
 
     crop: Weight = 1.0
@@ -132,6 +138,7 @@ class Loss(nn.Module):
     def __init__(self, config: Config, num_features: int, plan: Plan) -> None:
         super().__init__()
         self._weights = _weights(config)
+        self._share = min(_SHARES.get(pair.key_from, 1.0) for pair in plan.pairs)
         self._pair = _compared(plan)
         steps = _steps(plan, self._pair[0]) if self._weights else {}
         self._ops = {op: steps[op].op for op in self._weights}
@@ -145,7 +152,7 @@ class Loss(nn.Module):
     def forward(
         self, views: Mapping[str, View], online: Mapping[str, Encoded], target: Mapping[str, Encoded]
     ) -> Losses:
-        """The weighted sum, and each augmentation's own loss as a part."""
+        """The weighted sum, halved over SwAV, and each augmentation's own loss, without its weight, as a part."""
         if not self._weights:
             return Losses(next(iter(views.values())).images.new_zeros(()))
         first, second = ((online.get(view) or target[view]).features for view in self._pair)
@@ -157,7 +164,7 @@ class Loss(nn.Module):
             wanted = Target(torch.cat((there.values, back.values)), there.kind)
             losses[op] = score(self.heads[_plain(op)](both_orders), wanted)
         total = torch.stack([weight * losses[op] for op, weight in self._weights.items()]).sum()
-        return Losses(total, {op: loss.detach() for op, loss in losses.items()})
+        return Losses(self._share * total, {op: loss.detach() for op, loss in losses.items()})
 
 
 def score(prediction: Float[Tensor, "B d"], target: Target) -> Float[Tensor, ""]:

@@ -3,7 +3,7 @@
 It lies on a disk or in an object store, see `orchestrator.storage`; there `ray.log` and `features/`, which can be made
 anew, are in the user's cache instead, and the lock is beside it.
 
-<storage>/<name>/  sweep.yaml  id  lock  study.journal  commits.txt  data.txt  baselines.json
+<storage>/<name>/  sweep.yaml  format.txt  id  lock  study.journal  commits.txt  data.txt  baselines.json
                    summary.txt  confirm.json  test_uses.jsonl  ray.log
     trials/<number>/  config.yaml  views.png  reports.jsonl  warnings.txt  error.txt  result.json
                       checkpoint-*.pt  encoder.safetensors  encoder.json  test.json  features/
@@ -212,6 +212,7 @@ class SweepFolder:
         self.file = self.path / "sweep.yaml"
         self.journal = self.path / "study.journal"
         self.data = self.path / "data.txt"
+        self.format_file = self.path / "format.txt"
         self.summary = self.path / "summary.txt"
         self.confirmation = self.path / "confirm.json"
 
@@ -226,6 +227,14 @@ class SweepFolder:
             UserError: it is damaged.
         """
         return _parsed(self.file, _yaml_mapping, self.file.read_bytes())
+
+    def format(self) -> int:
+        """The version of what the folder's settings mean; 1 where it was begun before versions were noted.
+
+        Raises:
+            UserError: it is damaged.
+        """
+        return _parsed(self.format_file, int, self.format_file.read_bytes()) if self.format_file.exists() else 1
 
     def identity(self) -> str:
         """A name of this very sweep, unlike that of any other by the same name: MLflow finds its runs by it."""

@@ -153,6 +153,9 @@ def _search(
     file = ledger.folder.path / "baselines.json"
     if ledger.is_complete and file.exists():
         return read_record(file)
+    changed = resume.changed_meaning(ledger.folder, study)
+    if changed is not None and not ledger.is_complete:
+        raise UserError(changed)
     interruption.install()
     if address is not None and not ledger.is_complete:
         require_answer(address)  # before minutes may be spent on the data

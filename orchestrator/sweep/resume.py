@@ -34,6 +34,8 @@ EXTENDABLE = frozenset(
         "confirm.seeds",
     )
 )
+# What the settings of a sweep mean, noted in its folder. 2: AugSelf's weights over SwAV are halved, as in its code.
+FORMAT = 2
 _BEFORE = 16  # characters that are shown before the first one that differs
 _IN_ORDER = re.compile(r"search|run\.addons|run\.augment\.recipes\.[^.]+").fullmatch
 
@@ -53,6 +55,8 @@ def enter(folder: SweepFolder, study: Study) -> list[str]:
     """
     if folder.exists():
         _check_same(folder, study)
+    else:
+        folder.format_file.write(f"{FORMAT}\n")
     folder.file.write(yaml_file.write(study.dump()))
     return _log_commit(folder)
 
@@ -79,6 +83,26 @@ def changed_data(folder: SweepFolder, fingerprint: str) -> str | None:
         f"{folder.path}: a sweep can be continued only on the images it was begun on, and run.dataset has others now "
         f"(fingerprint {begun} in the folder, {fingerprint} now); bring them back, choose another sweep.name, or begin "
         "anew with --fresh (the old one is kept aside)"
+    )
+
+
+def changed_meaning(folder: SweepFolder, study: Study) -> str | None:
+    """Why trials that this version trains would not compare with those in the folder, although no setting differs.
+
+    Args:
+        folder: locked by the caller.
+        study: the same as the one in the folder.
+
+    Returns:
+        A sentence that says so and what to do; None where all trials mean the same.
+    """
+    methods = f"{study.run.method.name} {study.dump()['search'].get('method.name', '')}"
+    if folder.format() >= FORMAT or "swav" not in methods or "augself" not in study.run.addons:
+        return None
+    return (
+        f"{folder.path}: run.addons.augself over swav has half the effect of the version that began this sweep (as in "
+        "AugSelf's own code), so its trials would not compare; choose another sweep.name, or start over with --fresh "
+        "(the old one is kept), and double the weights to train as before"
     )
 
 

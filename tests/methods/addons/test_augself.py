@@ -100,6 +100,34 @@ def test_loss_is_that_of_the_paper_worked_out_by_hand():
     assert losses.total.item() == pytest.approx(pairs + expected, rel=1e-6)
 
 
+def official_swav_loss(objective: Objective, views: Mapping[str, View]) -> float:
+    """The cross-entropies of both predictions added up, as in AugSelf's code."""
+    method, scores, codes = objective.method, [], []
+    for name in ("first", "second"):
+        projection = method.projector(method.encoder(views[name].images)).detach().numpy()
+        projection /= np.linalg.norm(projection, axis=1, keepdims=True)
+        scores.append(projection @ method.prototypes.weight.detach().numpy().T)
+        shares = np.exp(scores[-1] / method.config.epsilon)
+        for _ in range(method.config.sinkhorn_iterations):
+            shares /= shares.sum(0)
+            shares /= shares.sum(1, keepdims=True)
+        codes.append(shares)
+    logits = [score / method.config.temperature for score in scores]
+    likely = [logit - np.log(np.exp(logit).sum(1, keepdims=True)) for logit in logits]
+    return float(-(codes[0] * likely[1]).sum(1).mean() - (codes[1] * likely[0]).sum(1).mean())
+
+
+def test_a_weight_over_swav_means_the_same_share_of_the_loss_as_in_the_official_code():
+    objective = layered(small.swav_method())
+    views = views_of(objective.plan, 16)
+    losses = objective(views, None, small.at(0.5))
+    auxiliary = sum(weight * losses.parts[f"loss/augself/{op}"].item() for op, weight in WEIGHTS.items())
+    official = official_swav_loss(objective, views) + auxiliary
+    # Ours is the mean of two predictions where theirs is the sum, so all of it is half of theirs.
+    assert 2 * losses.total.item() == pytest.approx(official, rel=1e-6)
+    assert 2 * losses.parts["loss/augself"].item() == pytest.approx(auxiliary, rel=1e-6)
+
+
 def test_solarize_shapes_agree_and_blur_can_be_reached():
     """The two bugs of the official code: a broadcast that ends at the mean, and targets beyond the tanh."""
     prediction, values = torch.tensor([[0.3], [-0.2]]), torch.tensor([[0.5], [-0.5]])

@@ -84,3 +84,31 @@ def test_other_commit_is_warned_of_once(tmp_path: Path, begun: SweepFolder, monk
     (warning,) = resume.enter(begun, study(tmp_path))
     assert "goes on at ffffffffffff" in warning
     assert resume.enter(begun, study(tmp_path)) == []
+
+
+@pytest.mark.parametrize(
+    ("method", "addons", "told"),
+    [
+        ("swav", {"augself": {}}, True),
+        ("swav", {}, False),
+        ("simsiam", {"augself": {}}, False),
+    ],
+)
+def test_augself_over_swav_of_an_earlier_version_is_not_continued(
+    tmp_path, method: str, addons: dict, told: bool
+) -> None:
+    changes = {
+        "run.method": {"name": method},
+        "run.addons": addons,
+        "search": {"optimizer.lr": {"uniform": [0.1, 0.2]}},
+    }
+    wanted = load_study(write_study(tmp_path, with_changes(changes)))
+    folder = SweepFolder(tmp_path / "sweeps" / "study")
+    resume.enter(folder, wanted)
+    assert folder.format() == resume.FORMAT
+    assert resume.changed_meaning(folder, wanted) is None
+    folder.format_file.unlink()  # as earlier versions left it
+    resume.enter(folder, wanted)
+    assert folder.format() == 1
+    text = resume.changed_meaning(folder, wanted)
+    assert ("double the weights to train as before" in text) if told else text is None
