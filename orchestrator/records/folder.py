@@ -19,7 +19,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from orchestrator.config import yaml_file
 from orchestrator.core.errors import UserError, first_line
@@ -30,6 +30,7 @@ from orchestrator.storage.s3 import UnavailableError
 
 # What one report or one result holds: numbers, and for results also words.
 Record = dict[str, Any]
+Parsed = TypeVar("Parsed")
 
 # The exported encoder's files, wherever it lies, and the file that makes it anew.
 ENCODER_WEIGHTS, ENCODER_CARD, CONFIG = "encoder.safetensors", "encoder.json", "config.yaml"
@@ -91,7 +92,7 @@ def _yaml_mapping(text: bytes) -> Record:
     return found
 
 
-def _parsed(file: Place, parse: Callable[[bytes], Record], text: bytes, where: str = "") -> Record:
+def _parsed(file: Place, parse: Callable[[bytes], Parsed], text: bytes, where: str = "") -> Parsed:
     try:
         return parse(text)
     except (ValueError, UserError, RecursionError) as error:

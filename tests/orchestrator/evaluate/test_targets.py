@@ -110,7 +110,7 @@ def test_function_of_a_user_is_asked(folder, monkeypatch) -> None:
         ("torchvision:resnet18@text.pth", "text.pth: cannot be read"),
         ("torchvision:resnet18@tiny.pth", "not of this network: there is no conv1.weight"),
         ("torchvision:resnet18@wide.pth", r"conv1.weight is \(9, 3, 7, 7\), and \(64, 3, 7, 7\) must hold"),
-        ("torchvision:resnet18@both.pth", "several such networks; say which one: both.pth#k., ... #q."),
+        ("torchvision:resnet18@both.pth", "holds 2 such networks; say which one: both.pth#k., both.pth#q."),
         ("torchvision:squeezenet1_0@random", "does not end in a linear layer"),
         ("torchvision:vit_b_32@random", "initial weights are known for"),
         ("small:encoder", "it does not take images of 16 px"),
