@@ -37,6 +37,7 @@ COMPONENTS = {
     "run.method": "methods",
     "run.addons": "methods.addons",
     "run.encoder": "methods.encoders",
+    "run.optimizer": "orchestrator.training.optimizers",
     "run.evaluation": "orchestrator.metrics",
     "protocols": "orchestrator.evaluate.protocols",
 }
