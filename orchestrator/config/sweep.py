@@ -40,8 +40,14 @@ def _directions(given: object) -> object:
 
 
 SAMPLERS, SCHEDULERS = "orchestrator.search.samplers", "orchestrator.search.schedulers"
+EXECUTORS, TRACKERS = "orchestrator.executors", "orchestrator.tracking"
 # Where the components of each kind are, and which one is used if the file names none.
-_COMPONENTS = {"sampler": (SAMPLERS, "tpe"), "scheduler": (SCHEDULERS, "asha")}
+COMPONENTS = {
+    "sampler": (SAMPLERS, "tpe"),
+    "scheduler": (SCHEDULERS, "asha"),
+    "executor": (EXECUTORS, "ray"),
+    "tracker": (TRACKERS, "mlflow"),
+}
 FolderName = Annotated[str, AfterValidator(_folder_name)]
 Direction = Literal["max", "min"]
 # Looked at before pydantic does, which would complain of each side of a union by its own path.
@@ -93,6 +99,8 @@ class SweepConfig(Config):
         mode: whether more or less of it is better; a list beside a list.
         sampler: `orchestrator.search.samplers.<name>.Config`, what proposes settings.
         scheduler: `orchestrator.search.schedulers.<name>.Config`, what stops trials early.
+        executor: `orchestrator.executors.<name>.Config`, what runs the trials.
+        tracker: `orchestrator.tracking.<name>.Config`, where results are compared.
         concurrency: trials at a time.
         workers: processes per trial.
         cpus_per_worker: CPU cores that each of them takes.
@@ -111,6 +119,8 @@ class SweepConfig(Config):
     mode: Modes = "max"
     sampler: InstanceOf[Named] = Field(default_factory=lambda: _default("sampler"))
     scheduler: InstanceOf[Named] = Field(default_factory=lambda: _default("scheduler"))
+    executor: InstanceOf[Named] = Field(default_factory=lambda: _default("executor"))
+    tracker: InstanceOf[Named] = Field(default_factory=lambda: _default("tracker"))
     concurrency: int = Field(default=1, ge=1)
     workers: int = Field(default=1, ge=1)
     cpus_per_worker: int = Field(default=1, ge=1)
@@ -158,8 +168,8 @@ def read_sweep(section: Mapping[str, Any]) -> SweepConfig:
         ConfigError: with every mistake in it, its paths beginning with `sweep`.
     """
     mistakes: list[Mistake] = []
-    plain = {key: value for key, value in section.items() if key not in _COMPONENTS}
-    parts = {key: _component(key, section[key], mistakes) for key in _COMPONENTS if key in section}
+    plain = {key: value for key, value in section.items() if key not in COMPONENTS}
+    parts = {key: _component(key, section[key], mistakes) for key in COMPONENTS if key in section}
     sweep = read(SweepConfig, plain, "sweep", mistakes)
     if sweep is None or mistakes:
         raise ConfigError(mistakes)
@@ -171,12 +181,12 @@ def _component(key: str, raw: Any, mistakes: list[Mistake]) -> Config | None:
     if not isinstance(raw, Mapping):
         mistakes.append(Mistake(f"sweep.{key}", "a mapping (key: value) must be given", show(raw)))
         return None
-    package, default = _COMPONENTS[key]
+    package, default = COMPONENTS[key]
     return chosen(package, _renamed(key, {"name": default, **raw}), f"sweep.{key}", mistakes)
 
 
 def _default(key: str) -> Any:
-    package, name = _COMPONENTS[key]
+    package, name = COMPONENTS[key]
     return find(package, name).Config()
 
 

@@ -18,8 +18,8 @@ from orchestrator.evaluate.table import heading, remarks, table
 from orchestrator.evaluate.target import Subject, subject, sweep_of
 from orchestrator.storage.path import at
 from orchestrator.storage.s3 import UnavailableError
-from orchestrator.tracking.address import tracking_uri
-from orchestrator.tracking.tracker import send_evaluation, send_scores
+from orchestrator.tracking.mlflow.address import tracking_uri
+from orchestrator.tracking.mlflow.tracker import send_evaluation, send_scores
 
 _WIDTH = 180  # columns where there is no terminal
 

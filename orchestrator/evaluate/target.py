@@ -15,7 +15,7 @@ from orchestrator.records.folder import CONFIG, ENCODER_CARD, ENCODER_WEIGHTS, S
 from orchestrator.records.leaderboard import Standings
 from orchestrator.records.test_scores import Shelf
 from orchestrator.storage.path import Place, at, on_disk
-from orchestrator.tracking.tracker import find_run
+from orchestrator.tracking.mlflow.tracker import find_run
 from orchestrator.training import assembly, export
 from orchestrator.training.export import Exported
 

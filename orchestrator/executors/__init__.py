@@ -1,1 +1,1 @@
-"""Where trials run: on Ray, with its workers, scheduler and clusters."""
+"""Where trials run: one module or package for each executor, see `contract`."""

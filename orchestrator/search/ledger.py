@@ -7,6 +7,7 @@ the same folder goes on from what is on disk.
 import math
 import time
 from collections.abc import Callable, Mapping
+from typing import Any
 
 from optuna.trial import TrialState
 
@@ -19,6 +20,7 @@ from orchestrator.search.stopping import Closing
 from orchestrator.search.study import StoredStudy
 from orchestrator.search.trial_source import Source
 from orchestrator.search.trial_state import End, Trial, Values
+from orchestrator.training.messages import given_up, storage_failure, unpack
 
 
 class Ledger(Closing):
@@ -102,6 +104,17 @@ class Ledger(Closing):
         trial = self.trials[number]
         trial.state, trial.moments = "running", [time.monotonic()]
         self._changed(number)
+
+    def hear(self, number: int, message: dict[str, Any]) -> bool:
+        """Takes a message that `orchestrator.training.messages` has made in a worker; whether to stop the trial."""
+        trouble, reason = storage_failure(message), given_up(message)
+        if trouble is not None:
+            self.close_without_storage(trouble)
+        elif reason is not None:
+            self.failed(number, reason)
+        else:
+            return self.report(number, unpack(message))
+        return True
 
     def report(self, number: int, metrics: Mapping[str, int | float]) -> bool:
         """Takes one epoch of a trial and says whether to stop it; an epoch that is known already changes nothing."""

@@ -12,7 +12,7 @@ from orchestrator.config.paths import around
 from orchestrator.config.run import Json, RunConfig, resolve, with_values
 from orchestrator.config.search_space import Space
 from orchestrator.config.sections import section, strangers
-from orchestrator.config.sweep import SweepConfig, read_sweep
+from orchestrator.config.sweep import COMPONENTS, SweepConfig, read_sweep
 from orchestrator.core.errors import UserError
 from orchestrator.study.checks import check_data, check_on_data, check_run, check_settings, check_sweep
 from orchestrator.study.search_section import check_comparable, check_enqueued, check_values_on_data, read_space
@@ -73,12 +73,8 @@ def load_study(path: Path, sets: Sequence[str] = (), *, trials: int | None = Non
     Raises:
         UserError: with one line per mistake.
     """
-    tree, mistakes = yaml_file.read(path, _SECTIONS, SEARCH_SPACES), list[Mistake]()
-    changes = [*sets, *([f"sweep.trials={trials}"] if trials is not None else [])]
-    of_study = {"sections": _SECTIONS, "example": "run.training.epochs=1", "whole": ("search",)}
-    changed = {change(tree, text, mistakes, **of_study) for text in changes}
-    sections = {name: section(tree, name, mistakes) for name in _SECTIONS}
-    mistakes += strangers(tree, _SECTIONS)
+    mistakes: list[Mistake] = []
+    sections, changed = _sections(path, [*sets, *([f"sweep.trials={trials}"] if trials is not None else [])], mistakes)
     if mistakes:
         raise located(mistakes, path, changed)
     sections["sweep"].setdefault("name", path.stem)
@@ -86,6 +82,27 @@ def load_study(path: Path, sets: Sequence[str] = (), *, trials: int | None = Non
     if study is None or mistakes:
         raise located(mistakes, path, changed)
     return study
+
+
+def executor_name(path: Path, sets: Sequence[str]) -> str:
+    """The executor that a file names, or the default, also if the file has mistakes.
+
+    Raises:
+        UserError: it is no YAML file of a study.
+    """
+    sections, _ = _sections(path, sets, [])
+    executor = sections["sweep"].get("executor")
+    name = executor.get("name") if isinstance(executor, Mapping) else None
+    return name if isinstance(name, str) else COMPONENTS["executor"][1]
+
+
+def _sections(path: Path, changes: Sequence[str], mistakes: list[Mistake]) -> tuple[dict[str, Json], set[str]]:
+    """The sections of a file with the command line's changes, and the paths of these."""
+    tree = yaml_file.read(path, _SECTIONS, SEARCH_SPACES)
+    of_study = {"sections": _SECTIONS, "example": "run.training.epochs=1", "whole": ("search",)}
+    changed = {change(tree, text, mistakes, **of_study) for text in changes}
+    mistakes += strangers(tree, _SECTIONS)
+    return {name: section(tree, name, mistakes) for name in _SECTIONS}, changed
 
 
 def _checked(path: Path, sections: Mapping[str, Json], changed: set[str], mistakes: list[Mistake]) -> Study | None:

@@ -8,7 +8,8 @@ import argparse
 import os
 import sys
 from collections.abc import Sequence
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
 
 from orchestrator.core import command_line
 from orchestrator.core.terminal import protect_output
@@ -30,24 +31,37 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _run(options: argparse.Namespace, given: Sequence[str]) -> int:
     # Imported here, so that Ctrl-C is met by `main` at any moment, and a mistake in the file before Ray is imported.
     from orchestrator.core.errors import UserError, told
-    from orchestrator.executors.ray.fork_server import fork_server
-    from orchestrator.study import study_file  # noqa: F401  (its imports are those of workers too)
+    from orchestrator.storage.path import on_disk
 
-    with nullcontext() if options.dry_run or options.address is not None else fork_server():
-        try:
-            return _done(options, given)
-        except UserError as error:
-            sys.stderr.write(told(error))
-            return 2
+    try:
+        with on_disk(shipped.path_of(options.file)) as file, _prepared(options, file):
+            return _done(options, given, file)
+    except UserError as error:
+        sys.stderr.write(told(error))
+        return 2
 
 
-def _done(options: argparse.Namespace, given: Sequence[str]) -> int:
-    from orchestrator.storage.path import at, on_disk
+def _prepared(options: argparse.Namespace, file: Path) -> AbstractContextManager[None]:
+    """What the executor begins before the file is checked, which takes seconds; nothing if it is not to run."""
+    from orchestrator.config.sweep import EXECUTORS
+    from orchestrator.core.errors import UserError
+    from orchestrator.core.registry import find
+    from orchestrator.study.study_file import executor_name
+
+    try:
+        executor = find(EXECUTORS, executor_name(file, options.set))
+    except UserError:
+        return nullcontext()  # it is reported with all other mistakes of the file
+    prepared = getattr(executor, "prepared", None)
+    return nullcontext() if options.dry_run or prepared is None else prepared(options.address)
+
+
+def _done(options: argparse.Namespace, given: Sequence[str], file: Path) -> int:
+    from orchestrator.storage.path import at
     from orchestrator.study.checks import check_storage
     from orchestrator.study.study_file import load_study
 
-    with on_disk(shipped.path_of(options.file)) as file:
-        study = load_study(file, options.set, trials=options.trials)
+    study = load_study(file, options.set, trials=options.trials)
     storage = at(options.storage)
     check_storage(storage, study.sweep.name)
     if options.dry_run:

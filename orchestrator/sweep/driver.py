@@ -6,37 +6,36 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, wait
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import cache
 from typing import TypeVar
 
 from orchestrator.config.run import RunConfig
-from orchestrator.config.sweep import SweepConfig
-from orchestrator.core import hardware
+from orchestrator.config.sweep import EXECUTORS, TRACKERS
 from orchestrator.core.errors import UserError, named
-from orchestrator.executors.ray.cluster import cluster
-from orchestrator.executors.ray.cluster_checks import require_answer
-from orchestrator.executors.ray.executor import Interruption, execute
+from orchestrator.core.registry import find
+from orchestrator.executors.contract import Executor
 from orchestrator.records.folder import SweepFolder, read_record, storage_trouble
 from orchestrator.search.confirmation import confirmation
+from orchestrator.search.interruption import Interruption
 from orchestrator.search.ledger import Ledger
 from orchestrator.search.retention import holdings
 from orchestrator.search.study import StoredStudy
 from orchestrator.storage.path import Place
 from orchestrator.study.study_file import Study
 from orchestrator.sweep import resume
+from orchestrator.sweep.advice import machine_advice
 from orchestrator.sweep.live_table import Display, display
 from orchestrator.sweep.summary import Scores, summary
-from orchestrator.tracking.address import tracking_uri
-from orchestrator.tracking.tracker import Tracker
+from orchestrator.tracking.contract import Tracker
 from orchestrator.training.assembly import baselines, load_data
 from orchestrator.training.parts import Data
 from orchestrator.training.trial import run_trial
 
 T = TypeVar("T")
 
-# Seconds that MLflow gets at the end; what it has not taken by then, the same command sends later.
+# Seconds that the tracker gets at the end; what it has not taken by then, the same command sends later.
 _TRACKING_PATIENCE = 60.0
 _GLANCE = 0.2  # seconds between looks for a signal while nothing but the baselines is waited for
 
@@ -47,8 +46,8 @@ class Options:
 
     Args:
         storage: where sweep folders lie.
-        tracking_uri: of MLflow, or None for the default.
-        address: of a Ray cluster that is there, or None for a Ray of our own on this machine.
+        tracking_uri: where to track, or None for the tracker's default.
+        address: of a cluster that exists, or None for this machine.
         fresh: put an old sweep of this name aside and begin anew.
         quiet: show only the closing summary.
         command: arguments of the command that continues this sweep.
@@ -68,13 +67,15 @@ def drive(study: Study, options: Options) -> int:
     """Begins or continues a sweep and returns the exit code.
 
     Raises:
-        UserError: the folder is in use or holds another sweep or one on other images, MLflow's address is none, or a
-            data file is damaged.
+        UserError: the folder is in use or holds another sweep or one on other images, the tracker's address is none, or
+            a data file is damaged.
     """
-    uri = tracking_uri(options.tracking_uri)
+    sweep = study.sweep
+    executor = find(EXECUTORS, sweep.executor.name).build(sweep.executor, sweep, options.address)
+    location = find(TRACKERS, sweep.tracker.name).location(options.tracking_uri)
     try:
-        with _locked(_folder(study, options), fresh=options.fresh) as folder:
-            return _drive(study, options, folder, uri)
+        with _locked(SweepFolder(options.storage / sweep.name), fresh=options.fresh) as folder:
+            return _drive(study, options, folder, executor, location)
     except OSError as error:
         trouble = storage_trouble(error)
         if trouble is None:
@@ -83,24 +84,23 @@ def drive(study: Study, options: Options) -> int:
         return 1
 
 
-def _drive(study: Study, options: Options, folder: SweepFolder, uri: str) -> int:
-    for warning in [
-        *resume.enter(folder, study),
-        *_idle_gpu(study.sweep, options),
-        *_crowd(study, options.address),
-    ]:
+def _drive(study: Study, options: Options, folder: SweepFolder, executor: Executor, location: str) -> int:
+    for warning in [*resume.enter(folder, study), *(machine_advice(study) if executor.on_this_machine else ())]:
         sys.stderr.write(f"warning: {warning}\n")
     store = StoredStudy(folder.journal, study.sweep, space=study.space, epochs=study.run.training.epochs)
     ledger = Ledger(folder, store, sweep=study.sweep, resolved=study.trial)
-    # Not before a trial runs, lest it slow the start.
-    tracker = cache(lambda: Tracker(folder, uri))
+    tracking = find(TRACKERS, study.sweep.tracker.name)
+    # Created with the first trial that runs, so that importing a tracker's library does not delay it.
+    tracker: Callable[[], Tracker] = cache(lambda: tracking.build(study.sweep.tracker, folder, location))
     ledger.watch(lambda number: tracker().changed(number) if ledger.has_run else None)
-    with display(ledger, quiet=options.quiet) as shown:
+    with display(ledger, quiet=options.quiet) as shown, ExitStack() as stack:
         ledger.watch(shown.changed)
         interruption = Interruption(ledger, study.sweep.time_limit, shown.note)
-        measured = _search(study, ledger, shown, interruption, options.address)
+        stack.callback(interruption.uninstall)
+        measured = _search(study, ledger, shown, interruption, executor)
         shown.note(holdings(folder))
-    text = summary(ledger, measured, command=options.command, places=options.places, tracking_uri=uri)
+    compare = tracking.open_command(location)
+    text = summary(ledger, measured, command=options.command, places=options.places, compare=compare)
     sys.stdout.write(f"\n{text}")
     with ledger.closed_without_storage():
         folder.summary.write(text)
@@ -114,29 +114,6 @@ def _drive(study: Study, options: Options, folder: SweepFolder, uri: str) -> int
     return _exit_code(ledger, interruption)
 
 
-def _folder(study: Study, options: Options) -> SweepFolder:
-    return SweepFolder(options.storage / study.sweep.name)
-
-
-def _idle_gpu(sweep: SweepConfig, options: Options) -> list[str]:
-    if options.address is not None or hardware.device().type == "cpu" or sweep.gpus_per_worker:
-        return []
-    return ["this machine has a GPU and the trials will not use it; --set sweep.gpus_per_worker=1 gives each trial one"]
-
-
-def _crowd(study: Study, address: str | None) -> list[str]:
-    """Threads that would take turns: Ray gives out cores by `cpus_per_worker`, and torch computes with `threads`."""
-    sweep, threads, cores = study.sweep, study.run.training.threads, os.cpu_count() or 1
-    trials = min(sweep.concurrency, sweep.trials, cores // (sweep.workers * sweep.cpus_per_worker))
-    if address is not None or trials * sweep.workers * threads <= cores:
-        return []
-    fitting = f"sweep.cpus_per_worker={threads}" if sweep.workers * threads <= cores else "run.training.threads=1"
-    return [
-        f"{trials * sweep.workers} workers with run.training.threads = {threads} each take turns on {cores} cores; "
-        f"--set {fitting} gives each thread its own"
-    ]
-
-
 @contextmanager
 def _locked(folder: SweepFolder, *, fresh: bool) -> Iterator[SweepFolder]:
     if fresh and folder.exists():
@@ -147,7 +124,7 @@ def _locked(folder: SweepFolder, *, fresh: bool) -> Iterator[SweepFolder]:
 
 
 def _search(
-    study: Study, ledger: Ledger, shown: Display, interruption: Interruption, address: str | None
+    study: Study, ledger: Ledger, shown: Display, interruption: Interruption, executor: Executor
 ) -> Scores | str:
     """Runs what is left to run, and measures the baselines meanwhile; a sentence where they were not measured."""
     file = ledger.folder.path / "baselines.json"
@@ -157,8 +134,8 @@ def _search(
     if changed is not None and not ledger.is_complete:
         raise UserError(changed)
     interruption.install()
-    if address is not None and not ledger.is_complete:
-        require_answer(address)  # before minutes may be spent on the data
+    if not ledger.is_complete:
+        executor.check()  # before minutes may be spent on the data
     shown.note("decoding the data")
     data = load_data(study.run)
     changed = resume.changed_data(ledger.folder, data.card.fingerprint)
@@ -169,15 +146,9 @@ def _search(
     measuring = cache(lambda: _in_background(lambda: _measured(study.run, data, file)))
     ledger.watch(lambda number: measuring() if ledger.has_run else None)
     if not ledger.is_complete and interruption.signal is None:
-        shown.note("starting Ray" if address is None else f"joining the Ray cluster at {address}")
-        with cluster(
-            study.sweep,
-            data_bytes=data.nbytes,
-            log=ledger.folder.path.scratch() / "ray.log",
-            address=address,
-            storage=str(ledger.folder.path),
-        ):
-            _run_trials(study, ledger, data, shown, interruption)
+        shown.note(executor.starting)
+        with executor.ready(ledger.folder.path, data_bytes=data.nbytes):
+            _run_trials(study, ledger, data, shown, interruption, executor)
     if interruption.signal is None or ledger.has_run:
         while not measuring().done() and interruption.signal is None:
             wait([measuring()], _GLANCE)
@@ -186,11 +157,13 @@ def _search(
     return "the sweep was stopped before"
 
 
-def _run_trials(study: Study, ledger: Ledger, data: Data, shown: Display, interruption: Interruption) -> None:
+def _run_trials(
+    study: Study, ledger: Ledger, data: Data, shown: Display, interruption: Interruption, executor: Executor
+) -> None:
     if interruption.signal is None:
         shown.note("starting the first trials")
         shared = {"data": data, "dataset": study.run.dump()["dataset"]}
-        execute(ledger, run_trial, shared=shared, interruption=interruption)
+        executor.run(ledger, run_trial, shared=shared, is_over=interruption.is_over)
         shown.note("")
 
 

@@ -23,6 +23,8 @@ EXTENDABLE = frozenset(
     for field in (
         "trials",
         "time_limit",
+        "executor",
+        "tracker",
         "concurrency",
         "workers",
         "cpus_per_worker",
@@ -30,8 +32,6 @@ EXTENDABLE = frozenset(
         "max_failures",
         "keep",
         "confirm",
-        "confirm.top",
-        "confirm.seeds",
     )
 )
 # What the settings of a sweep mean, noted in its folder. 2: AugSelf's weights over SwAV are halved, as in its code.
@@ -126,13 +126,17 @@ def differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
 def _check_same(folder: SweepFolder, study: Study) -> None:
     old = leaderboard.settings(folder)
     old["sweep"] = read_sweep(old["sweep"]).dump()  # in today's names, with the defaults of fields added since
-    changed = [line for line in differences(old, study.dump()) if line.partition(":")[0] not in EXTENDABLE]
+    changed = [line for line in differences(old, study.dump()) if not _extendable(line.partition(":")[0])]
     if changed:
         listed = "\n".join(f"  {line}" for line in changed)
         raise UserError(
             f"{folder.path}: a sweep can be continued only as it was begun, and this differs:\n{listed}\n"
             "  change it back, choose another sweep.name, or begin anew with --fresh (the old one is kept aside)"
         )
+
+
+def _extendable(path: str) -> bool:
+    return any(f"{path}.".startswith(f"{field}.") for field in EXTENDABLE)
 
 
 def _log_commit(folder: SweepFolder) -> list[str]:

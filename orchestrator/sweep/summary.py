@@ -13,7 +13,6 @@ from orchestrator.search.ledger import Ledger
 from orchestrator.search.retention import holdings
 from orchestrator.search.trial_state import Trial
 from orchestrator.storage.path import at
-from orchestrator.tracking.address import near
 
 Row = Mapping[str, int | float]
 Scores = Mapping[str, Row]
@@ -22,7 +21,7 @@ _MOST_TOLD = 10  # trials in a list that may be as long as the sweep
 
 
 def summary(
-    ledger: Ledger, baselines: Scores | str, *, command: Sequence[str], places: Sequence[str] = (), tracking_uri: str
+    ledger: Ledger, baselines: Scores | str, *, command: Sequence[str], places: Sequence[str] = (), compare: str
 ) -> str:
     """The closing text, made from the sweep's folder alone.
 
@@ -31,7 +30,7 @@ def summary(
         baselines: metrics by name of what the best encoder has to beat, or why they were not measured.
         command: arguments of the command that continues the sweep, after the words that start `sweep`.
         places: those of them that say where sweeps and MLflow are, which other commands need too.
-        tracking_uri: of MLflow.
+        compare: what shows the results beside those of other sweeps.
 
     Returns:
         Lines of text, the last one ended.
@@ -49,7 +48,7 @@ def summary(
     failed = [f"trial {trial.number}: {trial.reason}" for trial in ledger.trials.values() if trial.state == "failed"]
     if failed:
         blocks.append("\n  ".join(["Failed", *_shortened(failed)]))
-    blocks.append(_commands(ledger, leaders, command, places=places, tracking_uri=tracking_uri))
+    blocks.append(_commands(ledger, leaders, command, places=places, compare=compare))
     return "\n\n".join(blocks) + "\n"
 
 
@@ -151,7 +150,7 @@ def _scores(leaders: Scores, rows: Scores) -> str:
 
 
 def _commands(
-    ledger: Ledger, leaders: Sequence[Trial], command: Sequence[str], *, places: Sequence[str], tracking_uri: str
+    ledger: Ledger, leaders: Sequence[Trial], command: Sequence[str], *, places: Sequence[str], compare: str
 ) -> str:
     """Where the sweep lies, and lines to paste into a shell of this working folder."""
     python = at(sys.executable).near()
@@ -159,7 +158,7 @@ def _commands(
     lines = [
         f"folder      {ledger.folder.path.near()} (this text is in {ledger.folder.summary.near()})",
         f"holds       {holdings(ledger.folder)}",
-        f"compare     {_open_mlflow(tracking_uri)}",
+        f"compare     {compare}",
     ]
     if not ledger.is_complete:
         lines.append(f"continue    {shlex.join([*sweep, *command])}")
@@ -178,12 +177,6 @@ def _cluster(command: Sequence[str]) -> list[str]:
     before = ["", *command]
     named = zip(before, command, strict=False)
     return [word for last, word in named if "--address" in (last, word) or word.startswith("--address=")]
-
-
-def _open_mlflow(uri: str) -> str:
-    if uri.startswith(("http://", "https://")):
-        return f"open {uri}"
-    return shlex.join([at(sys.executable).with_name("mlflow").near(), "ui", "--backend-store-uri", near(uri)])
 
 
 def _with_trials(command: Sequence[str], trials: int) -> list[str]:

@@ -1,1 +1,1 @@
-"""MLflow as a mirror of the sweep's folder."""
+"""Where the numbers of a sweep are compared: one module or package for each tracker, see `contract`."""

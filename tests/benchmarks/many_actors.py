@@ -15,6 +15,7 @@ from typing import Any
 
 from orchestrator.executors.ray import executor
 from orchestrator.records.folder import SweepFolder
+from orchestrator.search.interruption import Interruption
 from orchestrator.search.ledger import Ledger
 from tests.benchmarks.long_sweep import AT, EPOCHS, Meter, memory, metrics, milliseconds, open_ledger, study, tell
 
@@ -72,7 +73,7 @@ def marks_of(trials: int, concurrency: int, *, sampler: str = "random", at: Sequ
                 marks.append(_mark(ended, reports, meter))
 
         ledger.watch(watch)
-        executor.execute(ledger, tune.report, shared={}, interruption=executor.Interruption(ledger, None, print))
+        executor.execute(ledger, tune.report, shared={}, is_over=Interruption(ledger, None, print).is_over)
         assert ledger.is_complete
     return marks
 

@@ -13,8 +13,8 @@ from typing import Any
 
 from orchestrator.config import yaml_file
 from orchestrator.records.folder import SweepFolder
-from orchestrator.tracking.client import MlflowClient, connect
-from orchestrator.tracking.tracker import Tracker
+from orchestrator.tracking.mlflow.client import MlflowClient, connect
+from orchestrator.tracking.mlflow.tracker import Tracker
 from tests.benchmarks.long_sweep import EPOCHS, memory, metrics, study, tell
 
 ACTORS = 64

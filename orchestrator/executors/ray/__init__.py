@@ -1,6 +1,17 @@
 """Trials on Ray. It reads its settings when it is imported, so they stand here, before any module that imports it."""
 
 import os
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
+from typing import TYPE_CHECKING, Any
+
+from augment.config import Config as BaseConfig
+from orchestrator.executors.contract import Executor, Work
+from orchestrator.storage.path import Place
+
+if TYPE_CHECKING:
+    from orchestrator.config.sweep import SweepConfig
+    from orchestrator.search.ledger import Ledger
 
 # Read by Ray when it is imported or started. Not for a user to change: without clusters, on Linux too, Ray listens on
 # 127.0.0.1 only.
@@ -26,3 +37,51 @@ for _name, _value in {
     "TUNE_GLOBAL_CHECKPOINT_S": "1000000000",  # Tune's own snapshots are never read
 }.items():
     os.environ.setdefault(_name, _value)
+
+
+class Config(BaseConfig):
+    """Nothing to configure; the command's `--address` says which cluster, and `sweep` what a worker needs.
+
+    Args:
+        name: `ray`.
+    """
+
+    name: str = "ray"
+
+
+def prepared(address: str | None) -> AbstractContextManager[None]:
+    """On this machine, a server that forks workers: it imports what they need while the command does the rest."""
+    from orchestrator.executors.ray.fork_server import fork_server
+
+    return fork_server() if address is None else nullcontext()
+
+
+def build(config: Config, sweep: "SweepConfig", address: str | None) -> Executor:
+    """A Ray of our own on this machine, or the cluster at `address`."""
+    return _Ray(sweep, address)
+
+
+class _Ray:
+    """Imports Ray when it is needed: a finished sweep is shown without it."""
+
+    def __init__(self, sweep: "SweepConfig", address: str | None) -> None:
+        self._sweep, self._address = sweep, address
+        self.on_this_machine = address is None
+        self.starting = "starting Ray" if address is None else f"joining the Ray cluster at {address}"
+
+    def check(self) -> None:
+        if self._address is not None:
+            from orchestrator.executors.ray.cluster_checks import require_answer
+
+            require_answer(self._address)
+
+    def ready(self, folder: Place, *, data_bytes: int) -> AbstractContextManager[None]:
+        from orchestrator.executors.ray.cluster import cluster
+
+        log = folder.scratch() / "ray.log"
+        return cluster(self._sweep, data_bytes=data_bytes, log=log, address=self._address, storage=str(folder))
+
+    def run(self, ledger: "Ledger", work: Work, *, shared: Mapping[str, Any], is_over: Callable[[], bool]) -> None:
+        from orchestrator.executors.ray.executor import execute
+
+        execute(ledger, work, shared=shared, is_over=is_over)

@@ -1,11 +1,7 @@
 """Ray as a stateless executor: every start begins from the sweep's folder, and nothing of Ray's is kept."""
 
-import _thread
 import logging
-import os
-import signal
 import tempfile
-import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -13,10 +9,11 @@ from typing import Any
 from ray import tune
 from ray.tune.experiment import Trial
 
+from orchestrator.executors.contract import Work
 from orchestrator.executors.ray import startup_patches
 from orchestrator.executors.ray.scheduler import LedgerScheduler
 from orchestrator.executors.ray.searcher import LedgerSearcher
-from orchestrator.executors.ray.workers import Work, trainable
+from orchestrator.executors.ray.workers import trainable
 from orchestrator.records.folder import TrialFolder
 from orchestrator.search.formatting import last_error
 from orchestrator.search.ledger import Ledger
@@ -24,52 +21,24 @@ from orchestrator.search.ledger import Ledger
 logger = logging.getLogger(__name__)
 
 
-class Interruption(tune.Stopper):
-    """Ends the executor early, leaving its unfinished trials to the next start.
-
-    The first SIGINT or SIGTERM ends it cleanly, the second at once; nothing finished is lost either way.
+class _Stopper(tune.Stopper):
+    """Ends Tune's run as soon as the execution is over.
 
     Args:
-        ledger: told to hand out nothing more.
-        minutes: time limit from now, or None.
-        notify: called with a sentence when it begins, from any thread.
+        is_over: whether it is.
     """
 
-    def __init__(self, ledger: Ledger, minutes: float | None, notify: Callable[[str], None]) -> None:
-        self._ledger, self._notify = ledger, notify
-        self._minutes = minutes
-        self._deadline = None if minutes is None else time.monotonic() + 60 * minutes
-        self.signal: int | None = None
-        self.out_of_time = False
-
-    def install(self) -> None:
-        """Takes over SIGINT and SIGTERM."""
-        for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, self.receive)
+    def __init__(self, is_over: Callable[[], bool]) -> None:
+        self._is_over = is_over
 
     def __getstate__(self) -> dict[str, Any]:
         return {}  # Tune puts it into snapshots, which nobody reads
 
     def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
-        """No trial is stopped alone."""
-        return False
+        return False  # no trial is stopped alone
 
     def stop_all(self) -> bool:
-        """Whether it is time to go."""
-        if not self.out_of_time and self._deadline is not None and time.monotonic() > self._deadline:
-            self.out_of_time = True
-            self._ledger.close(f"its time limit of {self._minutes:g} min is over (sweep.time_limit)")
-            self._notify("the time limit is over: stopping; the same command goes on")
-        return self._ledger.closing is not None
-
-    def receive(self, number: int, frame: object = None) -> None:
-        """What a signal does; it writes nothing itself, since it may have come in the middle of a writing."""
-        if self.signal is not None:
-            os._exit(128 + number)
-        self.signal = number
-        self._ledger.close(f"it was stopped by {signal.Signals(number).name}")
-        # `threading` takes a lock that the interrupted code may hold.
-        _thread.start_new_thread(self._notify, ("stopping; once more stops at once",))
+        return self._is_over()
 
 
 class _Events(tune.Callback):
@@ -96,14 +65,14 @@ class _Events(tune.Callback):
         return last_error(text)
 
 
-def execute(ledger: Ledger, work: Work, *, shared: Mapping[str, Any], interruption: Interruption) -> None:
-    """Runs what the ledger hands out until there is nothing left, or until the interruption.
+def execute(ledger: Ledger, work: Work, *, shared: Mapping[str, Any], is_over: Callable[[], bool]) -> None:
+    """Runs what the ledger hands out until there is nothing left, or until it is over.
 
     Args:
         ledger: hands out trials and takes their events.
         work: trains a trial; called in each of its workers as `work(config, tell, **shared)`.
         shared: put into the object store once, mapped by every worker.
-        interruption: ends it early.
+        is_over: whether to stop everything, finished or not.
     """
     sweep = ledger.sweep
     try:
@@ -115,7 +84,7 @@ def execute(ledger: Ledger, work: Work, *, shared: Mapping[str, Any], interrupti
                 storage_path=scratch,
                 search_alg=LedgerSearcher(ledger),
                 scheduler=LedgerScheduler(ledger),
-                stop=interruption,
+                stop=_Stopper(is_over),
                 callbacks=[_Events(ledger)],
                 num_samples=-1,  # the searcher says when it is over
                 max_concurrent_trials=sweep.concurrency,

@@ -6,7 +6,6 @@ from ray.tune.experiment import Trial
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 
 from orchestrator.search.ledger import Ledger
-from orchestrator.training.messages import given_up, storage_failure, unpack
 
 
 class LedgerScheduler(FIFOScheduler):
@@ -27,14 +26,5 @@ class LedgerScheduler(FIFOScheduler):
 
     def on_trial_result(self, tune_controller: Any, trial: Trial, result: dict[str, Any]) -> str:
         """Stores one report and says whether the trial goes on."""
-        number = trial.config["number"]
-        failure = storage_failure(result)
-        if failure is not None:
-            self._ledger.close_without_storage(failure)
-            return TrialScheduler.STOP
-        reason = given_up(result)
-        if reason is not None:
-            self._ledger.failed(number, reason)
-            return TrialScheduler.STOP
-        stop = self._ledger.report(number, unpack(result))
+        stop = self._ledger.hear(trial.config["number"], result)
         return TrialScheduler.STOP if stop else TrialScheduler.CONTINUE

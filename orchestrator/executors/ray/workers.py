@@ -6,7 +6,7 @@ torch: so this module imports none, and they never open the trial's work.
 
 import os
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
@@ -21,11 +21,9 @@ from ray.train.v2.api.data_parallel_trainer import DataParallelTrainer
 from ray.util.queue import Empty, Queue
 
 from orchestrator.config.sweep import SweepConfig
+from orchestrator.executors.contract import Work
 from orchestrator.search.formatting import last_error
 from orchestrator.training.messages import Tell, give_up
-
-# A trial's work: its config, the way to tell the driver something, and what all trials share.
-Work = Callable[..., None]
 
 _GLANCE = 0.1  # seconds between looks whether the workers have ended
 

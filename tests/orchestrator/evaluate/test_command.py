@@ -28,7 +28,7 @@ from orchestrator.probing.linear_probe import L2
 from orchestrator.records import test_scores
 from orchestrator.records.folder import SweepFolder, TrialFolder
 from orchestrator.storage.path import at
-from orchestrator.tracking.tracker import Tracker, send_scores
+from orchestrator.tracking.mlflow.tracker import Tracker, send_scores
 from orchestrator.training import assembly, export
 from tests.orchestrator.invented_sweep import begin, end, invent, report
 

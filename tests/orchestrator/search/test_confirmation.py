@@ -188,7 +188,7 @@ def test_text_tells_the_winner_on_old_and_new_seeds(confirmed: Ledger) -> None:
     assert header[:6] == ["knn", "new", "seeds", "search", "-", "trial"]
     assert [row[1] for row in rows] == [str(one["trial"]) for one in found["settings"]]
     assert "enqueued x=0.5 kind=plain" in told
-    closing = summary(confirmed, "none", command=["a.yaml"], tracking_uri="http://h")
+    closing = summary(confirmed, "none", command=["a.yaml"], compare="open http://h")
     assert told in closing
     assert "is complete: 6 of 6 trials ended (5 finished, 1 failed); " in closing
     assert "; 12 of 12 repeats with new seeds ended.\n" in closing
@@ -207,7 +207,7 @@ def test_diverged_repeat_is_told_and_counted_out(tmp_path: Path) -> None:
     assert best["metrics"]["knn"]["by_seed"][0] is None
     assert [one["n"] for one in (best["metrics"]["knn"], *best["differences"]["knn"].values())] == [2, 2]
     assert "(of 2)" in text(found, ledger.sweep)
-    assert f"trial {number}: loss is nan" in summary(ledger, "none", command=["a.yaml"], tracking_uri="http://h")
+    assert f"trial {number}: loss is nan" in summary(ledger, "none", command=["a.yaml"], compare="open http://h")
 
 
 def test_of_several_metrics_the_front_is_repeated_and_each_metric_told(tmp_path: Path) -> None:
@@ -226,7 +226,7 @@ def test_of_several_metrics_the_front_is_repeated_and_each_metric_told(tmp_path:
     by_first = sorted(front, key=lambda number: -ledger.trials[number].value("knn"))
     assert len(front) > 2
     assert ledger.repeats.settings == by_first[:2], "capped, the best by the first metric first"
-    closing = summary(ledger, "none", command=["a.yaml"], tracking_uri="http://h")
+    closing = summary(ledger, "none", command=["a.yaml"], compare="open http://h")
     told = ", ".join(map(str, by_first))
     assert f"Pareto front of more knn and less gap, on validation data: trials {told}\n" in closing
     assert f"front: trials {told}" in headline(ledger)

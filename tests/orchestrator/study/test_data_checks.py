@@ -8,7 +8,7 @@ import pytest
 from orchestrator.core.errors import UserError
 from orchestrator.datasets import cifar10
 from orchestrator.study.study_file import load_study
-from orchestrator.tracking.terms import run_tags
+from orchestrator.tracking.mlflow.terms import run_tags
 from tests.orchestrator.datasets.own_files import write, write_folder
 from tests.orchestrator.studies import with_changes, write_study
 from tests.orchestrator.tiny_run import tiny_run

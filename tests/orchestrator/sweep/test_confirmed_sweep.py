@@ -13,7 +13,7 @@ from orchestrator.search.ledger import Ledger
 from orchestrator.search.study import StoredStudy
 from orchestrator.study.study_file import load_study
 from orchestrator.sweep import resume
-from orchestrator.tracking.client import connect
+from orchestrator.tracking.mlflow.client import connect
 from orchestrator.training import checkpoint, export
 from orchestrator.training.assembly import load_data
 from tests.orchestrator.command import Command

@@ -17,6 +17,7 @@ from orchestrator.search.study import StoredStudy
 from orchestrator.search.trial_state import Trial
 from orchestrator.sweep.live_table import Lines, LiveTable, event, headline, in_sight, left_in, left_in_all
 from orchestrator.sweep.summary import summary, within_two_errors
+from orchestrator.tracking.mlflow.address import open_command
 
 pytestmark = pytest.mark.usefixtures("_python")
 SPACE = Space((Dimension("addons.msr.weight", Range("uniform", 0, 1)), Dimension("optimizer.weight", Choice((1, 2)))))
@@ -166,7 +167,10 @@ def test_time_left_is_the_pace_times_what_remains(ledger: Ledger) -> None:
 def test_summary_of_an_unfinished_sweep_says_so_and_how_to_continue(ledger: Ledger) -> None:
     ledger.close("time is over")
     text = summary(
-        ledger, "the sweep was stopped before", command=["a b.yaml", "--quiet"], tracking_uri="http://host:5000"
+        ledger,
+        "the sweep was stopped before",
+        command=["a b.yaml", "--quiet"],
+        compare=open_command("http://host:5000"),
     )
     head = "Sweep demo is NOT complete: 3 of 6 trials ended (1 finished, 1 stopped, 1 failed). Why: time is over.\n"
     assert text.startswith(head)
@@ -184,7 +188,9 @@ def test_summary_sets_the_best_beside_the_baselines_and_names_ties(ledger: Ledge
         ledger.ended(n)
     assert ledger.next() == 5
     ledger.failed(5, "nan")
-    text = summary(ledger, BASELINES, command=["x.yaml", "--trials", "6"], tracking_uri="sqlite:////a/mlflow.db")
+    text = summary(
+        ledger, BASELINES, command=["x.yaml", "--trials", "6"], compare=open_command("sqlite:////a/mlflow.db")
+    )
     assert "is complete: 6 of 6 trials ended" in text
     assert "Best: trial 0, knn 44 ± 1.5" in text
     assert "ties      within two standard errors of it: trial 3 (" in text
@@ -200,7 +206,7 @@ def test_summary_tells_the_nearest_of_many_ties_and_counts_the_rest(ledger: Ledg
     row = {"epoch": 4, "finished": 1, "knn_se": 1.5}
     for n in range(10, 40):
         ledger.trials[n] = Trial(n, {"n": n}, 4, "finished", reports=[{**row, "knn": 43.9 - n / 100}])
-    text = summary(ledger, "none", command=[], tracking_uri="http://host:5000")
+    text = summary(ledger, "none", command=[], compare=open_command("http://host:5000"))
     ties = next(line for line in text.split("\n") if line.startswith("  ties"))
     assert ties.endswith("trial 18 (n=18), trial 19 (n=19), and 20 more")
     assert "trial 10 (n=10), trial 11 (n=11)" in ties
@@ -217,7 +223,9 @@ def test_commands_run_when_pasted(ledger: Ledger, tmp_path: Path, monkeypatch: p
     monkeypatch.setattr(sys, "executable", str(home / ".venv" / "bin" / "python"))
     places = ["--storage", "my sweeps", "--tracking-uri", "sqlite:///my runs.db"]
     command = ["x.yaml", *places, "--address", "10.0.0.1:6379"]
-    text = summary(ledger, "none", command=command, places=places, tracking_uri=f"sqlite:///{home / 'my runs.db'}")
+    text = summary(
+        ledger, "none", command=command, places=places, compare=open_command(f"sqlite:///{home / 'my runs.db'}")
+    )
     lines = {line[:12].strip(): line[12:] for line in text.rpartition("\n\n")[2].splitlines()}
     given = "--storage 'my sweeps' --tracking-uri 'sqlite:///my runs.db'"
     assert lines["folder"] == "demo (this text is in demo/summary.txt)"

@@ -9,7 +9,7 @@ import pytest
 
 from orchestrator.evaluate import __main__, target
 from orchestrator.storage.path import at
-from orchestrator.tracking.client import connect
+from orchestrator.tracking.mlflow.client import connect
 from tests.orchestrator.command import Command, descendants, is_agent, living
 from tests.orchestrator.storage.s3_server import s3_server
 

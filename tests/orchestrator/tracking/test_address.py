@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from orchestrator.core.errors import UserError
-from orchestrator.tracking.address import database_file, near, tracking_uri
-from orchestrator.tracking.client import connect
+from orchestrator.tracking.mlflow.address import database_file, near, tracking_uri
+from orchestrator.tracking.mlflow.client import connect
 
 
 def refused(uri: str) -> str:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from mlflow import MlflowClient
 
-from orchestrator.tracking.mirror import Mirror
+from orchestrator.tracking.mlflow.mirror import Mirror
 from tests.orchestrator.invented_sweep import begin, end, invent, report
 from tests.orchestrator.tracking.mirrored import children
 

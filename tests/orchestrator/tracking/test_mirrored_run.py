@@ -6,9 +6,9 @@ import pytest
 from mlflow import MlflowClient
 
 from orchestrator.storage.path import at
-from orchestrator.tracking import mirrored_run
-from orchestrator.tracking.client import artifacts_beside, connect
-from orchestrator.tracking.mirrored_run import MirroredRun, Points
+from orchestrator.tracking.mlflow import mirrored_run
+from orchestrator.tracking.mlflow.client import artifacts_beside, connect
+from orchestrator.tracking.mlflow.mirrored_run import MirroredRun, Points
 
 
 class KilledError(Exception):

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from mlflow import MlflowClient
 
-from orchestrator.tracking.tracker import Tracker
+from orchestrator.tracking.mlflow.tracker import Tracker
 from tests.drill.services import MlflowServer
 from tests.orchestrator.invented_sweep import begin, end, invent, report
 from tests.orchestrator.tracking.mirrored import assert_equal, children, runs, wait_until, whole_sweep
@@ -22,7 +22,8 @@ def test_killed_tracker_is_continued_by_the_next(tmp_path: Path, uri: str) -> No
     report(trial, 1, 2, 3)
     script = (
         "import sys, time; from pathlib import Path\n"
-        "from orchestrator.records.folder import SweepFolder; from orchestrator.tracking.tracker import Tracker\n"
+        "from orchestrator.records.folder import SweepFolder\n"
+        "from orchestrator.tracking.mlflow.tracker import Tracker\n"
         "Tracker(SweepFolder(Path(sys.argv[1])), sys.argv[2]); time.sleep(60)"
     )
     with subprocess.Popen([sys.executable, "-c", script, str(folder.path), uri]) as process:

@@ -6,10 +6,10 @@ import pytest
 from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
 
-from orchestrator.tracking.client import artifacts_beside, connect
-from orchestrator.tracking.legal import legal_names, legal_text
-from orchestrator.tracking.mirrored_run import MirroredRun, Points
-from orchestrator.tracking.tracker import Tracker
+from orchestrator.tracking.mlflow.client import artifacts_beside, connect
+from orchestrator.tracking.mlflow.legal import legal_names, legal_text
+from orchestrator.tracking.mlflow.mirrored_run import MirroredRun, Points
+from orchestrator.tracking.mlflow.tracker import Tracker
 from tests.orchestrator.invented_sweep import EPOCHS, begin, end, invent
 from tests.orchestrator.tracking.mirrored import children
 
@@ -84,7 +84,7 @@ def test_value_that_a_server_refuses_is_left_out_alone(uri: str, monkeypatch: py
 
 
 def test_what_mlflow_lacks_is_said_in_full(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from orchestrator.tracking import mirror
+    from orchestrator.tracking.mlflow import mirror
 
     def lacking(*_: object) -> None:
         raise MlflowException("so " * 200 + "end") from ModuleNotFoundError("No module named 'boto3'", name="boto3")

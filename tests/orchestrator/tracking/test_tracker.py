@@ -4,10 +4,10 @@ from pathlib import Path
 
 from mlflow import MlflowClient
 
-from orchestrator.tracking import tracker as tracking
-from orchestrator.tracking.client import connect
-from orchestrator.tracking.mirror import Mirror
-from orchestrator.tracking.tracker import Tracker
+from orchestrator.tracking.mlflow import tracker as tracking
+from orchestrator.tracking.mlflow.client import connect
+from orchestrator.tracking.mlflow.mirror import Mirror
+from orchestrator.tracking.mlflow.tracker import Tracker
 from tests.orchestrator.invented_sweep import METRIC, begin, end, invent, report
 from tests.orchestrator.tracking.mirrored import assert_equal, children, parents, runs, wait_until, whole_sweep
 

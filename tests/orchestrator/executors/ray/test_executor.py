@@ -15,8 +15,9 @@ from orchestrator.config.run import resolve, with_values
 from orchestrator.config.search_space import Choice, Dimension, Range, Space
 from orchestrator.config.sweep import SweepConfig
 from orchestrator.executors.ray.cluster import cluster
-from orchestrator.executors.ray.executor import Interruption, execute
+from orchestrator.executors.ray.executor import execute
 from orchestrator.records.folder import SweepFolder, TrialFolder
+from orchestrator.search.interruption import Interruption
 from orchestrator.search.ledger import Ledger
 from orchestrator.search.schedulers import asha, none
 from orchestrator.search.study import StoredStudy
@@ -99,7 +100,9 @@ def _ledger(folder: SweepFolder, sweep: SweepConfig) -> Ledger:
 
 
 def _run(ledger: Ledger) -> None:
-    execute(ledger, _toy, shared={"data": np.zeros(1_000_000, np.uint8)}, interruption=Interruption(ledger, None, str))
+    execute(
+        ledger, _toy, shared={"data": np.zeros(1_000_000, np.uint8)}, is_over=Interruption(ledger, None, str).is_over
+    )
 
 
 def _epochs(folder: SweepFolder, number: int) -> list[int]:
@@ -204,7 +207,7 @@ def test_time_limit_ends_the_execution_and_not_the_trials(tmp_path: Path) -> Non
     told: list[str] = []
     interruption = Interruption(ledger, 1e9, told.append)
     ledger.watch(lambda number: setattr(interruption, "_deadline", 0.0))
-    execute(ledger, _toy, shared={"data": np.zeros(10, np.uint8)}, interruption=interruption)
+    execute(ledger, _toy, shared={"data": np.zeros(10, np.uint8)}, is_over=interruption.is_over)
     assert interruption.out_of_time
     assert told == ["the time limit is over: stopping; the same command goes on"]
     assert ledger.closing == "its time limit of 1e+09 min is over (sweep.time_limit)"
@@ -223,7 +226,7 @@ def test_a_diverged_trial_fails_with_its_reason_and_the_next_one_reuses_its_work
     pids: list[set[int]] = []
     ledger.watch(lambda number: pids.append(descendants(os.getpid())) if ledger.trials[number].is_over else None)
     shared = {"data": load_data(resolve(run)), "dataset": run["dataset"]}
-    execute(ledger, run_trial, shared=shared, interruption=Interruption(ledger, None, str))
+    execute(ledger, run_trial, shared=shared, is_over=Interruption(ledger, None, str).is_over)
     results = [folder.trial(number).result() or {} for number in range(2)]
     assert [result["state"] for result in results] == ["failed", "finished"]
     assert "not finite" in results[0]["reason"]

@@ -18,8 +18,9 @@ from methods.parts.gather import rank, world_size
 from orchestrator.config.search_space import Choice, Dimension, Space
 from orchestrator.config.sweep import SweepConfig
 from orchestrator.executors.ray.cluster import cluster
-from orchestrator.executors.ray.executor import Interruption, execute
+from orchestrator.executors.ray.executor import execute
 from orchestrator.records.folder import SweepFolder, TrialFolder
+from orchestrator.search.interruption import Interruption
 from orchestrator.search.ledger import Ledger
 from orchestrator.search.schedulers import asha
 from orchestrator.search.study import StoredStudy
@@ -77,7 +78,7 @@ def ended(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ledger]:
     ledger = Ledger(folder, store, sweep=sweep, resolved=lambda number, values: {"run": run, **values})
     log = Path(str(folder.path)) / "ray.log"
     with cluster(sweep, data_bytes=1, log=log, address=None, storage=str(folder.path)):
-        execute(ledger, _toy, shared={"offset": 0.5}, interruption=Interruption(ledger, None, str))
+        execute(ledger, _toy, shared={"offset": 0.5}, is_over=Interruption(ledger, None, str).is_over)
         yield ledger
 
 

@@ -22,7 +22,7 @@ from pathlib import Path
 
 from playwright.sync_api import Page, sync_playwright
 
-from orchestrator.tracking.client import MlflowClient, Run, connect
+from orchestrator.tracking.mlflow.client import MlflowClient, Run, connect
 
 SERVER_SECONDS = 60
 WIDTH, HEIGHT = 2000, 1000  # of the window: a table keeps only visible columns in its page

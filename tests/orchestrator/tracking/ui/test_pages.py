@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from orchestrator.tracking.tracker import Tracker
+from orchestrator.tracking.mlflow.tracker import Tracker
 from tests.orchestrator.invented_sweep import EPOCHS, begin, end, invent, report
 from tests.orchestrator.tracking.ui.check import check
 

@@ -3,10 +3,10 @@
 import json
 
 from orchestrator.records.test_scores import Scores
-from orchestrator.tracking.client import artifacts_beside, connect
-from orchestrator.tracking.legal import NAME_LENGTH, legal_tags, legal_text
-from orchestrator.tracking.mirrored_run import MirroredRun
-from orchestrator.tracking.terms import milliseconds, provenance_tags
+from orchestrator.tracking.mlflow.client import artifacts_beside, connect
+from orchestrator.tracking.mlflow.legal import NAME_LENGTH, legal_tags, legal_text
+from orchestrator.tracking.mlflow.mirrored_run import MirroredRun
+from orchestrator.tracking.mlflow.terms import milliseconds, provenance_tags
 
 EXPERIMENT = "evaluations"
 

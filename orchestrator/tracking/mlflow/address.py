@@ -3,7 +3,9 @@
 import importlib.util
 import os
 import re
+import shlex
 import sqlite3
+import sys
 import urllib.error
 import urllib.request
 from contextlib import closing
@@ -67,6 +69,13 @@ def near(uri: str) -> str:
         return uri
     place = LocalPlace(file).near()
     return uri if Path(place).is_absolute() or _is_decoded(place) else f"sqlite:///{place}"
+
+
+def open_command(uri: str) -> str:
+    """What shows the store: the address of a server, or the command that starts one."""
+    if uri.startswith(("http://", "https://")):
+        return f"open {uri}"
+    return shlex.join([LocalPlace(sys.executable).with_name("mlflow").near(), "ui", "--backend-store-uri", near(uri)])
 
 
 def _default() -> str:

@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from orchestrator.storage.path import Place
-from orchestrator.tracking.client import Metric, MlflowClient, MlflowException, Param, RunTag
-from orchestrator.tracking.legal import legal_names, legal_text
-from orchestrator.tracking.terms import STATUS, milliseconds
+from orchestrator.tracking.mlflow.client import Metric, MlflowClient, MlflowException, Param, RunTag
+from orchestrator.tracking.mlflow.legal import legal_names, legal_text
+from orchestrator.tracking.mlflow.terms import STATUS, milliseconds
 
 # MLflow's limits.
 _PARAMS_PER_CALL = 100

@@ -11,7 +11,7 @@ from orchestrator.core.registry import find
 from orchestrator.core.trial_number import origin_and_place
 from orchestrator.records.folder import Record
 from orchestrator.storage.path import Place
-from orchestrator.tracking.legal import TEXT_LENGTH
+from orchestrator.tracking.mlflow.legal import TEXT_LENGTH
 
 # MLflow knows four endings; the tag `state` is more exact.
 STATUS = {

@@ -21,7 +21,7 @@ from mlflow import MlflowClient  # noqa: E402
 from mlflow.entities import Metric, Param, Run, RunTag  # noqa: E402
 from mlflow.exceptions import MlflowException  # noqa: E402
 
-from orchestrator.tracking.address import database_file  # noqa: E402
+from orchestrator.tracking.mlflow.address import database_file  # noqa: E402
 
 __all__ = [
     "Metric",

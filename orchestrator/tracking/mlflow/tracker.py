@@ -11,10 +11,10 @@ from orchestrator.core.errors import UserError
 from orchestrator.records.folder import SweepFolder
 from orchestrator.records.test_scores import read_scores
 from orchestrator.storage.path import Place, at
-from orchestrator.tracking.address import install, shown
+from orchestrator.tracking.mlflow.address import install, shown
 
 if TYPE_CHECKING:
-    from orchestrator.tracking.mirror import Mirror
+    from orchestrator.tracking.mlflow.mirror import Mirror
 
 logger = logging.getLogger(__name__)
 
@@ -44,8 +44,8 @@ def find_run(run_id: str, uri: str) -> Found | None:
     Raises:
         UserError: if MLflow does not answer.
     """
-    from orchestrator.tracking.client import MlflowException, connect, is_there
-    from orchestrator.tracking.mirror import describe_run
+    from orchestrator.tracking.mlflow.client import MlflowException, connect, is_there
+    from orchestrator.tracking.mlflow.mirror import describe_run
 
     try:
         tags = describe_run(connect(uri), run_id) if is_there(uri) else None
@@ -60,7 +60,7 @@ def find_run(run_id: str, uri: str) -> Found | None:
 def send_scores(folder: SweepFolder, number: int, uri: str) -> str | None:
     """Sends what a trial scored on held-out data; a sentence where that failed, None where it did not."""
     try:
-        from orchestrator.tracking.mirror import Mirror
+        from orchestrator.tracking.mlflow.mirror import Mirror
 
         mirror = Mirror(folder, uri)
         if folder.is_locked():
@@ -79,7 +79,7 @@ def send_evaluation(folder: Place, uri: str) -> str | None:
     """Sends the scores of an encoder that no sweep here has trained; a sentence where that failed, else None."""
     found = read_scores(folder)
     try:
-        from orchestrator.tracking.evaluated import send
+        from orchestrator.tracking.mlflow.evaluated import send
 
         if found is not None:
             send(found, uri)
@@ -146,7 +146,7 @@ class Tracker:
             try:
                 if mirror is None:
                     # Here, because MLflow takes seconds to import and to make its tables.
-                    from orchestrator.tracking.mirror import Mirror
+                    from orchestrator.tracking.mlflow.mirror import Mirror
 
                     mirror = Mirror(self._folder, self._uri)
                 began, spent = time.monotonic(), time.thread_time()

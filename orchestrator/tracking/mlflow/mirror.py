@@ -12,10 +12,10 @@ from orchestrator.records import leaderboard, test_scores
 from orchestrator.records.folder import SweepFolder, TrialFolder
 from orchestrator.records.leaderboard import Standings
 from orchestrator.storage.path import Place
-from orchestrator.tracking.client import MlflowClient, MlflowException, Run, artifacts_beside, connect
-from orchestrator.tracking.legal import legal_tags
-from orchestrator.tracking.mirrored_run import MirroredRun, Points
-from orchestrator.tracking.terms import (
+from orchestrator.tracking.mlflow.client import MlflowClient, MlflowException, Run, artifacts_beside, connect
+from orchestrator.tracking.mlflow.legal import legal_tags
+from orchestrator.tracking.mlflow.mirrored_run import MirroredRun, Points
+from orchestrator.tracking.mlflow.terms import (
     confirmed_metrics,
     milliseconds,
     note,

@@ -1,0 +1,78 @@
+"""What a sweep needs of whatever runs its trials.
+
+An executor is a module `orchestrator/executors/<name>.py`, or one of the user's own named with its dots. It defines
+
+- `Config`, with its `name`: the section `sweep.executor`;
+- `build(config, sweep, address)`: an `Executor`; `address` is the option `--address` or None;
+- if it needs time to get ready, `prepared(address)`: a context manager that the command enters before anything else.
+
+No trial needs to be paused or moved: one that ends before its last epoch is handed out again, and goes on from the
+checkpoint in its folder.
+"""
+
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+
+from orchestrator.storage.path import Place
+
+if TYPE_CHECKING:  # a file that names an executor is read without Optuna
+    from orchestrator.search.ledger import Ledger
+
+# A trial's work, called as `work({"folder": text}, tell, **shared)` in each of its workers.
+Work = Callable[..., None]
+
+
+@runtime_checkable
+class Executor(Protocol):
+    """Runs the trials of one sweep."""
+
+    @property
+    def on_this_machine(self) -> bool:
+        """Whether trials compete for the cores of this machine, and for its GPU."""
+        ...
+
+    @property
+    def starting(self) -> str:
+        """What the user reads while it starts."""
+        ...
+
+    def check(self) -> None:
+        """Look whether it can be reached, in seconds; called before minutes may be spent on the data.
+
+        Raises:
+            UserError: it cannot.
+        """
+        ...
+
+    def ready(self, folder: Place, *, data_bytes: int) -> AbstractContextManager[None]:
+        """Be ready to run trials while the block runs.
+
+        Args:
+            folder: of the sweep, which every worker must see.
+            data_bytes: size of what `run` shares with the workers.
+
+        Raises:
+            UserError: a worker of the sweep would never start.
+        """
+        ...
+
+    def run(self, ledger: "Ledger", work: Work, *, shared: Mapping[str, Any], is_over: Callable[[], bool]) -> None:
+        """Run what the ledger hands out until it is handed out, or until it is over.
+
+        The ledger is asked and told, in this thread:
+
+        - `next()`: the number of a trial to start, None if there is none now; `is_handed_out`: there will be none.
+        - `started(number)`: a worker has taken the trial, whose folder is `ledger.folder.trial(number).path`.
+        - `hear(number, message)`: the first worker has called `tell(message)`; True if the trial must stop now.
+        - `ended(number)`: its workers have returned, or were stopped.
+        - `crashed(number, reason)`: a worker died, and the trial is started again, `sweep.max_failures` times at most;
+          `failed(number, reason)`: it is not.
+
+        Args:
+            ledger: of the sweep, whose `sweep` says how many trials run at a time and what their workers need.
+            work: trains a trial.
+            shared: arguments of every trial, which may be large.
+            is_over: looked at every second at least; once True, everything stops, finished or not.
+        """
+        ...
