@@ -27,6 +27,7 @@ SBATCH = {
     "partition": r"[\w,.-]+",
     "account": r"\w+",
     "time": r"(\d+-)?\d{1,2}(:\d{2}){1,2}",
+    "exclusive": None,
     "requeue": None,
     "open-mode": r"append|truncate",
     "output": r"\S+",
@@ -90,7 +91,7 @@ def test_the_slurm_script_gives_sbatch_options_that_it_knows():
     for name, value in options.items():
         assert name in SBATCH, f"sbatch has no --{name}"
         assert re.fullmatch(SBATCH[name] or "", value), f"--{name}={value}"
-    assert {"requeue", "open-mode", "signal"} <= options.keys()
+    assert {"exclusive", "requeue", "open-mode", "signal"} <= options.keys()
 
 
 @pytest.fixture
