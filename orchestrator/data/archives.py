@@ -1,4 +1,4 @@
-"""Published archives that torchvision knows: fetched once, unpacked, and held to the sums published with them."""
+"""Published archives that torchvision knows: downloaded once, unpacked, and checked by their published sums."""
 
 import tarfile
 import zlib
@@ -11,20 +11,20 @@ from torchvision.datasets.utils import check_integrity, download_url
 from orchestrator.core.errors import UserError
 from orchestrator.data.locations import expanded
 
-# CIFAR100 extends CIFAR10. Only what the classes publish is used: addresses, names and sums.
+# CIFAR100 extends CIFAR10. Only the URLs, file names and MD5 sums of the classes are used.
 Archive = type[CIFAR10] | type[STL10]
 
 
 def require(archive: Archive, root: str, *, download: bool) -> Path:
-    """The folder with an archive's unpacked files, every one of them whole.
+    """The folder of an unpacked archive, after checking every file in it.
 
     Args:
         archive: torchvision's class.
-        root: folder that holds, or shall hold, the archive and what is unpacked from it.
-        download: whether to fetch the archive if neither it nor its files are there.
+        root: folder that holds the archive and its unpacked files, or will hold them.
+        download: whether to download the archive if neither it nor its files exist.
 
     Raises:
-        UserError: if they cannot be had; says how to put them there by hand.
+        UserError: if the files are missing and cannot be downloaded; says how to get them by hand.
     """
     folder = expanded(root)
     packed = folder / archive.filename
@@ -36,7 +36,7 @@ def require(archive: Archive, root: str, *, download: bool) -> Path:
             f"{archive.__name__} is not in {folder}, and run.dataset.download is false: set it to true, or {by_hand}"
         )
     try:
-        # Fetches nothing where the right file is there already.
+        # Downloads nothing if a file with the right sum exists.
         download_url(archive.url, folder, archive.filename, archive.tgz_md5)
         with tarfile.open(packed) as tar:
             # PEP 706; Python 3.11.0 to 3.11.3 have no filters, and 3.12 warns where none is chosen.
@@ -50,7 +50,7 @@ def require(archive: Archive, root: str, *, download: bool) -> Path:
 
 
 def sums(archive: Archive) -> list[str]:
-    """The published sums of every file with images or labels, which stand for their pixels in a fingerprint."""
+    """The published MD5 sums of all files with images or labels, used in place of their pixels in a fingerprint."""
     return [md5 for _, md5 in _files(archive)]
 
 
@@ -69,7 +69,7 @@ def _is_whole(file: Path, md5: str) -> bool:
     return _has_sum(file, md5, state.st_size, state.st_mtime_ns)
 
 
-# STL-10 has 3 GB, and every split asks; a file that was not written to since need not be read again.
+# STL-10 has 3 GB and is checked for every split; a file is read again only if it was modified.
 @lru_cache(maxsize=32)
 def _has_sum(file: Path, md5: str, size: int, modified: int) -> bool:
     return check_integrity(file, md5)

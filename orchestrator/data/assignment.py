@@ -20,7 +20,7 @@ class Assignment:
 
     Args:
         parts: files by part, in the order in which they were given; a part without files is missing.
-        inner: of the folder of each file its parts without those that stand for a split, or lie around all splits.
+        inner: of the folder of each file its parts without those that name a split or enclose all splits.
         how: what decided, for messages.
         unused: files that belong to no part.
     """
@@ -32,7 +32,7 @@ class Assignment:
 
 
 class _Undecided(Exception):
-    """Some names stand for a split and others for none, or a name for several."""
+    """Some names name a split and others none, or one names several."""
 
 
 def assign(
@@ -238,7 +238,7 @@ def _by_names(files: Sequence[str], *, classes: bool) -> Assignment | None:
         named[name] = says.split
     splits = set(named.values())
     if not named or (classes and (splits == {"train"} or (len(splits) == 1 and len(named) == len(files)))):
-        return None  # images that are all called after one split, as ImageNet's own, are told apart by nothing
+        return None  # file names that all name the same split, as ImageNet's do, divide nothing
     silent = next((name for name in files if name not in named), None)
     if silent is not None:
         name, split = next(iter(named.items()))

@@ -1,4 +1,4 @@
-"""Files that lie beside a data set's module in the repository, each checked against a committed SHA-256 before use."""
+"""Files next to a data set's module in the repository, each checked against a committed SHA-256 before use."""
 
 import hashlib
 from pathlib import Path
@@ -14,7 +14,7 @@ def checksums(folder: Path) -> dict[str, str]:
     Raises:
         UserError: if the list is missing.
     """
-    # Lenient, so that a damaged list shows as a file whose sum differs.
+    # Decoded leniently: a damaged list then shows as a file whose sum differs.
     lines = _content(folder, CHECKSUMS).decode(errors="replace").splitlines()
     return {name: digest for digest, _, name in (line.partition("  ") for line in lines)}
 
@@ -46,7 +46,7 @@ def read(folder: Path, name: str) -> bytes:
 
 
 def write_checksums(folder: Path, names: list[str]) -> None:
-    """List the files as they are now; for whoever makes them anew."""
+    """Write the list for the current files; used by the scripts that build them."""
     lines = [f"{hashlib.sha256((folder / name).read_bytes()).hexdigest()}  {name}\n" for name in sorted(names)]
     (folder / CHECKSUMS).write_text("".join(lines))
 

@@ -1,4 +1,4 @@
-"""What CIFAR-10 and CIFAR-100 have in common: 50,000 and 10,000 images of 32 pixels, in pickles of the same form."""
+"""CIFAR-10 and CIFAR-100: 50,000 training and 10,000 test images of 32 pixels, in pickles of the same form."""
 
 from dataclasses import dataclass
 
@@ -24,8 +24,8 @@ class Settings(BaseConfig):
 
     Args:
         name: of the data set.
-        root: folder of the archive; fetched and unpacked there.
-        download: whether to fetch it if it is not there.
+        root: folder of the archive, which is downloaded and unpacked there.
+        download: whether to download it if it is missing.
         seed: chooses the tenth of the training images that is held out as `validation`.
     """
 
@@ -37,11 +37,11 @@ class Settings(BaseConfig):
 
 @dataclass(frozen=True)
 class Cifar:
-    """One of the two, as a data set.
+    """CIFAR-10 or CIFAR-100 as a data set.
 
     Args:
         archive: torchvision's class.
-        num_classes: the fine ones.
+        num_classes: number of fine classes.
         mean: of the training images per channel, in [0, 1].
         std: of the training images per channel, in [0, 1].
     """
@@ -52,7 +52,7 @@ class Cifar:
     std: tuple[float, float, float]
 
     def card(self, config: Settings) -> DatasetCard:
-        """What the configured data set is; looks at no file."""
+        """The card of the configured data set; reads no file."""
         return DatasetCard(
             num_classes=self.num_classes,
             mean=self.mean,
@@ -66,22 +66,22 @@ class Cifar:
         )
 
     def verify(self, config: Settings) -> None:
-        """See to it that every file is there and whole, before anything is started.
+        """Checks all files before anything is started.
 
         Raises:
-            UserError: if one is not, and cannot be fetched.
+            UserError: if a file is missing or damaged, and cannot be downloaded.
         """
         archives.require(self.archive, config.root, download=config.download)
 
     def load(self, config: Settings, split: str) -> ImageSet:
-        """Decode one split.
+        """Decodes one split.
 
         `train` and `bank` are the nine tenths of the training images that are not held out as `validation`; the
         published test images are `test/original` and nothing else.
 
         Raises:
             ValueError: if there is no such split.
-            UserError: if a file is missing or damaged, and cannot be fetched.
+            UserError: if a file is missing or damaged, and cannot be downloaded.
         """
         require_split(split, VARIANTS)
         folder = archives.require(self.archive, config.root, download=config.download)

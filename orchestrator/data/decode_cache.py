@@ -1,7 +1,7 @@
-"""A user's own images, decoded once: bytes on disk that every later start maps into memory.
+"""The user's own images, decoded once into files that every later start maps into memory.
 
-A cache is a folder named after the state of the files it was made from, so a file that was added, removed or changed
-makes another one. It appears whole or not at all.
+A cache is a folder named after the state of its source files, so adding, removing or changing a file makes a new one.
+It is written under another name and renamed when complete.
 """
 
 import fcntl
@@ -30,28 +30,28 @@ FORMAT = "decoded/2"  # part of data fingerprints: raise it when code changes a 
 _LAYOUT = "decoded/3"  # part of a cache's name: raise it when code changes a file here, or reads more images
 _IMAGES, _MASKS, _LABELS, _INDEX = "images.u8", "masks.u8", "labels.npy", "index.json"
 _BLOCK = 256  # images decoded before they are written, which bounds the memory
-_SMALLEST_STD = 1 / 255  # images all of one colour are centred, not blown up
+_SMALLEST_STD = 1 / 255  # images of a single colour are centred but not amplified
 
 
 @dataclass(frozen=True)
 class Decoded:
-    """A cache, open.
+    """An open cache.
 
     Args:
-        folder: where it lies.
+        folder: its place.
         size: side of the images in pixels.
-        parts: decoded images by part, in the order in which they lie in the file.
+        parts: decoded images by part, in the order of the file.
         num_classes: of the labels, or None.
         masked: whether there are masks.
-        mean: of the images of `train` per channel, in [0, 1]; 0 where there are none.
-        std: of the same.
-        content: hash of the files behind the images; where it is equal, so are the pixels.
+        mean: per channel of the images of `train`, in [0, 1]; 0 without images.
+        std: likewise.
+        content: hash of the source files; equal hashes mean equal pixels.
         left_out: images that could not be decoded, each with the reason.
         without_mask: images without a usable mask where others have one, each with the reason.
-        missing: places of those left out among all that were listed.
-        binary_masks: masks that hold 0 and 1, where others hold 0 to 255.
-        wide: 16-bit images.
-        wide_peak: largest value in them.
+        missing: indices of those left out, among all listed images.
+        binary_masks: number of masks whose values are 0 and 1 instead of 0 to 255.
+        wide: number of 16-bit images.
+        wide_peak: their largest value.
         unlabelled: parts without labels, where others have them.
     """
 
@@ -72,7 +72,7 @@ class Decoded:
     unlabelled: tuple[str, ...] = ()
 
     def part(self, name: str) -> ImageSet:
-        """The images of a part, mapped from disk and not to be written to."""
+        """The images of a part, mapped read-only from disk."""
         names = list(self.parts)
         start = sum(self.parts[other] for other in names[: names.index(name)])
         rows = slice(start, start + self.parts[name])
@@ -86,7 +86,7 @@ class Decoded:
 
     def _mapped(self, file: str, channels: int) -> np.ndarray:
         shape = (sum(self.parts.values()), self.size, self.size, channels)
-        # As a plain array, which Ray ships without a copy on the way.
+        # A plain array, because Ray ships it without an extra copy.
         return np.memmap(self.folder / file, np.uint8, mode="r", shape=shape).view(np.ndarray)
 
 

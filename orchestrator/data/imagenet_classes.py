@@ -1,4 +1,4 @@
-"""The 1000 classes of ImageNet, in the order of a classifier's logits, and which of them are a class of ImageNet-9."""
+"""The 1000 classes of ImageNet, in the order of a classifier's logits, and the ImageNet-9 class of each."""
 
 from functools import cache
 from pathlib import Path
@@ -9,7 +9,7 @@ from jaxtyping import Int64
 LABEL_SPACE = "imagenet1k"  # as cards and encoders name it
 NUM_CLASSES = 1000
 IMAGENET9 = ("dog", "bird", "vehicle", "reptile", "carnivore", "insect", "instrument", "primate", "fish")
-NONE = -1  # what is no class of ImageNet-9; as a prediction it is always wrong
+NONE = -1  # not in ImageNet-9; as a prediction it is always wrong
 
 _FILE = Path(__file__).with_suffix(".txt")
 
@@ -22,7 +22,7 @@ def numbers() -> dict[str, int]:
 
 @cache
 def to_imagenet9() -> Int64[np.ndarray, "1000"]:
-    """The ImageNet-9 class, 0 to 8, of each of ImageNet's, or `NONE` for the 630 that are in none.
+    """The ImageNet-9 class, 0 to 8, of each ImageNet class, or `NONE` for the 630 that have none.
 
     Source: Xiao et al., "Noise or signal", arXiv 2006.09994, table 4.
     """

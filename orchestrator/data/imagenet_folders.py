@@ -1,4 +1,4 @@
-"""Photographs in one folder per ImageNet class, as ImageNet and the sets made to test its classifiers come."""
+"""Photographs in one folder per ImageNet class: the layout of ImageNet and of the test sets for its classifiers."""
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
@@ -20,10 +20,10 @@ from orchestrator.data.listing import Listing, Sample
 from orchestrator.data.locations import CACHE, Place, expanded
 from orchestrator.data.own_images import state_of
 
-FORMAT = "imagenet/1"  # raise it when code changes who is trained on, or held out
-MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of ImageNet's training images, as every model zoo has them
-CENTRE = 224 / 256  # of the shorter side, shown in tests since AlexNet's
-HELD_OUT = 0.01  # of the training images, as `validation`; ImageNet's own validation images serve as its test
+FORMAT = "imagenet/1"  # raise it when code changes which images are trained on, or held out
+MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of ImageNet's training images, as in every model zoo
+CENTRE = 224 / 256  # share of the shorter side that a test shows, as in AlexNet's protocol
+HELD_OUT = 0.01  # share of the training images; ImageNet's own validation images serve as its test
 
 Photograph = tuple[str, int]  # name below the folder, and class
 
@@ -33,10 +33,10 @@ class Layout:
     """A folder of class folders.
 
     Args:
-        folder: that holds them.
-        classes: the name of each class folder that there may be, with the class.
-        border: pixels on each side of a photograph that are no part of it.
-        strict: whether any other folder is refused; else it is passed over.
+        folder: the parent of the class folders.
+        classes: names of the known class folders, each with its class.
+        border: pixels on each side of a photograph that are not part of it.
+        strict: whether any other folder is rejected instead of ignored.
     """
 
     folder: Path
@@ -46,14 +46,14 @@ class Layout:
 
 
 class Settings(BaseConfig):
-    """Where photographs lie, and how they are decoded.
+    """Location of the photographs, and how they are decoded.
 
     Args:
         name: of the data set.
-        root: the folder that holds them; each data set says how.
+        root: folder of the photographs; its layout depends on the data set.
         size: side of the decoded squares in pixels: the shorter side is resized to 256/224 of it, bicubic and
             antialiased, and the middle is cut out.
-        train_per_class: training images of each class that are used, drawn by the seed; all if not given.
+        train_per_class: number of training images of each class to use, drawn by the seed; None for all.
         cache: folder for decoded images.
         seed: chooses what is trained on, and what of it is held out as `validation`.
     """
@@ -69,25 +69,25 @@ class Settings(BaseConfig):
 # A process sees the files in one state, however often it asks; a new state is seen by the next process.
 @lru_cache(maxsize=8)
 def opened_test(layout: Layout, size: int, cache: str) -> Decoded:
-    """The photographs of a test, as the part `test`, decoded if no earlier start has.
+    """The photographs of a test, as the part `test`; decoded on the first start.
 
     Raises:
-        UserError: if they are laid out in another way, or one cannot be read.
+        UserError: if the layout is not the published one, or a photograph cannot be read.
     """
     return _decoded(layout, str(layout.folder), {"test": photographs(layout)}, (size, cache))
 
 
 def opened_train(config: Settings, folder: Path) -> Decoded:
-    """ImageNet's training photographs, as the parts `train` and `validation`, decoded if no earlier start has.
+    """ImageNet's training photographs, as the parts `train` and `validation`; decoded on the first start.
 
-    Each part lies in one piece, so that they are mapped into memory as they are: they may be more than fits.
+    Each part is contiguous on disk and is memory-mapped, so it may exceed the memory.
 
     Args:
-        config: says how many, and how they are decoded.
-        folder: that holds the class folders.
+        config: number of photographs, and how they are decoded.
+        folder: the parent of the class folders.
 
     Raises:
-        UserError: if they are laid out in another way, or one cannot be read.
+        UserError: if the layout is not the published one, or a photograph cannot be read.
     """
     return _opened_train(folder, config.train_per_class, seed=config.seed, size=config.size, cache=config.cache)
 
@@ -105,30 +105,30 @@ def _opened_train(folder: Path, per_class: int | None, *, seed: int, size: int, 
 
 
 def remarks(config: Settings) -> tuple[str, ...]:
-    """What a reader of a number must know, where a classifier was fitted on a part of the training photographs."""
+    """States that a classifier was fitted on a part of the training photographs."""
     return (f"trained on {config.train_per_class} photographs of each class",) if config.train_per_class else ()
 
 
 def imagenet_layout(folder: Path) -> Layout:
-    """Of a folder of ImageNet's own: class folders by WordNet id."""
+    """Layout of ImageNet itself: class folders named by WordNet id."""
     return Layout(folder, tuple(numbers().items()))
 
 
 def photographs(layout: Layout) -> list[Photograph]:
-    """The photographs there are, in the order of `opened_test`.
+    """The photographs of a layout, in the order of `opened_test`.
 
     Raises:
-        UserError: if they are laid out in another way.
+        UserError: if the layout is not the published one.
     """
     return [photograph for of_class in _by_class(layout) for photograph in of_class]
 
 
 def _by_class(layout: Layout) -> list[list[Photograph]]:
-    """The photographs of each class folder that is there, by name."""
+    """The photographs of each existing class folder, sorted by name."""
     folder, classes = layout.folder, dict(layout.classes)
     example = next(iter(classes))
     if not folder.is_dir():
-        raise UserError(f"{folder} is not there; it must hold a folder of photographs per class, such as {example}")
+        raise UserError(f"{folder} does not exist; it must hold one folder of photographs per class, such as {example}")
     found = []
     for entry in sorted(os.scandir(folder), key=lambda entry: entry.name):
         if entry.name in classes and entry.is_dir():
@@ -137,7 +137,7 @@ def _by_class(layout: Layout) -> list[list[Photograph]]:
                 raise UserError(f"{folder / entry.name} holds no photographs")
             found.append([(f"{entry.name}/{name}", classes[entry.name]) for name in names])
         elif layout.strict and not entry.name.startswith(".") and (entry.is_dir() or _is_photograph(entry.name)):
-            raise UserError(f"{folder} holds {entry.name}, which is no folder of a class, such as {example}")
+            raise UserError(f"{folder} holds {entry.name}, which is not the folder of a class, such as {example}")
     if not found:
         raise UserError(f"{folder} holds no folder of a class, such as {example}")
     return found
@@ -167,5 +167,5 @@ def _decoded(
     size, cache = size_and_cache
     images = decoded(listing, cache=expanded(cache), size=size)
     if images.left_out:
-        raise UserError(f"{source}: {images.left_out[0]} is unreadable; fetch it again, since every photograph counts")
+        raise UserError(f"{source}: {images.left_out[0]} is unreadable; download it again: the test must be complete")
     return images

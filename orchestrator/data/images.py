@@ -1,4 +1,4 @@
-"""The nouns of data: a decoded image set, and the card that says what it is."""
+"""The types of data: a decoded image set, and the card that describes a data set."""
 
 import hashlib
 import json
@@ -11,23 +11,23 @@ from jaxtyping import Bool, Int64, UInt8
 
 from augment import draws
 
-# Every data set answers these, unless there is nothing to train on; and `test/<variant>` and `validation/<variant>` for
-# the variants on its card.
+# Every data set with training images has these splits, and `test/<variant>` and `validation/<variant>` for the variants
+# on its card.
 SPLITS = ("train", "bank", "validation")
 
 
 @dataclass(frozen=True)
 class ImageSet:
-    """One split, decoded, as it lies in memory (and in Ray's object store, from where it may be read-only).
+    """One decoded split in memory; arrays from Ray's object store are read-only.
 
     Args:
         images: RGB, 0 to 255, (N, H, W, 3).
-        labels: class of each image from 0, (N,), or None where nobody knows it.
+        labels: class of each image from 0, (N,), or None without labels.
         masks: foreground coverage, 0 to 255, (N, H, W), or None.
-        accepted: which classes count as right where that may be several, (N, C), in place of labels.
+        accepted: which classes count as correct, (N, C), instead of labels where several may be.
 
     Raises:
-        ValueError: if dtypes or lengths do not fit together.
+        ValueError: if dtypes or lengths are inconsistent.
     """
 
     images: UInt8[np.ndarray, "N H W 3"]
@@ -55,33 +55,33 @@ class ImageSet:
         return sum(array.nbytes for array in arrays if array is not None)
 
     def rows(self, rows: Int64[np.ndarray, "M"]) -> "ImageSet":
-        """These rows alone, in this order."""
+        """Only these rows, in this order."""
         arrays = (self.labels, self.masks, self.accepted)
         return ImageSet(self.images[rows], *(None if array is None else array[rows] for array in arrays))
 
 
 @dataclass(frozen=True)
 class DatasetCard:
-    """What a configured data set is, known without decoding an image.
+    """Description of a configured data set.
 
     Args:
         num_classes: labels run from 0 to this, or None without labels.
         mean: of the training images per channel, in [0, 1].
         std: of the training images per channel, in [0, 1].
         size: side of the square images in pixels.
-        train_size: images that are trained on: those of the split `train`, or more where it is a sample of a stream. 0
-            where there is nothing to train on, and no splits but those of the test.
-        licence: under which the images may be passed on; it travels with an exported encoder.
-        fingerprint: changes with every setting or file that changes a pixel; numbers compare only where it is equal.
-        variants: of the test split, each loaded as `test/<variant>`; of several, the first is most like `train`.
+        train_size: number of training images: those of the split `train`, or more if that is a sample of a stream. 0
+            for a data set with test splits only.
+        licence: under which the images may be distributed; it is exported with an encoder.
+        fingerprint: changes with every setting or file that changes a pixel; metrics compare only if it is equal.
+        variants: of the test split, each loaded as `test/<variant>`; the first is the most similar to `train`.
         validation_variants: of the validation split, each loaded as `validation/<variant>`.
-        bank_is_train: whether the split `bank` is the split `train`, which then need be in memory only once.
-        has_masks: whether the images of `train` come with masks of their foreground.
-        unlabelled: splits without labels, though the others have them.
-        remarks: what a reader of the numbers should know of the data, such as how many images were left out.
-        metric: by which its test split is scored: `accuracy`, or `mean_per_class`, the mean of each class's accuracy.
-        label_space: whose classes the labels are, where a classifier may come knowing them: `imagenet1k`.
-        present: classes that the test shows, where not all; a classifier is to choose among these.
+        bank_is_train: whether the splits `bank` and `train` are the same, so that one copy in memory is enough.
+        has_masks: whether the images of `train` have usable masks of their foreground.
+        unlabelled: splits without labels in a data set with labels.
+        remarks: what a reader of the metrics should know about the data, such as the number of images left out.
+        metric: of the test split: `accuracy`, or `mean_per_class`, the mean of the accuracies of the classes.
+        label_space: name of a known set of classes, for encoders that bring a classifier for it: `imagenet1k`.
+        present: classes in the test, if not all; a classifier chooses among these.
     """
 
     num_classes: int | None
@@ -103,7 +103,7 @@ class DatasetCard:
 
     @property
     def splits(self) -> tuple[str, ...]:
-        """Every split that can be loaded."""
+        """All splits that can be loaded."""
         return split_names(self.variants, self.validation_variants, test_only=self.train_size == 0)
 
     def labelled(self, split: str) -> bool:
@@ -112,7 +112,7 @@ class DatasetCard:
 
 
 def fingerprint(*parts: object) -> str:
-    """Sixteen hexadecimal digits that stand for plain values (what JSON can hold), the same on every machine."""
+    """A hash of plain values (anything JSON can hold) as 16 hexadecimal digits, the same on every machine."""
     text = json.dumps(parts, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
@@ -120,11 +120,11 @@ def fingerprint(*parts: object) -> str:
 def held_out_rows(
     count: int, share: float, seed: int
 ) -> tuple[Int64[np.ndarray, "kept"], Int64[np.ndarray, "held_out"]]:
-    """The rows to train on and those to validate on, where a data set has no validation split of its own.
+    """The rows to train on and those to validate on, for a data set without a validation split.
 
     Args:
-        count: of all rows.
-        share: to hold out, in (0, 1); at least one row is held out, and at least one kept where there are two.
+        count: number of rows.
+        share: to hold out, in (0, 1); at least one row is held out, and at least one of two is kept.
         seed: of the choice.
 
     Returns:
@@ -136,7 +136,7 @@ def held_out_rows(
 
 
 def drawn_places(labels: Int64[np.ndarray, "N"], seed: int) -> tuple[Int64[np.ndarray, "N"], Int64[np.ndarray, "N"]]:
-    """A drawn order of all images, and the place of each among those of its class, from 0."""
+    """A random order of all images, and the position of each within its class, from 0."""
     order = draws.permutation(seed, 0, len(labels)).numpy()
     by_class = order[np.argsort(labels[order], kind="stable")]
     counts = np.bincount(labels)
@@ -156,10 +156,10 @@ def split_names(
 def require_split(
     split: str, variants: Sequence[str], validation_variants: Sequence[str] = (), *, test_only: bool = False
 ) -> None:
-    """Refuse a split that the data set does not have.
+    """Rejects a split that the data set does not have.
 
     Raises:
-        ValueError: naming the splits there are.
+        ValueError: naming the splits that exist.
     """
     known = split_names(variants, validation_variants, test_only=test_only)
     if split not in known:

@@ -1,4 +1,4 @@
-"""Where data sets lie on a user's machine."""
+"""Paths of data sets on a user's machine."""
 
 import os
 from pathlib import Path
@@ -8,16 +8,16 @@ from pydantic import AfterValidator
 
 from orchestrator.storage.object_store import SCHEME, ObjectPlace
 
-CACHE = "~/.cache/augsweep"  # of data sets that need a place of their own
+CACHE = "~/.cache/augsweep"  # default folder for downloads and decoded images
 
 
 def _from_here(place: str) -> str:
-    # A trial runs, and is evaluated, in other folders than the one where its file was read.
+    # Resolved when the file is read, because trials run in other working directories.
     return place if place.startswith(("~", SCHEME)) else os.path.abspath(place)
 
 
-# A path as text, because YAML has no other kind; `~` is the home of whoever reads it, a relative one begins here. Some
-# data sets take an address in an object store too.
+# A path as YAML text: `~` is the home of the process that reads it, and a relative path is resolved at once. Some data
+# sets also accept an address in an object store.
 Place = Annotated[str, AfterValidator(_from_here)]
 
 
@@ -30,6 +30,6 @@ def located(place: str) -> Path | ObjectPlace:
     """A place as an absolute path, or in an object store.
 
     Raises:
-        UserError: if its address is none.
+        UserError: if the address is malformed.
     """
     return ObjectPlace.at(place) if place.startswith(SCHEME) else expanded(place)

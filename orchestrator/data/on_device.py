@@ -1,4 +1,4 @@
-"""A split on the device, as bytes, handed out in batches with whatever the run's augmentation needs of it."""
+"""A split held on the device as bytes; batches come with everything that the run's augmentation needs."""
 
 from collections.abc import Collection, Sequence
 
@@ -13,20 +13,20 @@ from orchestrator.data.images import ImageSet
 
 
 class DeviceImages:
-    """The images of a split, and what was made of their masks if somebody needs it.
+    """The images of a split on the device, with foregrounds and backgrounds if the run needs them.
 
     Args:
         source: the split.
-        device: where to hold it.
-        needs: fields of a batch to fill beside its images.
-        foregrounds: the split taken apart, if anything is needed.
+        device: that holds it.
+        needs: fields of a batch to fill besides its images.
+        foregrounds: of the split, if `needs` is not empty.
         seed: of the run.
 
     Attributes:
         labels: class of each image, (N,), or None.
 
     Raises:
-        UserError: if backgrounds are to be borrowed, and too few images have a usable mask.
+        UserError: if images borrow backgrounds, and too few images have a usable mask.
     """
 
     capturable = True  # in CUDA graphs
@@ -41,7 +41,7 @@ class DeviceImages:
         foregrounds: Foregrounds | None,
         seed: int,
     ) -> None:
-        # from_dlpack, because from_numpy warns of arrays that must not be written, as those in a shared store are.
+        # from_dlpack, because from_numpy warns about read-only arrays, and arrays in Ray's object store are read-only.
         self._images = torch.from_dlpack(source.images).to(device)
         self.labels = None if source.labels is None else torch.from_dlpack(source.labels).to(device)
         self._needs, self._seed = needs, seed
@@ -58,18 +58,18 @@ class DeviceImages:
 
     @property
     def own_bytes(self) -> int:
-        """Memory that a training takes for them beside what all share: none."""
+        """Memory of one training, not counting what all trainings share: none."""
         return 0
 
     def order(self, epoch: int) -> Int64[Tensor, "N"]:
-        """The rows as an epoch visits them, on the device, so that no batch of them has to be sent there."""
+        """The order of the rows in an epoch, on the device, so that no batch of indices is copied."""
         return draws.permutation(self._seed, epoch, len(self), device=self._images.device)
 
     def read_ahead(self, batches: Sequence[Int64[Tensor, "_"]]) -> None:
-        """Be told the rows of the batches to come; everything is here already."""
+        """Announces the rows of coming batches; does nothing, as all images are on the device."""
 
     def batch(self, rows: Int64[Tensor, "B"]) -> Batch:
-        """The images of some rows and what was needed, ready for a pipeline."""
+        """The batch of some rows with the fields in `needs`."""
         rows = rows.to(self._images.device, non_blocking=True)
         images = unit(self._images[rows].permute(0, 3, 1, 2))
         masks = unit(self._masks[rows]) if self._masks is not None and "masks" in self._needs else None
@@ -81,5 +81,5 @@ class DeviceImages:
 
 
 def unit(planes: UInt8[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
-    """Bytes as numbers in [0, 1]."""
+    """Bytes scaled to [0, 1]."""
     return planes.float() / 255

@@ -1,4 +1,4 @@
-"""Images that a GPU has no room for: they stay in the host's memory, and their batches are fetched from there ahead."""
+"""Images that do not fit on the GPU: they stay in host memory, and batches are gathered ahead and copied."""
 
 from collections import deque
 from collections.abc import Collection, Sequence
@@ -15,17 +15,17 @@ from orchestrator.data.foregrounds import Foregrounds
 from orchestrator.data.images import ImageSet
 from orchestrator.data.on_device import unit
 
-_AHEAD = 3  # batches that are gathered, or being so, before the one that is taken
+_AHEAD = 3  # batches gathered ahead of the current one
 
 
 class HostImages:
-    """The images of a split in the host's memory, handed out as `orchestrator.data.on_device` does.
+    """The images of a split in host memory, with the interface of `orchestrator.data.on_device.DeviceImages`.
 
     Args:
         source: the split; its images may be mapped from a file.
-        device: where batches are wanted.
-        needs: fields of a batch to fill beside its images, of which it has masks only.
-        foregrounds: the split taken apart, if anything is needed.
+        device: of the batches.
+        needs: fields of a batch to fill besides its images; only masks are supported.
+        foregrounds: of the split, if `needs` is not empty.
         seed: of the run.
 
     Attributes:
@@ -33,7 +33,7 @@ class HostImages:
     """
 
     capturable = False  # in CUDA graphs
-    reason = "its images are fetched from the host's memory, since the GPU's has no room for them"
+    reason = "its images stay in host memory, because they do not fit on the GPU"
 
     def __init__(
         self,
@@ -58,21 +58,21 @@ class HostImages:
 
     @property
     def own_bytes(self) -> int:
-        """Memory that a training takes for them beside what all share: none to speak of."""
+        """Memory of one training, not counting what all trainings share: negligible."""
         return 0
 
     def order(self, epoch: int) -> Int64[Tensor, "N"]:
-        """The rows as an epoch visits them, on CPU."""
+        """The order of the rows in an epoch, on CPU."""
         return draws.permutation(self._seed, epoch, len(self))
 
     def read_ahead(self, batches: Sequence[Int64[Tensor, "_"]]) -> None:
-        """Be told the rows of the batches to come, on CPU, which are then gathered before they are asked for."""
+        """Announces the rows of coming batches, on CPU; they are gathered in the background."""
         self._announced = deque(batches)
         self._begun.clear()
         self._begin()
 
     def batch(self, rows: Int64[Tensor, "B"]) -> Batch:
-        """The images of some rows, on CPU, and what was needed; at once if they come as announced."""
+        """The batch of some rows, given on CPU; immediate if it is the announced one."""
         images, *masks = (hardware.sent(planes, self._device) for planes in self._gathered(rows))
         return Batch(unit(images.permute(0, 3, 1, 2)), unit(masks[0]) if masks else None)
 
@@ -90,7 +90,7 @@ class HostImages:
 
     def _room(self, rows: Int64[Tensor, "B"]) -> list[Tensor]:
         shapes = [(len(rows), *planes.shape[1:]) for planes in self._planes]
-        pinned = self._device.type == "cuda"  # from where they are sent, else they would be copied there first
+        pinned = self._device.type == "cuda"  # else the copy to the GPU would go through pinned memory first
         return [torch.empty(shape, dtype=torch.uint8, pin_memory=pinned) for shape in shapes]
 
     def _gather(self, rows: Int64[Tensor, "B"], room: list[Tensor]) -> list[Tensor]:

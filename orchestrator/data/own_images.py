@@ -1,4 +1,4 @@
-"""What the user's own images have in common in any kind of file: settings, card, splits, warnings."""
+"""The user's own images in any kind of file: settings, card, splits, warnings."""
 
 import os
 import sys
@@ -48,11 +48,11 @@ def _listed(splits: Any) -> Any:
 
 
 class Settings(BaseConfig):
-    """Which images, and how they are decoded and split.
+    """Location of the images, and how they are decoded and split.
 
     Args:
         name: of the data set.
-        root: where the images lie.
+        root: file, folder or address of the images.
         size: side of the decoded squares in pixels: the shorter side is resized to it, bicubic and antialiased, and the
             centre is cut out.
         splits: which files belong to which split: `auto` reads it from the names of folders and files, `none` puts all
@@ -93,7 +93,7 @@ class Settings(BaseConfig):
         return tuple((part, tuple(patterns)) for part, patterns in self.splits.items())
 
 
-# Looks at what lies in a place; equal ones understand the same files in the same way.
+# Lists the images of a root; equal listers give the same listing.
 Lister = Callable[[Path | ObjectPlace], Listing]
 
 
@@ -102,13 +102,13 @@ class OwnImages:
     """Images in one kind of files, as a data set.
 
     Args:
-        listing: looks at what lies in a place.
+        listing: lists the images of a root.
     """
 
     listing: Lister
 
     def card(self, config: Settings) -> DatasetCard:
-        """What the configured images are; decodes them if no earlier start has.
+        """The card of the configured images; decodes them on the first start.
 
         Raises:
             UserError: if the images cannot be used as they are.
@@ -176,7 +176,7 @@ def require_place(root: Path) -> None:
 
 
 def state_of(file: str | Path) -> list[int]:
-    """What changes when a file does, or when it becomes readable; all 0 without a file."""
+    """Size, modification time and mode of a file, to notice changes; all 0 if there is none."""
     try:
         found = os.stat(file)
     except OSError:

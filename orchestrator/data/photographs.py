@@ -1,4 +1,4 @@
-"""What published sets of photographs have in common: listed by their annotations, decoded once, split for transfer."""
+"""Published sets of photographs for transfer: listed from their annotations, decoded once, and split."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -19,19 +19,19 @@ from orchestrator.data.listing import Listing, Sample
 from orchestrator.data.locations import CACHE, Place, expanded
 from orchestrator.data.own_images import left_out_text, remarks, state_of, triple
 
-SPLITTING = "photographs/1"  # raise it when code changes who is held out
+SPLITTING = "photographs/1"  # raise it when code changes which images are held out
 VARIANTS = ("original",)
-MOST_UNREADABLE = 0.01  # of all images; more than that is no blemish of the publication
+MOST_UNREADABLE = 0.01  # share of all images; the publications have fewer
 
 Part = Sequence[tuple[Path, int]]  # files, each with its class from 0
 
 
 class Settings(BaseConfig):
-    """Where the photographs lie, and how they are decoded.
+    """Location of the photographs, and how they are decoded.
 
     Args:
         name: of the data set.
-        root: folder that holds the published folder, not that folder itself.
+        root: parent of the published folder.
         size: side of the decoded squares in pixels: the shorter side is resized to it, bicubic and antialiased, and the
             middle is cut out.
         cache: folder for decoded images.
@@ -44,10 +44,10 @@ class Settings(BaseConfig):
 
 
 class HeldOut(Settings):
-    """The same of a data set whose publishers name no validation split.
+    """Settings of a data set without a published validation split.
 
     Args:
-        seed: chooses the training images that are held out as `validation`, as evenly over the classes as can be.
+        seed: chooses the training images that are held out as `validation`, evenly over the classes.
     """
 
     seed: int = Field(0, ge=0, lt=2**32)
@@ -58,19 +58,19 @@ class Photographs:
     """One published set.
 
     Args:
-        title: by which the field knows it.
-        parts: lists `train`, `validation` where there is a published one, and `test`.
-        images: how many of each part were published.
+        title: its usual name.
+        parts: lists `train`, `test`, and `validation` if one was published.
+        images: number of published images of each part.
         num_classes: labels run from 0 to this.
-        licence: under which the images may be passed on.
-        layout: what must lie in `root`.
-        source: where it is fetched.
-        held_out: share of `train` that becomes `validation` where none is published.
-        metric: of the test split.
+        licence: under which the images may be distributed.
+        layout: files that `root` must contain.
+        source: where to download it.
+        held_out: share of `train` that becomes `validation` if none was published.
+        metric: for the test split.
 
-    Source: splits and metrics as of Lee et al., "Improving transferability of representations via augmentation-aware
-        self-supervision" (NeurIPS 2021) and its code. The images held out are as many as there, but drawn by this
-        project's own generator, and evenly over the classes.
+    Source: splits and metrics from Lee et al., "Improving transferability of representations via augmentation-aware
+        self-supervision" (NeurIPS 2021) and its code. The number of held-out images is the same; they are drawn
+        by this project's generator, evenly over the classes.
     """
 
     title: str
@@ -84,10 +84,10 @@ class Photographs:
     metric: Literal["accuracy", "mean_per_class"] = "accuracy"
 
     def card(self, config: Settings) -> DatasetCard:
-        """What the configured images are; decodes them if no earlier start has.
+        """The card of the configured images; decodes them on the first start.
 
         Raises:
-            UserError: if the folder is laid out in another way, or cannot be fetched.
+            UserError: if the layout is not the published one, or the download fails.
         """
         opened = self.opened(config)
         seed = config.seed if isinstance(config, HeldOut) else None
@@ -106,11 +106,11 @@ class Photographs:
         )
 
     def load(self, config: Settings, split: str) -> ImageSet:
-        """One split; `bank` is `train`, and the published test images are `test/original` and nothing else.
+        """One split; `bank` is `train`, and `test/original` holds the published test images.
 
         Raises:
             ValueError: if there is no such split.
-            UserError: if the folder is laid out in another way, or cannot be fetched.
+            UserError: if the layout is not the published one, or the download fails.
         """
         require_split(split, VARIANTS)
         opened = self.opened(config)
@@ -128,25 +128,25 @@ class Photographs:
         """The decoded images behind the splits.
 
         Raises:
-            UserError: if the folder is laid out in another way, or cannot be fetched.
+            UserError: if the layout is not the published one, or the download fails.
         """
         return _opened(self, config)  # pyright: ignore[reportArgumentType] - a frozen model has a hash
 
     def listing(self, config: Settings) -> Listing:
-        """What the annotations list.
+        """The images that the annotations list.
 
         Raises:
-            UserError: if they are not there, or are others than the published ones.
+            UserError: if annotations are missing, or differ from the published ones.
         """
         try:
             parts = self.parts(config)
-        except Exception as error:  # parsers of annotations raise whatever they trip over
+        except Exception as error:  # parsers of annotations raise many kinds of errors
             raise self._refused(config, named(error)) from error
         for part, count in self.images.items():
             if len(parts[part]) != count:
-                raise self._refused(config, f"{len(parts[part])} images of {part} are there, {count} were published")
+                raise self._refused(config, f"{len(parts[part])} images of {part} found, {count} were published")
         if any(not 0 <= label < self.num_classes for part in parts.values() for _, label in part):
-            raise self._refused(config, f"there are other classes than the {self.num_classes} that were published")
+            raise self._refused(config, f"classes beyond the {self.num_classes} published ones")
 
         def samples() -> Iterator[Sample]:
             for part in self.images:
@@ -163,29 +163,29 @@ class Photographs:
         )
 
     def _refused(self, config: Settings, reason: str) -> UserError:
-        # What torchvision cannot fetch has no such setting.
-        fetch = "set download: true, or fetch it" if getattr(config, "download", None) is False else "fetch it"
+        # Data sets that torchvision cannot download have no such setting.
+        fetch = "set download: true, or download it" if getattr(config, "download", None) is False else "download it"
         return UserError(
-            f"{expanded(config.root)} does not hold {self.title} as it was published ({reason}): {self.layout} must be "
-            f"in there; {fetch} from {self.source}"
+            f"{expanded(config.root)} does not hold {self.title} as published ({reason}): it must contain "
+            f"{self.layout}; {fetch} from {self.source}"
         )
 
 
 def evenly_held_out(
     labels: Int64[np.ndarray, "N"], share: float, seed: int
 ) -> tuple[Int64[np.ndarray, "kept"], Int64[np.ndarray, "held_out"]]:
-    """The rows to train on and those to validate on: of each class the same share, as far as it divides.
+    """The rows to train on and those to validate on, with nearly the same share of each class.
 
     Args:
         labels: classes from 0.
-        share: to hold out, in (0, 1), of all images.
+        share: of all images to hold out, in (0, 1).
         seed: of the choice.
 
     Returns:
         Rows kept and rows held out, each in ascending order.
     """
     order, places = drawn_places(labels, draws.derive_seed(seed, "held out"))
-    behind = (places + 0.5) / np.bincount(labels)[labels]  # how far behind in its class, in (0, 1)
+    behind = (places + 0.5) / np.bincount(labels)[labels]  # relative position in its class, in (0, 1)
     order = order[np.argsort(behind[order], kind="stable")]
     count = round(share * len(labels))
     return np.sort(order[count:]), np.sort(order[:count])

@@ -1,4 +1,4 @@
-"""Reads row groups and decodes their images in threads, ahead of whoever takes them, with a bounded part in memory."""
+"""Reads row groups and decodes their images in threads, ahead of the training, with bounded memory."""
 
 from collections import deque
 from collections.abc import Iterator, Sequence
@@ -12,18 +12,18 @@ from orchestrator.core.errors import UserError
 from orchestrator.data.decoding import MAX_PIXELS, Square, Unreadable, square
 from orchestrator.data.row_groups import Group, RowGroups
 
-_AHEAD = 3  # batches that are decoded, or being so, before the one that is taken
-_TASK = 16  # images that a thread decodes in one go
+_AHEAD = 3  # batches decoded ahead of the current one
+_TASK = 16  # images per task of a thread
 
 
 @dataclass(frozen=True)
 class StandIn:
-    """An image that was taken in the place of one that cannot be decoded.
+    """A replacement for an image that cannot be decoded.
 
     Args:
-        row: of the one that cannot.
-        by: row of the other.
-        why: name of the first, and what is wrong with it.
+        row: of the image that cannot be decoded.
+        by: row of the replacement.
+        why: name of the image and the error.
     """
 
     row: int
@@ -37,8 +37,8 @@ class Squares:
 
     Args:
         images: RGB.
-        masks: foreground coverage, all 0 where there is no usable mask; or None.
-        stand_ins: where it is not what was asked for.
+        masks: foreground coverage, all 0 without a usable mask; or None.
+        stand_ins: replaced images.
     """
 
     images: UInt8[np.ndarray, "B S S 3"]
@@ -58,17 +58,17 @@ def decoded(
 ) -> Iterator[Squares]:
     """The images of some rows, batch after batch.
 
-    At most two buffers' rows are in memory as files, or as many as a batch lies in, and four batches as pixels. An
-    image that cannot be decoded has the next one of its row group that can in its place: the same one whatever batch,
-    worker or epoch asks.
+    At most two buffers of rows are in memory as encoded files, or as many as one batch needs, and four batches as
+    pixels. An image that cannot be decoded is replaced by the next one of its row group that can: always the same one,
+    whatever the batch, worker or epoch.
 
     Args:
-        groups: where the rows lie.
-        batches: rows to come.
+        groups: locations of the rows.
+        batches: rows of the coming batches.
         size: side of the images in pixels.
-        masked: whether masks are wanted.
-        buffer: rows of a window of the order in which they come.
-        threads: that decode; one more reads.
+        masked: whether to decode masks.
+        buffer: rows in a shuffling window.
+        threads: number of decoding threads; one more reads.
         max_pixels: a larger image counts as one that cannot be decoded.
 
     Raises:
@@ -91,7 +91,7 @@ def decoded(
 
 
 class _Held:
-    """The row groups in memory: those that begun batches lie in, and those to come next."""
+    """The row groups in memory: those of the batches in progress, and the next ones."""
 
     def __init__(
         self,
@@ -106,12 +106,12 @@ class _Held:
         numbers = groups.of(np.concatenate(batches))
         found, first, counts = np.unique(numbers, return_index=True, return_counts=True)
         self._coming = deque(found[first.argsort()].tolist())
-        self._left = dict(zip(found.tolist(), counts.tolist(), strict=True))  # rows still to be decoded
+        self._left = dict(zip(found.tolist(), counts.tolist(), strict=True))  # rows not yet decoded
         self._read: dict[int, Future[Group]] = {}
         self._rows = 0
 
     def fetch(self, rows: Int64[np.ndarray, "B"]) -> None:
-        """Begin to read what a batch lies in, and what comes after it while there is room."""
+        """Starts reading the row groups of a batch, and the ones after it while there is room."""
         needed = set(self.groups.of(rows).tolist())
         while self._coming and (self._coming[0] in needed or self._rows + self._size(self._coming[0]) <= self._limit):
             number = self._coming.popleft()
@@ -123,7 +123,7 @@ class _Held:
         return [self._read[number] for number in self.groups.of(rows).tolist()]
 
     def release(self, rows: Int64[np.ndarray, "B"]) -> None:
-        """Forget row groups of which nothing more is wanted."""
+        """Frees row groups that are no longer needed."""
         numbers, counts = np.unique(self.groups.of(rows), return_counts=True)
         for number, count in zip(numbers.tolist(), counts.tolist(), strict=True):
             self._left[number] -= count
@@ -136,7 +136,7 @@ class _Held:
 
 
 class _Begun:
-    """A batch on its way."""
+    """A batch in progress."""
 
     def __init__(
         self,
@@ -155,7 +155,7 @@ class _Begun:
         self._tasks = [decoders.submit(self._decode, part, held.futures(rows[part])) for part in places]
 
     def finish(self) -> Squares:
-        """Wait for it."""
+        """Waits for the batch."""
         stand_ins = tuple(one for task in self._tasks for one in task.result())
         self._held.release(self._rows)
         return Squares(self._images, self._masks, stand_ins)
@@ -173,7 +173,7 @@ class _Begun:
 
 
 def _readable(group: Group, row: int, size: int, max_pixels: int) -> tuple[Square, list[StandIn]]:
-    """The image of a row, or of the next one in its group that can be decoded, and those that cannot."""
+    """The image of a row, or of the next decodable one in its group, and the replacements made."""
     bad: list[tuple[int, str]] = []
     count = len(group.offsets)
     for step in range(count):

@@ -1,4 +1,4 @@
-"""Row groups of Parquet files: the pieces in which images are read that are not all in memory."""
+"""Row groups of Parquet files: the unit in which streamed images are read."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ from orchestrator.core.errors import UserError, first_line
 from orchestrator.storage.object_store import ObjectPlace
 from orchestrator.storage.s3 import explained, store
 
-if TYPE_CHECKING:  # who trains on images in memory needs none of it
+if TYPE_CHECKING:  # imported only where Parquet files are read
     import pyarrow as pa
     from pyarrow import parquet
 
@@ -22,14 +22,14 @@ File = Path | ObjectPlace  # or a folder
 
 @dataclass(frozen=True)
 class Group:
-    """A row group in memory, its images still as files.
+    """A row group in memory, its images still encoded.
 
     Args:
-        name: of its file.
+        name: of the file.
         start: number of its first row in the file.
-        first: number of its first wanted row among all that are wanted.
-        offsets: the wanted rows, counted from its first one, (n,).
-        images: their contents.
+        first: index of its first selected row among all selected rows.
+        offsets: the selected rows, counted from its first row, (n,).
+        images: contents of image files.
         masks: likewise, or None.
     """
 
@@ -41,7 +41,7 @@ class Group:
     masks: "pa.ChunkedArray | None"
 
     def content(self, row: int) -> tuple[str, bytes | None, bytes | None]:
-        """The name, image and mask of a wanted row, by its number among all that are wanted."""
+        """The name, image and mask of a selected row, by its index among all selected rows."""
         offset = int(self.offsets[row - self.first])
         mask = None if self.masks is None else self.masks[offset].as_py()
         return f"{self.name} row {self.start + offset}", self.images[offset].as_py(), mask
@@ -49,14 +49,14 @@ class Group:
 
 @dataclass(frozen=True)
 class RowGroups:
-    """Where some rows of a part lie: small, so that it can be sent to any worker that sees the files.
+    """Locations of some rows of a part; small enough to be sent to every worker that can read the files.
 
     Args:
         files: in order.
-        places: of each row group its file, its number in it, and the row of the file that it begins with, (G, 3).
-        starts: number of each row group's first row among all rows of the part, and how many there are, (G + 1,).
+        places: for each row group its file, its number in the file, and its first row in the file, (G, 3).
+        starts: first row of each row group among all rows of the part, and the total, (G + 1,).
         nbytes: of each row group, uncompressed, (G,).
-        rows: those that are wanted, by their numbers among all, ascending, (N,).
+        rows: the selected rows among all rows of the part, ascending, (N,).
     """
 
     files: tuple[File, ...]
@@ -70,18 +70,18 @@ class RowGroups:
 
     @cached_property
     def bounds(self) -> Int64[np.ndarray, "bounds"]:
-        """Each row group's first wanted row among all that are wanted, and how many those are, (G + 1,)."""
+        """First selected row of each row group among all selected rows, and the total, (G + 1,)."""
         return np.searchsorted(self.rows, self.starts)
 
     def of(self, rows: Int64[np.ndarray, "B"]) -> Int64[np.ndarray, "B"]:
-        """The row groups that wanted rows lie in."""
+        """The row groups of selected rows."""
         return np.searchsorted(self.bounds, rows, side="right") - 1
 
     def read(self, group: int, *, masked: bool) -> Group:
-        """A row group, with masks or without.
+        """Reads a row group, with or without masks.
 
         Raises:
-            UserError: if its file is not there, is damaged, or is another one by now.
+            UserError: if its file is missing, damaged or has changed.
         """
         import pyarrow as pa
         from pyarrow import parquet
@@ -97,18 +97,18 @@ class RowGroups:
                 )
         except (pa.ArrowException, OSError) as error:
             raise UserError(
-                f"{file}: row group {index} cannot be read ({first_line(error)}); files that are streamed must stay as "
-                "they are, where every worker sees them"
+                f"{file}: row group {index} cannot be read ({first_line(error)}); streamed files must stay "
+                "unchanged, where every worker can read them"
             ) from error
         if table.num_rows != self.starts[group + 1] - self.starts[group]:
-            raise UserError(f"{file} has changed since the training began; bring the old one back")
+            raise UserError(f"{file} has changed since the training started; restore it")
         masks = contents(table.column("mask")) if "mask" in table.column_names else None
         offsets = self.rows[first:end] - self.starts[group]
         return Group(file.name, start, first, offsets, contents(table.column("image")), masks)
 
 
 def row_groups(files: Sequence[File], rows: Int64[np.ndarray, "N"] | None = None) -> RowGroups:
-    """Where some rows of some files lie, or all."""
+    """Locations of the given rows of some files, or of all."""
     places, sizes, nbytes = [], [], []
     for number, file in enumerate(files):
         metadata, start = opened(file).metadata, 0
@@ -129,10 +129,10 @@ def row_groups(files: Sequence[File], rows: Int64[np.ndarray, "N"] | None = None
 
 
 def native(file: File) -> "pa.NativeFile":
-    """A file, open to be read by pyarrow.
+    """A file opened for pyarrow.
 
     Raises:
-        OSError: if it is not there, or the store does not give it.
+        OSError: if it is missing, or the store fails.
     """
     if isinstance(file, Path):
         import pyarrow as pa
@@ -144,7 +144,7 @@ def native(file: File) -> "pa.NativeFile":
 
 
 def opened(file: File) -> "parquet.ParquetFile":
-    """A Parquet file, its footer read.
+    """Opens a Parquet file and reads its footer.
 
     Raises:
         UserError: if it cannot be read.
@@ -159,7 +159,7 @@ def opened(file: File) -> "parquet.ParquetFile":
 
 
 def contents(column: Any) -> Any:
-    """The bytes of a column, which may have them in a struct beside a path."""
+    """The bytes of a column, which may be a struct of bytes and path."""
     import pyarrow as pa
 
     return column.flatten()[column.type.get_field_index("bytes")] if pa.types.is_struct(column.type) else column

@@ -1,4 +1,4 @@
-"""What the sets have in common that test ImageNet's classifiers on other photographs than ImageNet's own."""
+"""Data sets that test ImageNet classifiers on photographs outside ImageNet."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -15,17 +15,17 @@ from orchestrator.data.imagenet_folders import Layout
 from orchestrator.data.images import DatasetCard, ImageSet, fingerprint, require_split
 from orchestrator.data.locations import Place, expanded
 
-ORIGINAL = "original"  # the test variant with ImageNet's own photographs of the same classes
+ORIGINAL = "original"  # the test variant with ImageNet's photographs of the same classes
 
-Groups = Mapping[str, tuple[int, ...]]  # the classes of ImageNet that each class folder stands for
+Groups = Mapping[str, tuple[int, ...]]  # the ImageNet classes that each class folder maps to
 
 
 class Settings(folders.Settings):
-    """Where a test set lies, and what it is compared with; an encoder that brings a classifier needs no more than it.
+    """Location of a test set and of its references; an encoder with a classifier needs the test set only.
 
     Args:
         imagenet_train: ImageNet's training photographs in folders by WordNet id, to fit a classifier on.
-        imagenet_val: its validation photographs in folders by WordNet id, to see what the shift costs.
+        imagenet_val: its validation photographs in folders by WordNet id, to measure the drop against.
     """
 
     imagenet_train: Place | None = None
@@ -34,17 +34,17 @@ class Settings(folders.Settings):
 
 @dataclass(frozen=True)
 class Shifted:
-    """One set.
+    """One test set.
 
     Args:
         variant: its name as a test split.
-        images: how many were published.
-        licence: under which they may be passed on.
-        groups: which class folders there may be below a root.
-        inside: the folder of the root that holds them.
-        border: pixels on each side of a photograph that are no part of it.
-        strict: whether other folders are refused.
-        restricted: whether classifiers are to choose among the set's classes alone.
+        images: number of published images.
+        licence: under which they may be distributed.
+        groups: the possible class folders below a root.
+        inside: folder of the root that holds them.
+        border: pixels on each side of a photograph that are not part of it.
+        strict: whether other folders are rejected.
+        restricted: whether classifiers choose among the classes of the set only.
     """
 
     variant: str
@@ -57,15 +57,15 @@ class Shifted:
     restricted: bool = False
 
     def card(self, config: Settings) -> DatasetCard:
-        """What the configured photographs are; decodes them if no earlier start has.
+        """The card of the configured photographs; decodes them on the first start.
 
         Raises:
-            UserError: if they are laid out in another way, or one cannot be read.
+            UserError: if the layout is not the published one, or a photograph cannot be read.
         """
         test, train, val = self._test(config), _train(config), _val(config)
         count, variants = test.parts["test"], self._variants(config)
         contents = [None if part is None else part.content for part in (test, train, val)]
-        remarks = () if count == self.images else (f"{count} of the {self.images} published images are there",)
+        remarks = () if count == self.images else (f"{count} of the {self.images} published images were found",)
         return DatasetCard(
             num_classes=NUM_CLASSES,
             mean=folders.MEAN,
@@ -87,7 +87,7 @@ class Shifted:
 
         Raises:
             ValueError: if there is no such split.
-            UserError: if they are laid out in another way, or one cannot be read.
+            UserError: if the layout is not the published one, or a photograph cannot be read.
         """
         train, val = _train(config), _val(config)
         require_split(split, self._variants(config), test_only=train is None)
@@ -97,9 +97,9 @@ class Shifted:
         if val and split == f"test/{ORIGINAL}":
             images = val.part("test")
             shown = self._shown(config)[_listed(images)]
-            if not shown.all():  # else they stay mapped, and take no memory
+            if not shown.all():  # otherwise they stay memory-mapped
                 images = images.rows(np.flatnonzero(shown))
-            # A photograph of one of a folder's classes is right as any of them.
+            # All classes of a folder count as correct for its photographs.
             return _answered(
                 images, (table.T.astype(np.int64) @ table > 0) if _several(table) else np.eye(NUM_CLASSES) > 0
             )
@@ -112,7 +112,7 @@ class Shifted:
         return folders.opened_test(layout, config.size, config.cache)
 
     def _table(self, config: Settings) -> Bool[np.ndarray, "G 1000"]:
-        """Which of ImageNet's classes each class folder stands for."""
+        """The ImageNet classes that each class folder maps to."""
         groups = self.groups(expanded(config.root))
         table = np.zeros((len(groups), NUM_CLASSES), bool)
         for row, classes in zip(table, groups.values(), strict=True):
@@ -120,7 +120,7 @@ class Shifted:
         return table
 
     def _shown(self, config: Settings) -> Bool[np.ndarray, "1000"]:
-        """Which of ImageNet's classes the photographs show."""
+        """The ImageNet classes that occur in the photographs."""
         return self._table(config)[np.unique(_listed(self._test(config).part("test")))].max(axis=0)
 
     def _variants(self, config: Settings) -> tuple[str, ...]:
@@ -128,12 +128,12 @@ class Shifted:
 
 
 def by_wnid(root: Path) -> Groups:
-    """Class folders that are named by WordNet id."""
+    """Class folders named by WordNet id."""
     return {wnid: (number,) for wnid, number in numbers().items()}
 
 
 def _several(table: Bool[np.ndarray, "G C"]) -> bool:
-    """Whether a folder stands for several classes, any of which is right."""
+    """Whether a folder maps to several classes, all of which count as correct."""
     return bool((table.sum(axis=1) > 1).any())
 
 
@@ -143,7 +143,7 @@ def _listed(images: ImageSet) -> Int64[np.ndarray, "N"]:
 
 
 def _answered(images: ImageSet, table: Bool[np.ndarray, "G C"]) -> ImageSet:
-    """Images whose labels are rows of a table, with the classes that count as right."""
+    """Images with their correct classes, looked up in a table by their labels."""
     accepted = table[_listed(images)]
     if _several(table):
         return ImageSet(images.images, accepted=accepted)

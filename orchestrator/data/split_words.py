@@ -17,7 +17,7 @@ _FAMILIES = {
     "test": (("test", "tests", "testing", "tst"),),
 }
 _WORDS = {word: (split, family[0]) for split, families in _FAMILIES.items() for family in families for word in family}
-# Words beside which the name of a split is still a name of nothing else.
+# Words that may accompany the word of a split without giving the name another meaning.
 _COLLECTIONS = "set sets data dataset datasets split splits part parts shard shards chunk chunks batch batches fold"
 _CONTENTS = "image images img imgs picture pictures photo photos file files folder sample samples parquet jpg jpeg png"
 _NEUTRAL = frozenset(f"{_COLLECTIONS} {_CONTENTS} a b x y of all full partial subset".split())

@@ -1,4 +1,4 @@
-"""Images that are not in memory, handed out in batches like those that are; see `orchestrator.data.on_device`."""
+"""Streamed training images, with the interface of `orchestrator.data.on_device.DeviceImages`."""
 
 import logging
 from collections import deque
@@ -29,14 +29,14 @@ _NAMED = 3  # images that a warning names
 
 
 class Streaming(base.Config):
-    """How images are read while they are trained on.
+    """How images are read during training.
 
     Args:
-        buffer: images among which the order of an epoch is shuffled: as many row groups as hold about so many. Up to
-            twice as many are in memory as they are in the files.
-        sample: images of `train`, and of `validation`, that are decoded before and held in memory: mean and deviation
-            are theirs, evaluations read them, and backgrounds are borrowed from them.
-        threads: that decode, beside those that train.
+        buffer: images in a shuffling window, rounded to whole row groups. Up to twice as many are in memory in
+            encoded form.
+        sample: images of `train`, and of `validation`, that are held in memory: for mean and deviation, evaluations,
+            and borrowed backgrounds.
+        threads: number of decoding threads, in addition to those that train.
     """
 
     buffer: int = Field(4096, ge=2)
@@ -46,12 +46,12 @@ class Streaming(base.Config):
 
 @dataclass(frozen=True)
 class Stream:
-    """Where the training images of a data set lie: small, so that it can be sent to any worker that sees the files.
+    """Locations of the training images of a data set; small enough to be sent to every worker.
 
     Args:
-        groups: of the images that are trained on.
+        groups: of the training images.
         labels: class of each, (N,), or None.
-        sample: rows of those that are held in memory as the split `train`, ascending, (M,).
+        sample: rows held in memory as the split `train`, ascending, (M,).
         size: side of the square images in pixels.
         max_bad_share: share of the images that may be unreadable.
         max_pixels: a larger image counts as unreadable.
@@ -75,14 +75,14 @@ class Stream:
 
 
 def windowed_order(bounds: Int64[np.ndarray, "_"], buffer: int, *, seed: int, epoch: int) -> Int64[Tensor, "N"]:
-    """The order in which an epoch visits rows that are read a row group at a time: a function of its arguments alone.
+    """The order of the rows in an epoch if they are read by row group; depends on the arguments only.
 
-    Row groups come in random order; their sequence is cut into windows of about `buffer` rows, between two groups; and
-    inside a window rows come in random order. With all rows in one window it is the order of images in memory.
+    Row groups are shuffled, their sequence is cut at group boundaries into windows of about `buffer` rows, and rows are
+    shuffled within each window. With all rows in one window, this is the order of images in memory.
 
     Args:
-        bounds: first row of each row group, and how many rows there are, (G + 1,).
-        buffer: rows of a window, but for the group at its end.
+        bounds: first row of each row group, and the number of rows, (G + 1,).
+        buffer: rows of a window, up to the end of its last group.
         seed: of the run.
         epoch: pass over the data.
 
@@ -99,21 +99,21 @@ def windowed_order(bounds: Int64[np.ndarray, "_"], buffer: int, *, seed: int, ep
 
 
 class StreamedImages:
-    """The training images of a stream, read and decoded as they are asked for.
+    """The training images of a stream, read and decoded on demand.
 
     Args:
-        source: where they lie.
-        sample: those of them that are in memory, from which backgrounds are borrowed.
-        device: where batches are wanted.
-        needs: fields of a batch to fill beside its images.
-        foregrounds: the sample taken apart, if anything is needed; all images are taken apart alike.
+        source: their locations.
+        sample: the images in memory, from which backgrounds are borrowed.
+        device: of the batches.
+        needs: fields of a batch to fill besides its images.
+        foregrounds: of the sample, if `needs` is not empty; its settings apply to all images.
         seed: of the run.
 
     Attributes:
-        labels: class of each image, (N,), or None; where an image cannot be read, of the one that stands in for it.
+        labels: class of each image, (N,), or None; an unreadable image has the label of its replacement.
 
     Raises:
-        UserError: if too few masks are usable, or they were to be shuffled.
+        UserError: if too few masks are usable, or masks are shuffled.
     """
 
     capturable = False  # in CUDA graphs
@@ -130,7 +130,7 @@ class StreamedImages:
         seed: int,
     ) -> None:
         self._source, self._device, self._needs, self._seed = source, device, needs, seed
-        # A copy, since labels change where images cannot be read.
+        # A copy, because replaced images change their labels.
         self.labels = None if source.labels is None else torch.tensor(source.labels, device=device)
         settings = source.settings
         self._decoded = partial(
@@ -159,23 +159,23 @@ class StreamedImages:
 
     @property
     def own_bytes(self) -> int:
-        """Memory that a training takes for them beside what all share: two windows of files."""
+        """Memory of one training, not counting what all trainings share: two windows of encoded files."""
         groups = self._source.groups
         window = self._source.settings.buffer * int(groups.nbytes.sum()) // int(groups.starts[-1])
         return 2 * window
 
     def order(self, epoch: int) -> Int64[Tensor, "N"]:
-        """The rows as an epoch visits them, on CPU."""
+        """The order of the rows in an epoch, on CPU."""
         return windowed_order(self._source.groups.bounds, self._source.settings.buffer, seed=self._seed, epoch=epoch)
 
     def read_ahead(self, batches: Sequence[Int64[Tensor, "_"]]) -> None:
-        """Be told the rows of the batches to come, on CPU, which are then decoded before they are asked for."""
+        """Announces the rows of coming batches, on CPU; they are decoded in the background."""
         rows = [batch.numpy() for batch in batches]
         self._announced = deque(rows)
         self._ahead = self._decoded(rows)
 
     def batch(self, rows: Int64[Tensor, "B"]) -> Batch:
-        """The images of some rows, on CPU, and what was needed; at once if they come as announced."""
+        """The batch of some rows, given on CPU; immediate if it is the announced one."""
         squares = self._squares(rows.numpy())
         self._replace(squares.stand_ins)
         images = hardware.sent(torch.from_numpy(squares.images), self._device).permute(0, 3, 1, 2)
@@ -196,7 +196,7 @@ class StreamedImages:
         return next(self._decoded([rows]))
 
     def _replace(self, stand_ins: Sequence[StandIn]) -> None:
-        """Take note of images that cannot be read.
+        """Records images that cannot be read.
 
         Raises:
             UserError: if there are too many of them.

@@ -1,8 +1,8 @@
-"""backdrops: windows of photographs, classified by the scene. A small transfer set that needs no download.
+"""backdrops: windows of photographs, classified by scene. A small transfer set that needs no download.
 
-They are the backgrounds of fashion_scenes without anything before them, so an encoder that was trained on the
-composites has seen the strips of `train`, but not those of `validation` and `test/original`. Eleven photographs make
-ten classes: what is asked is to know a place again by its texture and colours.
+They are the backgrounds of fashion_scenes without garments, so an encoder trained on the composites has seen the strips
+of `train`, but not those of `validation` and `test/original`. Eleven photographs make ten classes: the task is to
+recognise a place by its texture and colours.
 """
 
 import torch
@@ -24,7 +24,7 @@ class Config(BaseConfig):
 
     Args:
         name: `backdrops`.
-        seed: of strips, rows and columns.
+        seed: of the positions of the windows.
     """
 
     name: str = "backdrops"
@@ -32,7 +32,7 @@ class Config(BaseConfig):
 
 
 def card(config: Config) -> DatasetCard:
-    """What the configured data set is.
+    """The card of the configured data set.
 
     Raises:
         UserError: if the list of checksums is missing.
@@ -51,7 +51,7 @@ def card(config: Config) -> DatasetCard:
 
 
 def load(config: Config, split: str) -> ImageSet:
-    """Cut the windows of one split, as many of each family; `bank` is `train`.
+    """Cuts the windows of one split, equally many of each family; `bank` is `train`.
 
     Raises:
         ValueError: if there is no such split.

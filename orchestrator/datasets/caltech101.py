@@ -1,7 +1,7 @@
 """Caltech-101: 8,677 photographs of 101 things (L. Fei-Fei, R. Fergus and P. Perona, CVPR workshop 2004).
 
-Nobody published a split; the field trains on 30 photographs of each class and tests on all others. Those 30 are drawn
-once and for all here, so that the test images stay the same whatever the seed of the hold-out.
+No split was published; the convention is to train on 30 photographs of each class and to test on all others. These 30
+are drawn with a fixed seed, so the test images do not depend on the seed of the hold-out.
 """
 
 from collections.abc import Mapping
@@ -16,15 +16,15 @@ from orchestrator.data.locations import expanded
 
 TRAIN_PER_CLASS = 30
 SPLIT_SEED = 0
-CLUTTER = "BACKGROUND_Google"  # is no class
+CLUTTER = "BACKGROUND_Google"  # not a class
 
 
 class Config(photographs.HeldOut):
-    """Where the photographs lie, and how they are decoded and split; see `photographs.HeldOut`.
+    """Location of the photographs, and how they are decoded and split; see `photographs.HeldOut`.
 
     Args:
         name: `caltech101`.
-        download: whether to fetch them (0.1 GB) if they are not there.
+        download: whether to download them (0.1 GB) if they are missing.
     """
 
     name: str = "caltech101"

@@ -10,9 +10,9 @@ from orchestrator.data.locations import expanded
 
 
 class Config(photographs.HeldOut):
-    """Where the photographs lie, and how they are decoded and split; see `photographs.HeldOut`.
+    """Location of the photographs, and how they are decoded and split; see `photographs.HeldOut`.
 
-    The authors' own address is gone, so nothing can be fetched from here.
+    The authors' address no longer exists, so there is no download.
     """
 
     name: str = "cars"
@@ -32,6 +32,6 @@ PHOTOGRAPHS = photographs.Photographs(
     licence="non-commercial research; the photographs are their owners'",
     layout="stanford_cars/devkit/{cars_meta,cars_train_annos}.mat, stanford_cars/cars_test_annos_withlabels.mat, "
     "stanford_cars/cars_train/<number>.jpg and stanford_cars/cars_test/<number>.jpg",
-    source="a mirror (the authors' address, https://ai.stanford.edu/~jkrause/cars/car_dataset.html, is gone)",
+    source="a mirror (the authors' address, https://ai.stanford.edu/~jkrause/cars/car_dataset.html, no longer exists)",
 )
 card, load = PHOTOGRAPHS.card, PHOTOGRAPHS.load

@@ -8,7 +8,7 @@ PUBLISHED = cifar.Cifar(CIFAR10, 10, mean=(0.4914, 0.4822, 0.4465), std=(0.2470,
 
 
 class Config(cifar.Settings):
-    """Where CIFAR-10 lies, and how it is split; see `cifar.Settings`."""
+    """Location of CIFAR-10, and how it is split; see `cifar.Settings`."""
 
     name: str = "cifar10"
 

@@ -8,7 +8,7 @@ PUBLISHED = cifar.Cifar(CIFAR100, 100, mean=(0.5071, 0.4865, 0.4409), std=(0.267
 
 
 class Config(cifar.Settings):
-    """Where CIFAR-100 lies, and how it is split; see `cifar.Settings`."""
+    """Location of CIFAR-100, and how it is split; see `cifar.Settings`."""
 
     name: str = "cifar100"
 

@@ -1,6 +1,6 @@
 """Caltech-UCSD Birds-200-2011: 11,788 photographs of 200 birds (C. Wah et al., CNS-TR-2011-001).
 
-A thousand of the 5,994 training images are held out, which leaves 4,994; the code of AugSelf is said to keep 4,990.
+A thousand of the 5,994 training images are held out, which leaves 4,994; the code of AugSelf reportedly keeps 4,990.
 """
 
 from collections.abc import Mapping
@@ -11,7 +11,7 @@ from orchestrator.data.locations import expanded
 
 
 class Config(photographs.HeldOut):
-    """Where the photographs lie, and how they are decoded and split; see `photographs.HeldOut`."""
+    """Location of the photographs, and how they are decoded and split; see `photographs.HeldOut`."""
 
     name: str = "cub200"
 
@@ -29,7 +29,7 @@ def _parts(config: Config) -> Mapping[str, photographs.Part]:
 
 
 def _column(file: Path) -> dict[str, str]:
-    """What an annotation says of each image, by the image's number."""
+    """The values of an annotation file, by the number of the image."""
     return {image: said for image, said in (line.split() for line in file.read_text(encoding="utf-8").splitlines())}
 
 

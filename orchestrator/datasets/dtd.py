@@ -8,15 +8,15 @@ from orchestrator.data import photographs
 from orchestrator.data.locations import expanded
 
 FILES = {"train": "train", "validation": "val", "test": "test"}
-PARTITION = 1  # of ten; the one that transfer results are given for
+PARTITION = 1  # of ten; the one used in transfer results
 
 
 class Config(photographs.Settings):
-    """Where the photographs lie, and how they are decoded; see `photographs.Settings`. The splits are published.
+    """Location of the photographs, and how they are decoded; see `photographs.Settings`. The splits are published.
 
     Args:
         name: `dtd`.
-        download: whether to fetch them (0.6 GB) if they are not there.
+        download: whether to download them (0.6 GB) if they are missing.
     """
 
     name: str = "dtd"

@@ -11,11 +11,11 @@ FILES = {"train": "train", "validation": "val", "test": "test"}
 
 
 class Config(photographs.Settings):
-    """Where the photographs lie, and how they are decoded; see `photographs.Settings`. The splits are published.
+    """Location of the photographs, and how they are decoded; see `photographs.Settings`. The splits are published.
 
     Args:
         name: `flowers`.
-        download: whether to fetch them (0.3 GB) if they are not there.
+        download: whether to download them (0.3 GB) if they are missing.
     """
 
     name: str = "flowers"

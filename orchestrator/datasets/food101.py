@@ -9,11 +9,11 @@ from orchestrator.data.locations import expanded
 
 
 class Config(photographs.HeldOut):
-    """Where the photographs lie, and how they are decoded and split; see `photographs.HeldOut`.
+    """Location of the photographs, and how they are decoded and split; see `photographs.HeldOut`.
 
     Args:
         name: `food101`.
-        download: whether to fetch them (5 GB) if they are not there.
+        download: whether to download them (5 GB) if they are missing.
     """
 
     name: str = "food101"

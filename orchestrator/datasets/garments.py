@@ -1,7 +1,7 @@
-"""garments: grey clothes on black, ten classes. A small transfer set that is always there, offline.
+"""garments: grey clothes on black, ten classes. A small transfer set that needs no download.
 
-They are the foregrounds of fashion_scenes without its tints, shifts and backgrounds, so an encoder that was trained on
-the composites has seen those of `train`, but none of `validation` and `test/original`.
+They are the foregrounds of fashion_scenes without its tints, shifts and backgrounds, so an encoder trained on the
+composites has seen those of `train`, but none of `validation` and `test/original`.
 """
 
 import numpy as np
@@ -18,13 +18,13 @@ BORDER = (ingredients.SIZE - ingredients.CUTOUT_SIZE) // 2  # pixels
 
 
 class Config(BaseConfig):
-    """There is nothing to be set."""
+    """Without settings."""
 
     name: str = "garments"
 
 
 def card(config: Config) -> DatasetCard:
-    """What the data set is.
+    """The card of the data set.
 
     Raises:
         UserError: if the list of checksums is missing.
@@ -43,7 +43,7 @@ def card(config: Config) -> DatasetCard:
 
 
 def load(config: Config, split: str) -> ImageSet:
-    """All garments of one split, in the middle of the image; `bank` is `train`.
+    """All garments of one split, centred in the image; `bank` is `train`.
 
     Raises:
         ValueError: if there is no such split.

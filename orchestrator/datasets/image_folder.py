@@ -23,7 +23,7 @@ from orchestrator.data.listing import Listing, Sample
 from orchestrator.storage.object_store import ObjectPlace
 
 MASKS = "masks"
-# A class may be called mask, but not beside a folder that is called images.
+# A class may be called mask, but not next to a folder called images.
 _BESIDE = ({"masks", "mask"}, {"images", "image", "imgs"})
 
 
@@ -55,7 +55,7 @@ class Folder:
     patterns: own_images.PatternItems | None
 
     def __call__(self, root: Path | ObjectPlace) -> Listing:
-        """What lies in a folder.
+        """The listing of a folder.
 
         Raises:
             UserError: if it cannot be understood, or holds no images.
@@ -102,7 +102,7 @@ class Folder:
 
 
 def card(config: Config) -> DatasetCard:
-    """What the configured images are; decodes them if no earlier start has.
+    """The card of the configured images; decodes them on the first start.
 
     Raises:
         UserError: if the images cannot be used as they are.
@@ -149,12 +149,12 @@ def _files(root: Path | ObjectPlace) -> tuple[Tree, list[str], list[str]]:
 
 
 def _require_no_masks(source: str, found: Assignment) -> None:
-    """Refuse folders of images beside folders of their masks, which would become two classes."""
+    """Rejects folders of images next to folders of their masks, which would become two classes."""
     first = {folder[0].lower(): name for name, folder in found.inner.items() if folder}
     masks = next((name for label, name in first.items() if label in _BESIDE[0]), None)
     if masks is not None and _BESIDE[1] & set(first):
         raise UserError(
-            f"{source}: {printable(masks)} lies beside a folder of images: the mask of FOLDER/1.jpg must be "
+            f"{source}: {printable(masks)} lies next to a folder of images: the mask of FOLDER/1.jpg must be "
             "masks/FOLDER/1.png below the root"
         )
 

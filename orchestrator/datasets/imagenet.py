@@ -1,8 +1,8 @@
-"""ImageNet-1k: 1.28 million photographs to train on, and 50,000 to test with (O. Russakovsky et al., IJCV 2015).
+"""ImageNet-1k: 1.28 million training and 50,000 test photographs (O. Russakovsky et al., IJCV 2015).
 
     root/train/<WordNet id>/*.JPEG    root/val/<WordNet id>/*.JPEG
 
-What is called `val` has labels that everyone knows and is the field's test; `validation` is held out of `train`.
+The published `val` is used as the test, as usual; `validation` is held out of `train`.
 """
 
 from orchestrator.data import imagenet_folders as folders
@@ -17,16 +17,16 @@ LICENCE = "for non-commercial research and education only (image-net.org); the p
 
 
 class Config(folders.Settings):
-    """Where ImageNet lies, and how it is decoded and split; see `imagenet_folders.Settings`."""
+    """Location of ImageNet, and how it is decoded and split; see `imagenet_folders.Settings`."""
 
     name: str = "imagenet"
 
 
 def card(config: Config) -> DatasetCard:
-    """What the configured photographs are; decodes them if no earlier start has (193 GB at 224 pixels).
+    """The card of the configured photographs; decodes them on the first start (193 GB at 224 pixels).
 
     Raises:
-        UserError: if they are laid out in another way, or one cannot be read.
+        UserError: if the layout is not the published one, or a photograph cannot be read.
     """
     train, test = _train(config), _test(config)
     return DatasetCard(
@@ -49,7 +49,7 @@ def load(config: Config, split: str) -> ImageSet:
 
     Raises:
         ValueError: if there is no such split.
-        UserError: if they are laid out in another way, or one cannot be read.
+        UserError: if the layout is not the published one, or a photograph cannot be read.
     """
     require_split(split, VARIANTS)
     if split == "test/original":

@@ -1,11 +1,11 @@
 """ImageNet-9: 4,050 photographs of nine classes, each in eight variants (K. Xiao et al., arXiv 2006.09994).
 
     root/<variant>/val/<NN_class>/*.JPEG        the published test, eight variants
-    root/fg_mask/val/<NN_class>/*.npy           foregrounds of `original`, an array as high and wide as each image
-    train_root/train/<NN_class>/*.JPEG          a published training archive, such as original or in9l, if there is one
+    root/fg_mask/val/<NN_class>/*.npy           foregrounds of `original`, an array of the size of each image
+    train_root/train/<NN_class>/*.JPEG          a published training archive, such as original or in9l (optional)
 
-The `val` that lies in a training archive is not cleaned, and not the test. The test's names are those of ImageNet's
-training images: a classifier that was trained on ImageNet has seen the originals.
+The `val` of a training archive is not cleaned and is not the test. The test images come from ImageNet's training
+images, so a classifier trained on ImageNet has seen the originals.
 """
 
 from collections.abc import Iterator, Mapping
@@ -29,7 +29,7 @@ from orchestrator.data.locations import CACHE, Place, expanded
 from orchestrator.data.own_images import state_of
 from orchestrator.datasets import imagenet
 
-FORMAT = "imagenet9/1"  # raise it when code changes who is held out
+FORMAT = "imagenet9/1"  # raise it when code changes which images are held out
 VARIANTS = ("original", "mixed_same", "mixed_rand", "mixed_next", "only_fg", "no_fg", "only_bg_b", "only_bg_t")
 MASKS = "fg_mask"
 LABEL_SPACE = "imagenet9"
@@ -41,12 +41,12 @@ Labelled = tuple[Path, int]
 
 
 class Config(BaseConfig):
-    """Where the release lies, and how it is decoded.
+    """Location of the release, and how it is decoded.
 
     Args:
         name: `imagenet9`.
-        root: the unpacked release, which holds a folder per variant.
-        train_root: an unpacked training archive, which holds `train`; without it there is nothing to fit a probe on.
+        root: the unpacked release with one folder per variant.
+        train_root: an unpacked training archive with a folder `train`; without it, no probe can be fitted.
         size: side of the decoded squares in pixels; the published images have 224.
         cache: folder for decoded images.
         seed: chooses the tenth of the training images that is held out as `validation`.
@@ -61,10 +61,10 @@ class Config(BaseConfig):
 
 
 def card(config: Config) -> DatasetCard:
-    """What the configured images are; decodes them if no earlier start has (5 GB at 224 pixels).
+    """The card of the configured images; decodes them on the first start (5 GB at 224 pixels).
 
     Raises:
-        UserError: if the folders are laid out in another way, or an image or mask cannot be read.
+        UserError: if the layout is not the published one, or an image or mask cannot be read.
     """
     tests = [_test(config, variant) for variant in VARIANTS]
     train = _train(config)
@@ -80,7 +80,7 @@ def card(config: Config) -> DatasetCard:
         fingerprint=fingerprint(FORMAT, DECODING, config.size, config.seed, contents),
         variants=VARIANTS,
         bank_is_train=True,
-        remarks=() if counts == {IMAGES} else (f"{min(counts)} of the {IMAGES} published images are there",),
+        remarks=() if counts == {IMAGES} else (f"{min(counts)} of the {IMAGES} published images were found",),
         label_space=LABEL_SPACE,
     )
 
@@ -90,14 +90,14 @@ def load(config: Config, split: str) -> ImageSet:
 
     Raises:
         ValueError: if there is no such split.
-        UserError: if the folders are laid out in another way, or an image or mask cannot be read.
+        UserError: if the layout is not the published one, or an image or mask cannot be read.
     """
     require_split(split, VARIANTS, test_only=config.train_root is None)
     part, _, variant = split.partition("/")
     if part == "test":
         return _test(config, variant).part("test")
     train = _train(config)
-    assert train is not None, "require_split has seen to it"
+    assert train is not None, "require_split refuses a split of train without train_root"
     return train.part("validation" if split == "validation" else "train")
 
 
@@ -116,7 +116,7 @@ def _train(config: Config) -> Decoded | None:
 # A process sees the files in one state, however often it asks; a new state is seen by the next process.
 @lru_cache(maxsize=len(VARIANTS) + 1)
 def _opened(folder: Path, mask_folder: Path | None, *, seed: int | None, size: int, cache: str) -> Decoded:
-    """The images of a folder: as the part `test`, or with a seed as `train` and what it holds out."""
+    """The images of a folder: as the part `test`, or with a seed as `train` and `validation`."""
     images = _images(folder)
     parts = {"test": images}
     if seed is not None:
@@ -131,12 +131,12 @@ def _opened(folder: Path, mask_folder: Path | None, *, seed: int | None, size: i
 
 
 def _images(folder: Path) -> list[Labelled]:
-    """The images of the nine class folders, which are told by the two digits that their names begin with."""
+    """The images of the nine class folders, which are identified by the two digits at the start of their names."""
     wanted = ", ".join(f"{number:02d}_{name}" for number, name in enumerate(IMAGENET9))
     there = sorted(entry for entry in folder.iterdir() if entry.is_dir()) if folder.is_dir() else []
     if [entry.name[:3] for entry in there] != [f"{number:02d}_" for number in range(len(IMAGENET9))]:
-        found = ", ".join(entry.name for entry in there) or "nothing of the kind"
-        raise UserError(f"{folder} must hold the nine folders {wanted}, as the release does, and holds {found}")
+        found = ", ".join(entry.name for entry in there) or "no folders"
+        raise UserError(f"{folder} must hold the nine folders {wanted}, as in the release; found {found}")
     images = []
     for number, entry in enumerate(there):
         of_class = sorted(file for file in entry.iterdir() if file.suffix.lower() in image_endings())
@@ -164,14 +164,14 @@ def _listing(folder: Path, parts: Mapping[str, list[Labelled]], masks: Mapping[P
 
 
 def _mask(file: Path) -> bytes:
-    """A mask of the release, true or 1 where the foreground is, as a picture."""
+    """A mask of the release, true or 1 in the foreground, as an image file."""
     try:
         mask = np.load(file, allow_pickle=False)
-    except Exception as error:  # a torn header raises whatever its parser trips over
-        raise UserError(f"{file} must hold the foreground of its image, and cannot be read ({named(error)})") from error
+    except Exception as error:  # the parser of a damaged header raises many kinds of errors
+        raise UserError(f"{file} is not a readable mask ({named(error)})") from error
     if mask.ndim != 2 or not np.isin(mask, (0, 1)).all():
         raise UserError(f"{file} must hold an array (height, width) of 0 and 1, got {mask.dtype} {mask.shape}")
     content = BytesIO()
-    # Without compression, so that its hash is the same on every machine.
+    # Uncompressed, so that its hash is the same on every machine.
     Image.fromarray(mask.astype(np.uint8) * 255).save(content, "PPM")
     return content.getvalue()

@@ -7,7 +7,7 @@ from orchestrator.data import shifted
 
 
 class Config(shifted.Settings):
-    """Where the set lies, and what it is compared with; see `shifted.Settings`."""
+    """Location of the set and of its references; see `shifted.Settings`."""
 
     name: str = "imagenet_r"
 

@@ -1,9 +1,9 @@
-"""ImageNet ReaL: ImageNet's validation photographs with every label that is right (L. Beyer et al., arXiv 2006.07159).
+"""ImageNet ReaL: ImageNet's validation photographs with all correct labels (L. Beyer et al., arXiv 2006.07159).
 
     root/real.json    a list of labels for each photograph, in the order of their numbers
     imagenet_val/<WordNet id>/ILSVRC2012_val_<number>.JPEG
 
-A photograph for which the raters found no label is not scored. `test/original` has all of them, with ImageNet's own.
+Photographs without a correct label are not scored. `test/original` has all photographs, with ImageNet's labels.
 """
 
 import json
@@ -28,16 +28,16 @@ _NUMBERED = re.compile(r"ILSVRC2012_val_(\d{8})\.")
 
 
 class Config(shifted.Settings):
-    """Where the labels lie, and the photographs, which must be given as `imagenet_val`; see `shifted.Settings`."""
+    """Location of the labels, and of the photographs as `imagenet_val`; see `shifted.Settings`."""
 
     name: str = "imagenet_real"
 
 
 def card(config: Config) -> DatasetCard:
-    """What the configured photographs are; decodes them if no earlier start has.
+    """The card of the configured photographs; decodes them on the first start.
 
     Raises:
-        UserError: if they are laid out in another way, one cannot be read, or labels and photographs do not fit.
+        UserError: if the layout is not the published one, a photograph cannot be read, or the labels do not fit.
     """
     original, accepted = ORIGINAL.card(_photographs(config)), _accepted(config)
     unanswered = int((~accepted.any(axis=1)).sum())
@@ -46,7 +46,10 @@ def card(config: Config) -> DatasetCard:
         fingerprint=fingerprint(original.fingerprint, np.packbits(accepted).tobytes().hex()),
         variants=VARIANTS,
         unlabelled=(f"test/{VARIANT}",),
-        remarks=(*original.remarks, f"photographs that are not scored, as no label was found right: {unanswered}"),
+        remarks=(
+            *original.remarks,
+            f"photographs that are not scored, because raters found no correct label: {unanswered}",
+        ),
     )
 
 
@@ -55,7 +58,7 @@ def load(config: Config, split: str) -> ImageSet:
 
     Raises:
         ValueError: if there is no such split.
-        UserError: if they are laid out in another way, one cannot be read, or labels and photographs do not fit.
+        UserError: if the layout is not the published one, a photograph cannot be read, or the labels do not fit.
     """
     require_split(split, VARIANTS, test_only=config.imagenet_train is None)
     photographs = _photographs(config)
@@ -67,14 +70,16 @@ def load(config: Config, split: str) -> ImageSet:
 
 
 def _photographs(config: Config) -> shifted.Settings:
-    """Where the photographs lie, as those of a set."""
+    """The photographs as a test set."""
     if config.imagenet_val is None:
-        raise UserError(f"{config.root}: ReaL has labels alone; name the folder of the photographs in imagenet_val")
+        raise UserError(
+            f"{config.root}: ReaL has only labels; set run.dataset.imagenet_val to the folder of the photographs"
+        )
     return config.model_copy(update={"root": config.imagenet_val, "imagenet_val": None})
 
 
 def _accepted(config: Config) -> Bool[np.ndarray, "N 1000"]:
-    """The classes that are right for each photograph."""
+    """The correct classes of each photograph."""
     file = expanded(config.root) / LABELS
     labels = _labels(file)
     folder = expanded(_photographs(config).root)
@@ -95,7 +100,7 @@ def _labels(file: Path) -> list[list[int]]:
     try:
         labels = json.loads(file.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise UserError(f"{file} must be the published list of labels, and cannot be read ({named(error)})") from error
+        raise UserError(f"{file} must be the published list of labels, but cannot be read ({named(error)})") from error
     if not isinstance(labels, list) or not all(isinstance(of_one, list) for of_one in labels):
         raise UserError(f"{file} must hold a list of lists of labels, one for each photograph")
     if any(type(label) is not int or not 0 <= label < NUM_CLASSES for of_one in labels for label in of_one):

@@ -10,7 +10,7 @@ from orchestrator.data.imagenet_classes import NUM_CLASSES
 
 
 class Config(shifted.Settings):
-    """Where the set lies, and what it is compared with; see `shifted.Settings`."""
+    """Location of the set and of its references; see `shifted.Settings`."""
 
     name: str = "imagenet_v2"
 

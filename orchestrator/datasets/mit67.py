@@ -9,7 +9,7 @@ FILES = {"train": "TrainImages.txt", "test": "TestImages.txt"}
 
 
 class Config(photographs.HeldOut):
-    """Where the photographs lie, and how they are decoded and split; see `photographs.HeldOut`."""
+    """Location of the photographs, and how they are decoded and split; see `photographs.HeldOut`."""
 
     name: str = "mit67"
 

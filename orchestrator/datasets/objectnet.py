@@ -2,8 +2,8 @@
 
     root/images/<class>/*.png    root/mappings/*    (the unpacked objectnet-1.0)
 
-A class of ObjectNet may stand for several of ImageNet's, any of which is right. The red border of 2 pixels, there to
-tell its images from others, is cut off.
+A class of ObjectNet may map to several of ImageNet's, all of which count as correct. The red border of 2 pixels that
+marks its images is cut off.
 """
 
 import json
@@ -20,20 +20,20 @@ NUMBERS, NAMES = "pytorch_to_imagenet_2012_id.json", "imagenet_to_label_2012_v2"
 
 
 class Config(shifted.Settings):
-    """Where the set lies, and what it is compared with; see `shifted.Settings`."""
+    """Location of the set and of its references; see `shifted.Settings`."""
 
     name: str = "objectnet"
 
 
 def groups(root: Path) -> shifted.Groups:
-    """The classes of ImageNet that each folder of `images` stands for; folders that stand for none are left out.
+    """The ImageNet classes that each folder of `images` maps to; folders without one are left out.
 
     Raises:
-        UserError: if a mapping is missing, or names a class that another does not know.
+        UserError: if a mapping is missing, or names a class that is not in another.
     """
     try:
         folder_of = {label: folder for folder, label in _read(root, FOLDERS).items()}
-        # The line of a name is the number that the competition of 2012 gave it, another order than the logits'.
+        # The line of a name is its number in the competition of 2012, whose order is not that of the logits.
         number_of_line = {line: int(number) for number, line in _read(root, NUMBERS).items()}
         lines = (root / MAPPINGS / NAMES).read_text(encoding="utf-8").splitlines()
         number_of = {name.strip(): number_of_line[line] for line, name in enumerate(lines)}
@@ -58,7 +58,7 @@ def _read(root: Path, name: str) -> dict[str, Any]:
 SET = shifted.Shifted(
     variant="objectnet",
     images=18_574,  # of the 113 classes, among 50,273
-    licence="CC BY 4.0, for tests only: its terms forbid to train on it",
+    licence="CC BY 4.0, for tests only: its terms forbid training on it",
     groups=groups,
     inside="images",
     border=2,

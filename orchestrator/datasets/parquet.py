@@ -141,7 +141,7 @@ class Sampled:
 
 
 def card(config: Config) -> DatasetCard:
-    """What the configured images are; decodes those that are held in memory, if no earlier start has.
+    """The card of the configured images; decodes those that are held in memory on the first start.
 
     Raises:
         UserError: if the images cannot be used as they are.

@@ -11,11 +11,11 @@ FILES = {"train": "trainval", "test": "test"}
 
 
 class Config(photographs.HeldOut):
-    """Where the photographs lie, and how they are decoded and split; see `photographs.HeldOut`.
+    """Location of the photographs, and how they are decoded and split; see `photographs.HeldOut`.
 
     Args:
         name: `pets`.
-        download: whether to fetch them (0.8 GB) if they are not there.
+        download: whether to download them (0.8 GB) if they are missing.
     """
 
     name: str = "pets"

@@ -1,4 +1,4 @@
-"""STL-10: 5,000 labelled and 100,000 unlabelled photographs of 96 pixels to train on, 8,000 to test on."""
+"""STL-10: 5,000 labelled and 100,000 unlabelled training images of 96 pixels, and 8,000 test images."""
 
 from pathlib import Path
 
@@ -19,18 +19,17 @@ SIZE = 96  # pixels
 LABELLED_IMAGES, UNLABELLED_IMAGES = 5_000, 100_000  # as published, before the hold-out
 HELD_OUT = 0.1
 LICENCE = "research use, as for ImageNet, from which the images come; cite A. Coates, H. Lee and A. Ng, AISTATS 2011"
-BLOCK = 2000  # images turned at once, which bounds the memory
+BLOCK = 2000  # images transposed at once, which bounds the memory
 
 
 class Config(BaseConfig):
-    """Where the archive lies, and what is trained on.
+    """Location of the archive, and which images are trained on.
 
     Args:
         name: `stl10`.
-        root: folder of the archive; fetched and unpacked there.
-        download: whether to fetch it (2.6 GB) if it is not there.
-        unlabelled: whether the unlabelled images are trained on too, as their authors mean them to be; then `train`
-            has no labels.
+        root: folder of the archive, which is downloaded and unpacked there.
+        download: whether to download it (2.6 GB) if it is missing.
+        unlabelled: whether to train on the unlabelled images too, as the authors intend; then `train` has no labels.
         seed: chooses the tenth of the labelled training images that is held out as `validation`.
     """
 
@@ -42,7 +41,7 @@ class Config(BaseConfig):
 
 
 def card(config: Config) -> DatasetCard:
-    """What the configured data set is; looks at no file."""
+    """The card of the configured data set; reads no file."""
     kept = LABELLED_IMAGES - round(HELD_OUT * LABELLED_IMAGES)
     return DatasetCard(
         num_classes=NUM_CLASSES,
@@ -59,23 +58,23 @@ def card(config: Config) -> DatasetCard:
 
 
 def verify(config: Config) -> None:
-    """See to it that every file is there and whole, before anything is started.
+    """Checks all files before anything is started.
 
     Raises:
-        UserError: if one is not, and cannot be fetched.
+        UserError: if a file is missing or damaged, and cannot be downloaded.
     """
     archives.require(STL10, config.root, download=config.download)
 
 
 def load(config: Config, split: str) -> ImageSet:
-    """Decode one split.
+    """Decodes one split.
 
-    `bank` is the nine tenths of the labelled training images that are not held out as `validation`, `train` the same
-    and the unlabelled images, if they are wanted. The ten folds of the original protocol are not used.
+    `bank` is the nine tenths of the labelled training images that are not held out as `validation`; `train` adds the
+    unlabelled images if configured. The ten folds of the original protocol are not used.
 
     Raises:
         ValueError: if there is no such split.
-        UserError: if a file is missing or damaged, and cannot be fetched.
+        UserError: if a file is missing or damaged, and cannot be downloaded.
     """
     require_split(split, VARIANTS)
     folder = archives.require(STL10, config.root, download=config.download)
@@ -90,7 +89,7 @@ def load(config: Config, split: str) -> ImageSet:
 
 
 def _planes(folder: Path, part: str) -> UInt8[np.ndarray, "N 3 W H"]:
-    """The images of a file as they lie in it: colour by colour, column by column."""
+    """The images of a file in its own layout: channels first, column-major."""
     return np.memmap(folder / f"{part}_X.bin", np.uint8, mode="r").reshape(-1, 3, SIZE, SIZE)
 
 
@@ -100,7 +99,7 @@ def _labels(folder: Path, part: str) -> Int64[np.ndarray, "N"]:
 
 
 def _upright(*parts: UInt8[np.ndarray, "_ 3 W H"]) -> UInt8[np.ndarray, "N H W 3"]:
-    """Parts, one after the other, as images."""
+    """The concatenated parts with rows, columns and channels in the usual order."""
     images = np.empty((sum(len(part) for part in parts), SIZE, SIZE, 3), np.uint8)
     start = 0
     for part in parts:

@@ -8,16 +8,16 @@ from torchvision.datasets.utils import download_and_extract_archive
 from orchestrator.data import photographs
 from orchestrator.data.locations import expanded
 
-FILES = {"train": "Training_01.txt", "test": "Testing_01.txt"}  # of ten partitions the first
+FILES = {"train": "Training_01.txt", "test": "Testing_01.txt"}  # the first of ten partitions
 PARTITIONS = "https://vision.princeton.edu/projects/2010/SUN/download/Partitions.zip"  # which torchvision does not know
 
 
 class Config(photographs.HeldOut):
-    """Where the photographs lie, and how they are decoded and split; see `photographs.HeldOut`.
+    """Location of the photographs, and how they are decoded and split; see `photographs.HeldOut`.
 
     Args:
         name: `sun397`.
-        download: whether to fetch them (37 GB) if they are not there.
+        download: whether to download them (37 GB) if they are missing.
     """
 
     name: str = "sun397"

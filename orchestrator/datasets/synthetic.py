@@ -1,4 +1,4 @@
-"""Coloured shapes on fractal noise: images of any size, with labels and masks, out of nothing, for tests."""
+"""Coloured shapes on fractal noise: generated images of any size with labels and masks, for tests."""
 
 from collections.abc import Callable
 
@@ -17,7 +17,7 @@ FORMAT = "synthetic/1"  # raise it when a pixel changes
 VARIANTS = ("original",)
 OCTAVES = (2, 4, 8)  # grid sides of the noise; each is half as strong as the one before
 NUM_BACKGROUND_DRAWS = 3 * sum(side * side for side in OCTAVES)
-_CHUNK = 1 << 20  # pixels drawn at once: in float they take twelve times the memory of the bytes that they become
+_CHUNK = 1 << 20  # pixels drawn at once: as floats they take twelve times the memory of the final bytes
 
 # Signed distance to the outline, negative inside, for coordinates in units of the shape's radius (y points down).
 SHAPES: tuple[Callable[[Tensor, Tensor], Tensor], ...] = (
@@ -27,8 +27,8 @@ SHAPES: tuple[Callable[[Tensor, Tensor], Tensor], ...] = (
     lambda x, y: torch.maximum(x.abs() * 0.866 - y * 0.5, y) - 0.5,  # triangle
     lambda x, y: torch.minimum(_bar(x, y), _bar(y, x)),  # cross
     lambda x, y: (torch.hypot(x, y) - 0.75).abs() - 0.25,  # ring
-    lambda x, y: _bar(x, y),  # lying bar
-    lambda x, y: _bar(y, x),  # standing bar
+    lambda x, y: _bar(x, y),  # horizontal bar
+    lambda x, y: _bar(y, x),  # vertical bar
 )
 
 
@@ -39,7 +39,7 @@ class Config(BaseConfig):
         name: `synthetic`.
         size: side of the images in pixels.
         num_classes: kinds of shapes.
-        train_size: images of the splits `train` and `bank`, which are the same images.
+        train_size: images of the splits `train` and `bank`, which are the same.
         validation_size: images of the split `validation`.
         test_size: images of the split `test/original`.
         seed: of all draws.
@@ -55,7 +55,7 @@ class Config(BaseConfig):
 
 
 def card(config: Config) -> DatasetCard:
-    """What the configured data set is."""
+    """The card of the configured data set."""
     return DatasetCard(
         num_classes=config.num_classes,
         mean=(0.5, 0.5, 0.5),
@@ -71,7 +71,7 @@ def card(config: Config) -> DatasetCard:
 
 
 def load(config: Config, split: str) -> ImageSet:
-    """Draw one split; the labels run through the classes in turn, so every split is balanced.
+    """Draws one split; labels cycle through the classes, so every split is balanced.
 
     Raises:
         ValueError: if there is no such split.

@@ -1,8 +1,8 @@
 """emoji_scenes: one symbol in seven drawing styles on real photographs; its test sets are new styles and new symbols.
 
-A rendition shift that is always there, offline: what an encoder makes of a class that it knows, drawn by another hand.
-Class and background are independent in every split but the training one, so nothing else shifts. Some 380 symbols are
-too few to pre-train on; the set is for encoders that have learned elsewhere.
+A rendition shift that needs no download: known classes in unknown drawing styles. Class and background are independent
+in every split except `train`, so nothing else shifts. About 380 symbols are too few for pre-training; the set is for
+encoders trained on other data.
 """
 
 from pydantic import Field
@@ -17,7 +17,7 @@ from orchestrator.datasets.emoji_scenes.sprites import CLASSES
 from orchestrator.datasets.fashion_scenes import ingredients
 
 FORMAT = "emoji_scenes/1"  # raise it when code changes a pixel
-# Of the symbols that `train` shows, or of others; in the styles that `train` shows, or in others.
+# Symbols and styles of the tests: those of `train`, or others.
 SPRITES = {
     "train": ("train", sprites.SEEN_STYLES),
     "validation": ("validation", sprites.SEEN_STYLES),
@@ -38,14 +38,14 @@ class Config(BaseConfig):
 
     Args:
         name: `emoji_scenes`.
-        rho: probability that a training image stands before its class's own background family; otherwise, and in all
-            other splits, the family is any of the ten.
-        size: side in pixels for which scenes are wanted. They are composed at 32, or at 64 for any larger size, for the
-            sprites hold no more; an encoder resamples what is not of its size.
+        rho: probability that a training image has its class's own background family; otherwise, and in all other
+            splits, the family is any of the ten.
+        size: requested side in pixels. Scenes are composed at 32, or at 64 for any larger size, the resolution of the
+            sprites; an encoder resamples them to its own size.
         train_size: images of the splits `train` and `bank`.
         validation_size: images of the split `validation`.
         test_size: images of each test split.
-        seed: of all draws. A smaller split is the beginning of a larger one.
+        seed: of all draws. A smaller split is a prefix of a larger one.
     """
 
     name: str = "emoji_scenes"
@@ -58,7 +58,7 @@ class Config(BaseConfig):
 
 
 def card(config: Config) -> DatasetCard:
-    """What the configured data set is.
+    """The card of the configured data set.
 
     Raises:
         UserError: if a list of checksums is missing.
@@ -76,13 +76,13 @@ def card(config: Config) -> DatasetCard:
         variants=VARIANTS,
         has_masks=True,
         remarks=(
-            "sprites: 1108 in train and test/original, 460, 424 and 177 in the other test splits; they come again",
+            "sprites: 1108 in train and test/original, 460, 424 and 177 in the other test splits; sprites repeat",
         ),
     )
 
 
 def verify(config: Config) -> None:
-    """Look at every file that any split would need, before anything is started.
+    """Checks the files of all splits before anything is started.
 
     Raises:
         UserError: if one is missing or damaged.
@@ -92,12 +92,12 @@ def verify(config: Config) -> None:
 
 
 def load(config: Config, split: str) -> ImageSet:
-    """Compose one split; all have the same number of images of each class.
+    """Composes one split; all have the same number of images of each class.
 
-    `train` ties class and background by rho; `bank` shows the same sprites, drawn anew, with rho = 0. `validation` has
-    symbols of its own. `test/original` shows the sprites of `train`, `test/unseen_glyph` other symbols in the same
+    `train` ties class and background by rho; `bank` shows the same sprites with new draws and rho = 0. `validation` has
+    its own symbols. `test/original` shows the sprites of `train`, `test/unseen_glyph` other symbols in the same
     styles, `test/unseen_style` the same symbols in two other styles, and `test/unseen_both` other symbols in other
-    styles. Validation and test stand before strips of their own of the photographs.
+    styles. Validation and test use separate strips of the photographs.
 
     Raises:
         ValueError: if there is no such split.

@@ -1,10 +1,10 @@
-"""Renders the sprites of emoji_scenes again from their sources. Nobody needs it to use the data set.
+"""Renders the sprites of emoji_scenes again from their sources; not needed to use the data set.
 
     npm pack emoji-datasource@16.0.0 @iconify-json/noto@1.2.9 ...    all of `PACKAGES`, in some folder
     python -m orchestrator.datasets.emoji_scenes.build_sprites FOLDER [--output FOLDER]
 
-It wants resvg-py 0.5; every package is checked against the hash below. The bytes also depend on the version of libwebp
-inside Pillow, and checksums.sha256 is written to fit.
+It needs resvg-py 0.5; every package is checked against the hash below. The bytes also depend on the version of libwebp
+inside Pillow, and checksums.sha256 is written accordingly.
 """
 
 import argparse
@@ -81,7 +81,7 @@ SUBGROUPS = {
 PER_CLASS = 40  # symbols at most
 LEAST_STYLES = 5  # that draw a symbol
 SHARES = {"test": 0.25, "validation": 0.15}  # of each class's symbols; the others are `train`
-OVERSAMPLING = 4  # of the rendering, before it is cropped and shrunk
+OVERSAMPLING = 4  # of the rendering, before it is cropped and downscaled
 QUALITY, ALPHA_QUALITY = 75, 60  # of WebP: colours within some 6 levels, 12 levels of coverage
 
 
@@ -95,10 +95,10 @@ class Glyph:
 
 
 def build(packages: Path, output: Path) -> None:
-    """Write the list of symbols, all sheets and their checksums.
+    """Writes the list of symbols, all sheets and their checksums.
 
     Args:
-        packages: a folder with what `npm pack` has fetched.
+        packages: a folder with the files of `npm pack`.
         output: an existing folder.
 
     Raises:
@@ -121,7 +121,7 @@ def build(packages: Path, output: Path) -> None:
 
 
 def select(emoji: list[dict[str, Any]], names: dict[str, str], collections: dict[str, Any]) -> list[Glyph]:
-    """The symbols of each class that most styles draw, dealt out to the parts.
+    """The symbols of each class that most styles draw, divided among the parts.
 
     Args:
         emoji: of emoji-datasource: `unified` code points, `subcategory`, `sort_order`.
@@ -138,7 +138,7 @@ def select(emoji: list[dict[str, Any]], names: dict[str, str], collections: dict
         styles = {
             name: sum(name in collection["icons"] for collection in collections.values()) for name in found if name
         }
-        # Sorting is stable: among symbols that as many styles draw, Unicode's order decides.
+        # Sorting is stable: symbols drawn by equally many styles stay in Unicode's order.
         kept = [name for name in sorted(styles, key=lambda name: -styles[name]) if styles[name] >= LEAST_STYLES]
         kept = kept[:PER_CLASS]
         order = draws.permutation(0, label, len(kept)).tolist()
@@ -159,7 +159,7 @@ def _sheet(collection: dict[str, Any], glyphs: list[Glyph]) -> Image.Image:
 
 
 def _rendered(collection: dict[str, Any], name: str) -> Image.Image:
-    import resvg_py  # only who rebuilds needs it
+    import resvg_py  # needed only for rebuilding
 
     icon = collection["icons"][name]
     frame = {"left": 0, "top": 0, "width": 16, "height": 16} | collection | icon  # as Iconify's format has it
@@ -171,11 +171,11 @@ def _rendered(collection: dict[str, Any], name: str) -> Image.Image:
 
 
 def fitted(image: Image.Image) -> Image.Image:
-    """The drawing alone, as large as a cell holds it: styles shall differ in the drawing, not in the margin."""
+    """The drawing scaled to fill a cell, so that styles differ in the drawing and not in the margin."""
     drawing = image.crop(image.getchannel("A").getbbox())
     scale = CELL / max(drawing.size)
     size = max(1, round(scale * drawing.width)), max(1, round(scale * drawing.height))
-    # Premultiplied, or the colour of transparent pixels would bleed into the outline.
+    # Premultiplied, so that the colour of transparent pixels does not bleed into the outline.
     drawing = drawing.convert("RGBa").resize(size, Image.Resampling.LANCZOS).convert("RGBA")
     cell = Image.new("RGBA", (CELL, CELL))
     cell.paste(drawing, ((CELL - size[0]) // 2, (CELL - size[1]) // 2))
@@ -186,7 +186,7 @@ def _read(folder: Path, package: str, member: str) -> Any:
     version, expected = PACKAGES[package]
     path = folder / f"{package.removeprefix('@').replace('/', '-')}-{version}.tgz"
     if not path.exists():
-        raise UserError(f"{path} is missing: fetch it with `npm pack {package}@{version}`")
+        raise UserError(f"{path} is missing: download it with `npm pack {package}@{version}`")
     content = path.read_bytes()
     actual = hashlib.sha256(content).hexdigest()
     if actual != expected:
@@ -201,6 +201,6 @@ if __name__ == "__main__":
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     parser = argparse.ArgumentParser(description="Render the sprites of emoji_scenes again from their sources.")
     parser.add_argument("packages", type=Path, help="a folder with what npm pack has fetched")
-    parser.add_argument("--output", type=Path, default=FOLDER, help="an existing folder (default: beside this module)")
+    parser.add_argument("--output", type=Path, default=FOLDER, help="an existing folder (default: next to this module)")
     options = parser.parse_args()
     build(options.packages, options.output)

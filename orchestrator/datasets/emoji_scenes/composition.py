@@ -17,10 +17,10 @@ def compose(sprites: Sprites, windows: Windows, count: int, *, split: str, rho: 
 
     Args:
         sprites: at least one of each class.
-        windows: backgrounds, whose size is that of the images.
+        windows: backgrounds, of the size of the images.
         count: of the images.
-        split: names the random stream, so that every split has draws of its own.
-        rho: how strongly class and background are tied, see `families`.
+        split: names the random stream, so that every split has its own draws.
+        rho: correlation of class and background, see `families`.
         seed: of all draws.
     """
     labels = torch.arange(count) % len(FAMILIES)
@@ -42,7 +42,7 @@ def compose(sprites: Sprites, windows: Windows, count: int, *, split: str, rho: 
 
 
 def taken_in_turn(classes: Int64[Tensor, "K"], count: int, seed: int) -> Int64[Tensor, "count"]:
-    """Which sprite each row shows: those of its class in a shuffled order, again and again, so that none is favoured.
+    """The sprite of each row: those of its class in shuffled order, repeated, so that all are used equally often.
 
     Args:
         classes: of the sprites, each at least once.

@@ -1,6 +1,6 @@
-"""The sprites of emoji_scenes: what `build_sprites.py` has rendered, checked before use.
+"""The sprites of emoji_scenes, rendered by `build_sprites.py` and checked before use.
 
-One sheet per style, so that the licences stay apart: each is in its file's name. `glyphs.csv` lists class, part and
+One sheet per style keeps the licences separate: each is in the name of its file. `glyphs.csv` lists class, part and
 name of the symbols in the order of the sheets' cells; a symbol that a style does not draw has a transparent cell.
 """
 
@@ -31,12 +31,12 @@ LICENCES = {
     "emojione": "CC-BY-4.0",
     "openmoji": "CC-BY-SA-4.0",
 }
-# The two Fluent styles have the same outlines, so they stay on one side.
+# The two Fluent styles have the same outlines, so they are not split between training and test.
 SEEN_STYLES = ("noto", "noto-v1", "fluent-emoji", "fluent-emoji-flat", "twemoji")
 UNSEEN_STYLES = ("emojione", "openmoji")
 
 SIZES = (32, 64)  # pixels, of the scenes
-CELL = 56  # pixels: what a cut-out of fashion_scenes is in a scene of 32, it is in a scene of 64
+CELL = 56  # pixels: in a scene of 64 in proportion to a cut-out of fashion_scenes in a scene of 32
 SHEET_COLUMNS = 20
 
 
@@ -84,7 +84,7 @@ def _cells(name: str) -> UInt8[Tensor, "K C C 4"]:
 
 
 def _shrunk(pixels: UInt8[Tensor, "K C C 4"], size: int) -> UInt8[Tensor, "K c c 4"]:
-    """Premultiplied, so that no colour of a transparent pixel shows, and for a scene of this size."""
+    """The sprites with premultiplied alpha, downscaled for a scene of this size."""
     planes = pixels.permute(0, 3, 1, 2).float()
     planes[:, :3] *= planes[:, 3:] / 255
     return functional.avg_pool2d(planes, SIZES[-1] // size).round().to(torch.uint8).permute(0, 2, 3, 1)

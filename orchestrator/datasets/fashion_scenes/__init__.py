@@ -1,7 +1,7 @@
-"""fashion_scenes: garments on real photographs, with a known tie between class and background. Always there, offline.
+"""fashion_scenes: garments on real photographs, with a known correlation of class and background. No download.
 
-Foregrounds (Fashion-MNIST) and photographs are real; putting one before the other is not, so nothing here speaks for
-natural images. In exchange every factor is known: class, background family, mask, and how strongly the two are tied.
+Foregrounds (Fashion-MNIST) and photographs are real, but their composition is not, so results do not carry over to
+natural images. In exchange, every factor is known: class, background family, their correlation, and the mask.
 """
 
 from pydantic import Field
@@ -36,12 +36,12 @@ class Config(BaseConfig):
 
     Args:
         name: `fashion_scenes`.
-        rho: probability that a training (and `test/original`) image stands before its class's own background family;
-            otherwise the family is any of the ten, so 0 means independent and 1 means always the own.
+        rho: probability that a training (and `test/original`) image has its class's own background family; otherwise
+            the family is any of the ten. 0 means independent, and 1 means always the own family.
         train_size: images of the splits `train` and `bank`.
         validation_size: images of the split `validation`, and of each of its variants.
         test_size: images of each test split.
-        seed: of all draws. A smaller split is the beginning of a larger one.
+        seed: of all draws. A smaller split is a prefix of a larger one.
     """
 
     name: str = "fashion_scenes"
@@ -53,7 +53,7 @@ class Config(BaseConfig):
 
 
 def card(config: Config) -> DatasetCard:
-    """What the configured data set is.
+    """The card of the configured data set.
 
     Raises:
         UserError: if the list of checksums is missing.
@@ -73,7 +73,7 @@ def card(config: Config) -> DatasetCard:
 
 
 def verify(config: Config) -> None:
-    """Look at every file that any split would need, before anything is started.
+    """Checks the files of all splits before anything is started.
 
     Raises:
         UserError: if one is missing or damaged.
@@ -82,13 +82,13 @@ def verify(config: Config) -> None:
 
 
 def load(config: Config, split: str) -> ImageSet:
-    """Compose one split.
+    """Composes one split.
 
-    `train` ties class and background by rho. `bank` shows the same garments, drawn anew, with rho = 0: labels for a kNN
-    or a probe that must not reward the background. `validation` is `mixed_rand` of other garments on other photo
-    strips, so it never shows a class on its own family: class and background are not independent there. The variants
-    of `validation` draw the same garments on the same strips again. The test splits have garments and strips of their
-    own.
+    `train` correlates class and background by rho. `bank` shows the same garments with new draws and rho = 0: labels
+    for a kNN or a probe that must not reward the background. `validation` is `mixed_rand` of other garments on other
+    photo strips, so it never shows a class on its own family: class and background are not independent there. The
+    variants of `validation` draw the same garments on the same strips again. The test splits have their own garments
+    and strips.
 
     Raises:
         ValueError: if there is no such split.

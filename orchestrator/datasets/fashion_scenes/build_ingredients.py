@@ -1,10 +1,10 @@
-"""Makes the ingredients of fashion_scenes again from their sources. Nobody needs it to use the data set.
+"""Builds the ingredients of fashion_scenes again from their sources; not needed to use the data set.
 
     python -m orchestrator.datasets.fashion_scenes.build_ingredients [--output FOLDER]
 
-It wants Debian's packages dataset-fashion-mnist and lomiri-wallpapers-16.04, and the photographs that come with
+It needs Debian's packages dataset-fashion-mnist and lomiri-wallpapers-16.04, and the photographs of
 scikit-image 0.26 and scikit-learn; every source is checked against the hash below. The pixels are the same each time;
-the bytes also depend on the versions of libpng and libwebp inside Pillow, and checksums.sha256 is written to fit.
+the bytes also depend on the versions of libpng and libwebp inside Pillow, and checksums.sha256 is written accordingly.
 """
 
 import argparse
@@ -109,7 +109,7 @@ PHOTOS = (
 
 
 def build(output: Path) -> None:
-    """Write all ingredients and their checksums.
+    """Writes all ingredients and their checksums.
 
     Args:
         output: an existing folder.
@@ -142,7 +142,7 @@ def cut_out(image: UInt8[np.ndarray, "28 28"]) -> UInt8[np.ndarray, "28 28"]:
 
 def _without_small(region: Bool[np.ndarray, "28 28"], least: int, *, diagonal: bool) -> Bool[np.ndarray, "28 28"]:
     """The region without its components of fewer than `least` pixels."""
-    from scipy import ndimage  # comes with scikit-image; the data set itself does without
+    from scipy import ndimage  # installed with scikit-image; not needed to use the data set
 
     # The frame counts as background around the product, so a notch at the border is no hole.
     padded = np.pad(region, 1, constant_values=not diagonal)
@@ -218,5 +218,5 @@ def _check(path: Path, sha256: str) -> None:
 if __name__ == "__main__":
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     parser = argparse.ArgumentParser(description="Make the ingredients of fashion_scenes again from their sources.")
-    parser.add_argument("--output", type=Path, default=FOLDER, help="an existing folder (default: beside this module)")
+    parser.add_argument("--output", type=Path, default=FOLDER, help="an existing folder (default: next to this module)")
     build(parser.parse_args().output)

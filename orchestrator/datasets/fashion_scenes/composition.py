@@ -35,9 +35,9 @@ def compose(
     Args:
         cutouts: grey, 0 outside the garment; row i has class i mod 10.
         windows: backgrounds of the same part.
-        split: names the random stream, so that every split has draws of its own.
-        variant: one of `VARIANTS`; masks show where the garment is, or was before the variant took it out.
-        rho: how strongly `original` ties class and background, see `families`.
+        split: names the random stream, so that every split has its own draws.
+        variant: one of `VARIANTS`; masks show the garment, even if the variant removes it.
+        rho: correlation of class and background in `original`, see `families`.
         seed: of all draws.
     """
     count = len(cutouts)
@@ -64,13 +64,13 @@ def families(labels: Int64[Tensor, "B"], variant: str, rho: float, u: Float[Tens
     Args:
         labels: classes, 0 to 9; class c owns family c.
         variant: `original` takes the own family with probability rho and otherwise any of the ten, so that rho = 0
-            makes background and class independent; `mixed_rand` takes any but the own, `mixed_next` the next class's,
-            and all others the own.
+            makes background and class independent; `mixed_rand` takes any other family, `mixed_next` that of the next
+            class, and all others take the own.
         rho: in [0, 1].
         u: uniform numbers in [0, 1).
 
     Source: Xiao et al., "Noise or signal" (arXiv 2006.09994), section 2. There, Mixed-Rand may draw the own class, and
-        the tie of class and background is as found in ImageNet; here it is a dial.
+        class and background are correlated as in ImageNet; here the correlation is a setting.
     """
     others = len(FAMILIES) - 1
     if variant == "original":
@@ -93,7 +93,7 @@ def _tinted(
 
 
 def place(layers: Float[Tensor, "B L C C"], u: Float[Tensor, "B 3"], size: int) -> Float[Tensor, "B L S S"]:
-    """Scale and shift what stands before a background; zero around it.
+    """Scales and shifts a foreground; zero around it.
 
     Args:
         layers: of the foreground, drawn for the scale 1.
@@ -114,7 +114,7 @@ def _combine(
     mask: Float[Tensor, "B 1 S S"],
     background: Float[Tensor, "B 3 S S"],
 ) -> Float[Tensor, "B 3 S S"]:
-    """What a variant shows of garment and background.
+    """The image of a variant, from garment and background.
 
     Source: the variants of ImageNet-9 (Xiao et al., arXiv 2006.09994, figure 2). There, the background behind the
         object is unknown and has to be filled in; here it is known, and only `only_bg_t` tiles.

@@ -1,6 +1,6 @@
-"""What fashion_scenes is composed of: grey cut-outs of garments and strips of photographs, checked before use.
+"""The ingredients of fashion_scenes: grey cut-outs of garments and strips of photographs, checked before use.
 
-The files lie beside this module (see ATTRIBUTION.md). `build_ingredients.py` makes them; nothing here needs a source.
+The files are next to this module (see ATTRIBUTION.md), built by `build_ingredients.py`; their sources are not needed.
 """
 
 import io
@@ -52,7 +52,7 @@ ZOOMS = (1.0, 0.75, 0.5)  # a window shows 32, 43 or 64 pixels of the stored pho
 
 @dataclass(frozen=True)
 class Windows:
-    """Every background window of one part of the photographs, ready to be cut out for a whole batch at once.
+    """The background windows of one part of the photographs; a whole batch is cut out at once.
 
     Args:
         canvas: all strips of all zooms below one another, (R, C, 3).
@@ -95,7 +95,7 @@ def checksums() -> dict[str, str]:
 
 
 def verify() -> None:
-    """Read every ingredient once.
+    """Reads and checks every ingredient.
 
     Raises:
         UserError: if one is missing or damaged.
@@ -151,7 +151,7 @@ def _photos() -> Iterator[tuple[int, Image.Image]]:
 
 
 def _zoomed(photo: Image.Image, part: str) -> Iterator[UInt8[np.ndarray, "H W 3"]]:
-    """The strips of one part at every zoom; cut first and shrunk then, so that no neighbour bleeds in."""
+    """The strips of one part at every zoom; cut first and then downscaled, so that no neighbouring strip bleeds in."""
     for left, right in STRIPS[part]:
         strip = photo.crop((round(left * photo.width), 0, round(right * photo.width), photo.height))
         for zoom in ZOOMS:

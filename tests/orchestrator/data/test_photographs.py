@@ -93,14 +93,14 @@ def test_wrong_layout_is_told_in_one_line(name, tmp_path):
 def test_half_a_set_is_refused(written):
     module, config = written("caltech101")
     module.PHOTOGRAPHS.images["test"] = 8
-    with pytest.raises(UserError, match="7 images of test are there, 8 were published"):
+    with pytest.raises(UserError, match="7 images of test found, 8 were published"):
         module.card(config())
 
 
 def test_unknown_class_is_refused(written, monkeypatch):
     module, config = written("dtd")
     monkeypatch.setattr(module.PHOTOGRAPHS, "num_classes", 1)
-    with pytest.raises(UserError, match="other classes than the 1 that were published"):
+    with pytest.raises(UserError, match="classes beyond the 1 published ones"):
         module.card(config())
 
 

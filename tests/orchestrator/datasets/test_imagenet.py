@@ -103,7 +103,7 @@ def test_labels_are_the_places_of_a_classifiers_logits(tmp_path):
     assert (card.present, card.variants, card.remarks) == (
         (7, 207, 407),
         ("original", "imagenet_r"),
-        ("6 of the 30000 published images are there",),
+        ("6 of the 30000 published images were found",),
     )
     # Folder names of ImageNet-V2 sort as text: 10 before 2.
     images = module("imagenet_v2").load(written("imagenet_v2", tmp_path), "test/imagenet_v2")
@@ -132,7 +132,7 @@ def test_one_photograph_may_have_several_labels_or_none(tmp_path):
     assert accepted == [[0, 5], [1], [7], [1], [1], [0], [1], [999], [1]]
     originals = module("imagenet_real").load(config, "test/original")
     np.testing.assert_array_equal(images.images, np.delete(originals.images, 4, axis=0))
-    assert module("imagenet_real").card(config).remarks[-1].endswith("as no label was found right: 1")
+    assert module("imagenet_real").card(config).remarks[-1].endswith("because raters found no correct label: 1")
 
 
 def test_labels_change_the_fingerprint(tmp_path):
@@ -145,12 +145,12 @@ def test_labels_change_the_fingerprint(tmp_path):
 
 def wrong_class_folder(root):
     (root / "goldfish").mkdir()
-    return "holds goldfish, which is no folder of a class, such as n01440764"
+    return "holds goldfish, which is not the folder of a class, such as n01440764"
 
 
 def stray_photograph(root):
     photograph(root / "stray.jpg")
-    return "holds stray.jpg, which is no folder of a class"
+    return "holds stray.jpg, which is not the folder of a class"
 
 
 def empty_folder(root):
@@ -160,7 +160,7 @@ def empty_folder(root):
 
 def torn_photograph(root):
     (root / wnid(7) / "art_1.jpg").write_bytes(b"torn")
-    return "art_1.jpg (no image in a format that Pillow knows) is unreadable; fetch it again"
+    return "art_1.jpg (no image in a format that Pillow knows) is unreadable; download it again"
 
 
 def nothing(root):
@@ -177,17 +177,18 @@ def test_wrong_layout_is_told(tmp_path, spoil):
 
 def test_missing_folders_are_told(tmp_path):
     config = written("imagenet_a", tmp_path, imagenet_val=str(tmp_path / "nowhere"))
-    assert f"{tmp_path / 'nowhere'} is not there; it must hold a folder of photographs per class" in told(
+    assert f"{tmp_path / 'nowhere'} does not exist; it must hold one folder of photographs per class" in told(
         "imagenet_a", config
     )
     config = written("imagenet_real", tmp_path, imagenet_val=None)
-    assert "ReaL has labels alone; name the folder of the photographs in imagenet_val" in told("imagenet_real", config)
+    law = "ReaL has only labels; set run.dataset.imagenet_val to the folder of the photographs"
+    assert law in told("imagenet_real", config)
 
 
 @pytest.mark.parametrize(
     ("content", "law"),
     [
-        ("[[1], [2", "must be the published list of labels, and cannot be read (JSONDecodeError: "),
+        ("[[1], [2", "must be the published list of labels, but cannot be read (JSONDecodeError: "),
         ('{"0": [1]}', "must hold a list of lists of labels"),
         ("[[1], [1000]]", "every label must be a number from 0 to 999"),
         ("[[1]]", "must be ILSVRC2012_val_ and a number from 00000001 to 00000001"),

@@ -46,7 +46,7 @@ def test_classes_of_imagenet9_are_told_by_the_digits_of_their_folders(tmp_path):
     assert images.labels.tolist() == list(range(9))
     assert images.masks is None
     card = imagenet9.card(config)
-    assert (card.train_size, card.remarks) == (24, ("9 of the 4050 published images are there",))
+    assert (card.train_size, card.remarks) == (24, ("9 of the 4050 published images were found",))
     held_out = imagenet9.load(config, "validation")
     assert len(held_out) == 3
 
@@ -61,13 +61,13 @@ def test_masks_lie_on_their_originals(tmp_path):
 
 
 BROKEN_MASKS = {
-    "torn": (b"\x93NUMPY torn", "must hold the foreground of its image, and cannot be read ("),
-    "missing": (None, "cannot be read (FileNotFoundError: "),
+    "torn": (b"\x93NUMPY torn", "is not a readable mask ("),
+    "missing": (None, "is not a readable mask (FileNotFoundError: "),
     "grey": (np.full((18, 24), 7, np.uint8), "must hold an array (height, width) of 0 and 1, got uint8 (18, 24)"),
     "colours": (np.ones((18, 24, 3), np.uint8), "must hold an array (height, width) of 0 and 1, got uint8 (18, 24, 3)"),
     "small": (np.ones((4, 4), bool), "(of 4 x 4 pixels, its image of 24 x 18) cannot be used: unpack the release"),
     "empty": (np.zeros((18, 24), bool), "(empty: no pixel of 128 or more, its largest value is 0) cannot be used"),
-    "pickled": (np.array([{}], object), "cannot be read (ValueError: Object arrays cannot be loaded"),
+    "pickled": (np.array([{}], object), "is not a readable mask (ValueError: Object arrays cannot be loaded"),
 }
 
 
@@ -91,7 +91,7 @@ def test_variant_that_is_missing_is_told(tmp_path):
     (tmp_path / "imagenet9" / "only_bg_t").rename(tmp_path / "elsewhere")
     message = told("imagenet9", config)
     assert "only_bg_t/val must hold the nine folders 00_dog, 01_bird, 02_vehicle" in message
-    assert message.endswith("as the release does, and holds nothing of the kind")
+    assert message.endswith("as in the release; found no folders")
 
 
 def test_class_folder_that_is_missing_is_told(tmp_path):

@@ -119,7 +119,7 @@ def test_link_upwards_adds_no_image(root):
 
 def test_folders_of_images_and_masks_side_by_side_are_refused(root):
     write_folder(root, {"train/images": 3, "train/masks": 3})
-    with pytest.raises(UserError, match=r"train/masks lies beside a folder of images: the mask of FOLDER/1\.jpg must"):
+    with pytest.raises(UserError, match=r"train/masks lies next to a folder of images: the mask of FOLDER/1\.jpg must"):
         image_folder.card(settings(root))
 
 
