@@ -2,9 +2,11 @@
 
 import importlib.util
 import re
+from argparse import ArgumentParser
 
 import pytest
 
+from orchestrator.cli.commands import COMMANDS, arguments
 from tests.docs.pages import PAGES, ROOT, anchors, links, name, prose
 
 # Folders of the repository; what lies in others (`sweeps/msr`, `mylab/vicreg.py`) is the user's.
@@ -48,6 +50,17 @@ def test_every_command_that_is_named_exists(page):
     assert [module for module in modules if importlib.util.find_spec(module) is None] == []
     targets = set(re.findall(r"^(\w+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE))
     assert set(TARGET.findall(text)) - targets == set()
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name)
+def test_every_option_of_augsweep_that_is_shown_exists(page):
+    commands = {command: ArgumentParser() for command in COMMANDS}
+    for command, parser in commands.items():
+        arguments(command).add_arguments(parser)
+    for command, rest in re.findall(r"(?:^ {4}|`)augsweep (\w+)([^`#\n]*)", page.read_text("utf-8"), re.MULTILINE):
+        assert command in (*COMMANDS, "completion")
+        shown = set(re.findall(r"--[\w-]+", rest))
+        assert shown <= {"--help", *commands[command]._option_string_actions} if command in commands else not shown
 
 
 def test_every_page_can_be_reached_from_the_overview():
