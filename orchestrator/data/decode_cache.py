@@ -231,7 +231,15 @@ def _made(sample: Sample, size: int, max_pixels: int) -> _Made | str:
     """The decoded image, or why it cannot be decoded."""
     image, mask = _bytes(sample.image), _bytes(sample.mask)
     try:
-        made = square(image, mask, size, border=sample.border, centre=sample.centre, max_pixels=max_pixels)
+        made = square(
+            image,
+            mask,
+            size,
+            border=sample.border,
+            centre=sample.centre,
+            interpolation=sample.interpolation,
+            max_pixels=max_pixels,
+        )
     except Unreadable as error:
         return str(error)
     pixels = made.image.reshape(-1, 3).astype(np.int64)

@@ -6,6 +6,7 @@ import threading
 from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import cache
+from typing import Literal
 
 import numpy as np
 from jaxtyping import UInt8
@@ -17,6 +18,8 @@ from orchestrator.data.metadata import without_metadata
 MAX_PIXELS = 178_956_970  # Pillow's own limit, above which it suspects a decompression bomb
 WIDE_PEAK = 65_535  # the largest value of a 16-bit pixel
 
+Interpolation = Literal["bicubic", "bilinear"]
+_FILTERS = {"bicubic": Image.Resampling.BICUBIC, "bilinear": Image.Resampling.BILINEAR}
 _WIDE_GREY = ("I;16", "I;16L", "I;16B", "I;16N", "I")  # grey of 16 bits; PNG and TIFF have it
 _WIDE_STEP = 257  # of 16 bits in one of 8
 _FOREGROUND = 128  # a mask without a pixel as bright as this shows nothing
@@ -66,13 +69,14 @@ def square(
     *,
     border: int = 0,
     centre: float = 1.0,
+    interpolation: Interpolation = "bicubic",
     max_pixels: int = MAX_PIXELS,
 ) -> Square:
     """Decodes an image and its mask, turns them upright, and cuts out their central square.
 
-    The shorter side becomes `size / centre` pixels (bicubic for the image, bilinear for the mask, both antialiased),
-    and the centre is kept. Transparent pixels are laid over white, 16-bit grey is divided by 257, and the first frame
-    of an animation is used. Metadata that cannot be parsed are ignored.
+    The shorter side becomes `size / centre` pixels (by `interpolation` for the image, bilinear for the mask, both
+    antialiased), and the centre is kept. Transparent pixels are laid over white, 16-bit grey is divided by 257, and the
+    first frame of an animation is used. Metadata that cannot be parsed are ignored.
 
     Args:
         content: of the image file, or None without one.
@@ -81,6 +85,7 @@ def square(
         size: side of the result in pixels.
         border: pixels on each side of the upright image that are cut off first; the mask has none.
         centre: share of the shorter side that is kept, in (0, 1].
+        interpolation: with which the image is resized.
         max_pixels: of the image; a larger one is not decoded.
 
     Raises:
@@ -96,7 +101,7 @@ def square(
             peak = _peak(upright) if wide else None
             if border:
                 upright = upright.crop((border, border, upright.width - border, upright.height - border))
-            image = np.asarray(_cut(_rgb(upright), size, centre, Image.Resampling.BICUBIC))
+            image = np.asarray(_cut(_rgb(upright), size, centre, _FILTERS[interpolation]))
         except (ValueError, OSError, MemoryError) as error:  # as of a colour space that Pillow does not convert
             raise Unreadable(_reason(error)) from error
         try:

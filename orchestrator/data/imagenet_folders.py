@@ -5,14 +5,16 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from augment import draws
 from augment.config import Config as BaseConfig
 from orchestrator.core.errors import UserError
 from orchestrator.data.decode_cache import Decoded, decoded
+from orchestrator.data.decoding import Interpolation
 from orchestrator.data.file_tree import image_endings
 from orchestrator.data.imagenet_classes import numbers
 from orchestrator.data.images import held_out_rows
@@ -45,14 +47,36 @@ class Layout:
     strict: bool = True
 
 
+@dataclass(frozen=True)
+class Cut:
+    """How photographs become squares; see `Settings`."""
+
+    size: int
+    resize: int | None
+    interpolation: Interpolation
+
+    @property
+    def centre(self) -> float:
+        """The share of the shorter side that is kept."""
+        return self.size / self.resize if self.resize else CENTRE
+
+    @property
+    def fingerprint(self) -> Any:
+        """What tells it from others; the size alone where the rest is as in every version before."""
+        whole = (self.size, self.resize, self.interpolation)
+        return self.size if whole[1:] == (None, "bicubic") else list(whole)
+
+
 class Settings(BaseConfig):
     """Location of the photographs, and how they are decoded.
 
     Args:
         name: of the data set.
         root: folder of the photographs; its layout depends on the data set.
-        size: side of the decoded squares in pixels: the shorter side is resized to 256/224 of it, bicubic and
-            antialiased, and the middle is cut out.
+        size: side of the decoded squares in pixels, which are cut out of the middle.
+        resize: what the shorter side is resized to first, antialiased, in pixels; 256/224 of `size` by default.
+            `evaluate` uses what the published weights of an encoder expect, unless the file defines it.
+        interpolation: of the resizing.
         train_per_class: number of training images of each class to use, drawn by the seed; None for all.
         cache: folder for decoded images.
         seed: chooses what is trained on, and what of it is held out as `validation`.
@@ -61,20 +85,33 @@ class Settings(BaseConfig):
     name: str
     root: Place
     size: int = Field(224, ge=8, le=1024)
+    resize: int | None = Field(None, ge=8, le=2048)
+    interpolation: Interpolation = "bicubic"
     train_per_class: int | None = Field(None, ge=2)
     cache: Place = CACHE
     seed: int = Field(0, ge=0, lt=2**32)
 
+    @model_validator(mode="after")
+    def _shown(self) -> "Settings":
+        if self.resize is not None and self.resize < self.size:
+            raise ValueError(f"resize >= size must hold, got resize={self.resize}, size={self.size}")
+        return self
+
+    @property
+    def cut(self) -> "Cut":
+        """How photographs become squares."""
+        return Cut(self.size, self.resize, self.interpolation)
+
 
 # A process sees the files in one state, however often it asks; a new state is seen by the next process.
 @lru_cache(maxsize=8)
-def opened_test(layout: Layout, size: int, cache: str) -> Decoded:
+def opened_test(layout: Layout, cut: Cut, cache: str) -> Decoded:
     """The photographs of a test, as the part `test`; decoded on the first start.
 
     Raises:
         UserError: if the layout is not the published one, or a photograph cannot be read.
     """
-    return _decoded(layout, str(layout.folder), {"test": photographs(layout)}, (size, cache))
+    return _decoded(layout, str(layout.folder), {"test": photographs(layout)}, cut, cache)
 
 
 def opened_train(config: Settings, folder: Path) -> Decoded:
@@ -89,11 +126,11 @@ def opened_train(config: Settings, folder: Path) -> Decoded:
     Raises:
         UserError: if the layout is not the published one, or a photograph cannot be read.
     """
-    return _opened_train(folder, config.train_per_class, seed=config.seed, size=config.size, cache=config.cache)
+    return _opened_train(folder, config.train_per_class, seed=config.seed, cut=config.cut, cache=config.cache)
 
 
 @lru_cache(maxsize=2)
-def _opened_train(folder: Path, per_class: int | None, *, seed: int, size: int, cache: str) -> Decoded:
+def _opened_train(folder: Path, per_class: int | None, *, seed: int, cut: Cut, cache: str) -> Decoded:
     layout = imagenet_layout(folder)
     used: list[Photograph] = []
     for of_class in _by_class(layout):
@@ -101,7 +138,7 @@ def _opened_train(folder: Path, per_class: int | None, *, seed: int, size: int, 
         used += [of_class[row] for row in np.sort(order[:per_class])]
     rows = zip(("train", "validation"), held_out_rows(len(used), HELD_OUT, seed), strict=True)
     parts = {part: [used[row] for row in of_part] for part, of_part in rows}
-    return _decoded(layout, f"{folder}, {per_class or 'all'} of each class", parts, (size, cache))
+    return _decoded(layout, f"{folder}, {per_class or 'all'} of each class", parts, cut, cache)
 
 
 def remarks(config: Settings) -> tuple[str, ...]:
@@ -147,25 +184,27 @@ def _is_photograph(name: str) -> bool:
     return os.path.splitext(name)[1].lower() in image_endings() and not name.startswith(".")
 
 
-def _decoded(
-    layout: Layout, source: str, parts: Mapping[str, Sequence[Photograph]], size_and_cache: tuple[int, str]
-) -> Decoded:
+def _decoded(layout: Layout, source: str, parts: Mapping[str, Sequence[Photograph]], cut: Cut, cache: str) -> Decoded:
     everything = [photograph for of_part in parts.values() for photograph in of_part]
 
     def samples() -> Iterator[Sample]:
         for name, label in everything:
-            yield Sample(name, layout.folder / name, None, label, layout.border, CENTRE)
+            yield Sample(name, layout.folder / name, None, label, layout.border, cut.centre, cut.interpolation)
 
     listing = Listing(
-        source=source,
+        # A new cache of the same source replaces the old one, so the source says how it was cut.
+        source=source if cut.fingerprint == cut.size else f"{source}, resized to {cut.resize} px, {cut.interpolation}",
         parts={part: len(of_part) for part, of_part in parts.items()},
         num_classes=1 + max(label for _, label in everything),
         masked=False,
-        state=[layout.border, CENTRE, [[name, label, *state_of(layout.folder / name)] for name, label in everything]],
+        state=[
+            layout.border,
+            cut.centre,
+            [[name, label, *state_of(layout.folder / name)] for name, label in everything],
+        ],
         samples=samples,
     )
-    size, cache = size_and_cache
-    images = decoded(listing, cache=expanded(cache), size=size)
+    images = decoded(listing, cache=expanded(cache), size=cut.size)
     if images.left_out:
         raise UserError(f"{source}: {images.left_out[0]} is unreadable; download it again: the test must be complete")
     return images

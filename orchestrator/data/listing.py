@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from orchestrator.data.decoding import Interpolation
+
 Content = Path | bytes | None
 
 
@@ -19,6 +21,7 @@ class Sample:
         label: class from 0, or -1 without one.
         border: pixels on each side that are not part of the image.
         centre: share of its shorter side that is shown, in (0, 1].
+        interpolation: with which it is resized.
     """
 
     name: str
@@ -27,6 +30,7 @@ class Sample:
     label: int
     border: int = 0
     centre: float = 1.0
+    interpolation: Interpolation = "bicubic"
 
 
 @dataclass(frozen=True)

@@ -73,7 +73,7 @@ class Shifted:
             size=config.size,
             train_size=train.parts["train"] if train else 0,
             licence=self.licence,
-            fingerprint=fingerprint(folders.FORMAT, DECODING, config.size, config.seed, contents),
+            fingerprint=fingerprint(folders.FORMAT, DECODING, config.cut.fingerprint, config.seed, contents),
             variants=variants,
             bank_is_train=True,
             unlabelled=tuple(f"test/{variant}" for variant in variants) if _several(self._table(config)) else (),
@@ -109,7 +109,7 @@ class Shifted:
         root = expanded(config.root)
         classes = tuple((name, row) for row, name in enumerate(self.groups(root)))
         layout = Layout(root / self.inside, classes, self.border, self.strict)
-        return folders.opened_test(layout, config.size, config.cache)
+        return folders.opened_test(layout, config.cut, config.cache)
 
     def _table(self, config: Settings) -> Bool[np.ndarray, "G 1000"]:
         """The ImageNet classes that each class folder maps to."""
@@ -157,4 +157,4 @@ def _train(config: Settings) -> Decoded | None:
 def _val(config: Settings) -> Decoded | None:
     if config.imagenet_val is None:
         return None
-    return folders.opened_test(folders.imagenet_layout(expanded(config.imagenet_val)), config.size, config.cache)
+    return folders.opened_test(folders.imagenet_layout(expanded(config.imagenet_val)), config.cut, config.cache)

@@ -36,7 +36,9 @@ def card(config: Config) -> DatasetCard:
         size=config.size,
         train_size=train.parts["train"],
         licence=LICENCE,
-        fingerprint=fingerprint(folders.FORMAT, DECODING, config.size, config.seed, train.content, test.content),
+        fingerprint=fingerprint(
+            folders.FORMAT, DECODING, config.cut.fingerprint, config.seed, train.content, test.content
+        ),
         variants=VARIANTS,
         bank_is_train=True,
         remarks=folders.remarks(config),
@@ -63,4 +65,4 @@ def _train(config: Config) -> Decoded:
 
 def _test(config: Config) -> Decoded:
     layout = folders.imagenet_layout(expanded(config.root) / "val")
-    return folders.opened_test(layout, config.size, config.cache)
+    return folders.opened_test(layout, config.cut, config.cache)

@@ -30,7 +30,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         uri = tracking_uri(options.tracking_uri)
         found = subject(options.encoder, at(options.storage), uri, size=options.size, threads=options.threads)
-        suite = suites.load(options.suite, options.set, found.own, found.encoder.size)
+        suite = suites.load(options.suite, options.set, found.own, found.encoder.decoding)
         evaluation = Runner(found, suite).run()
         if not evaluation.rows:
             raise UserError("\n".join(map(_told, evaluation.unscored)))

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from types import ModuleType
 from typing import Any
 
@@ -12,6 +12,7 @@ from orchestrator.core.registry import find
 from orchestrator.evaluate.suite import OWN, PROTOCOLS, Suite, Task
 from orchestrator.evaluate.target import Subject
 from orchestrator.probing.data import EvaluationData
+from orchestrator.probing.frozen import FrozenEncoder
 from orchestrator.probing.score import USUAL, Score
 from orchestrator.records import test_scores
 
@@ -123,7 +124,10 @@ class Runner:
             return Unscored(task.protocol, name, str(error), mistake=isinstance(error, UserError))
         if encoder.fingerprint_now() != before:
             raise RuntimeError(f"{module.PROTOCOL} changed the encoder that it measures")
-        return [Row(module.PROTOCOL, name, data.config.name, data.card.fingerprint, score) for score in found]
+        return [
+            Row(module.PROTOCOL, name, data.config.name, data.card.fingerprint, _with_cut(score, encoder, data))
+            for score in found
+        ]
 
     def _opened(self, name: str) -> EvaluationData:
         """A data set of the suite, looked at once; from then on its test data count as used."""
@@ -171,6 +175,16 @@ class Runner:
         }
         test_scores.write_scores(shelf.folder, content)
         return content
+
+
+def _with_cut(score: Score, encoder: FrozenEncoder, data: EvaluationData) -> Score:
+    """The score, with a note of how its images were resized and cut where the encoder's weights decide that."""
+    if encoder.resize is None or (data.card.size == encoder.size and not hasattr(data.config, "resize")):
+        return score
+    resize = getattr(data.config, "resize", encoder.resize)
+    interpolation = getattr(data.config, "interpolation", encoder.interpolation)
+    cut = f"resized to {resize} px ({interpolation}), centre of {encoder.size} px" if resize else ""
+    return replace(score, note="; ".join(part for part in (score.note, cut) if part))
 
 
 class _OtherDataError(UserError):

@@ -57,14 +57,14 @@ class Suite:
     tasks: Sequence[Task]
 
 
-def load(name: str, sets: Sequence[str], own: Mapping[str, Any] | None, size: int) -> Suite:
+def load(name: str, sets: Sequence[str], own: Mapping[str, Any] | None, decoding: Mapping[str, Any]) -> Suite:
     """Reads a suite, changes what the command line asks for, and looks for every mistake that there can be.
 
     Args:
         name: of one of the house, or the path of a file.
         sets: changes, each `path=value` with a path from the root of the file.
         own: the section of the data set that the encoder was trained on, or None where that is not known.
-        size: of the encoder's images in pixels; data that can be decoded at any size are decoded at this one.
+        decoding: of the encoder, see `FrozenEncoder`; data that can be decoded at any size are decoded as it asks for.
 
     Raises:
         UserError: with one line per mistake.
@@ -86,7 +86,7 @@ def load(name: str, sets: Sequence[str], own: Mapping[str, Any] | None, size: in
     configs = {}
     for where, raw in tree["datasets"].items():
         if where in wanted:
-            configs[where] = _dataset(raw, f"datasets.{where}", size, mistakes)
+            configs[where] = _dataset(raw, f"datasets.{where}", decoding, mistakes)
     if mistakes:
         raise located(mistakes, path if path.parent != suites.FOLDER else f"suite {name}", changed)
     return Suite(path.stem, configs, tasks)
@@ -129,7 +129,7 @@ def _data(raw: Any, path: str, datasets: Sequence[str], mistakes: list[Mistake])
     return tuple(raw)
 
 
-def _dataset(raw: Any, path: str, size: int, mistakes: list[Mistake]) -> Any:
+def _dataset(raw: Any, path: str, decoding: Mapping[str, Any], mistakes: list[Mistake]) -> Any:
     if not isinstance(raw, dict):
         mistakes.append(Mistake(path, "a mapping (key: value) must be given", show(raw)))
         return None
@@ -138,6 +138,6 @@ def _dataset(raw: Any, path: str, size: int, mistakes: list[Mistake]) -> Any:
     except UserError:
         pass  # told by `chosen`
     else:
-        if "size" in module.Config.model_fields:
-            raw = {"size": size} | raw
+        if "size" not in raw:
+            raw = {field: value for field, value in decoding.items() if field in module.Config.model_fields} | raw
     return chosen("orchestrator.datasets", raw, path, mistakes)

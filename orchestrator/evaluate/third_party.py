@@ -17,10 +17,12 @@ import numpy as np
 import torch
 from torch import nn
 from torchvision import models
+from torchvision.transforms import InterpolationMode
 
 from methods.parts.initial import init_weights
 from orchestrator.core.errors import UserError, named
 from orchestrator.core.registry import suggest
+from orchestrator.data.decoding import Interpolation
 from orchestrator.data.imagenet_classes import LABEL_SPACE, NUM_CLASSES
 from orchestrator.evaluate import weights
 from orchestrator.probing.frozen import FrozenEncoder, at_rest
@@ -35,6 +37,8 @@ class _Weighed(NamedTuple):
     network: nn.Module
     head: str  # path of the layer that classifies
     size: int
+    resize: int | None
+    interpolation: Interpolation
     mean: tuple[float, float, float]
     std: tuple[float, float, float]
     classifies: bool  # whether its head was trained on ImageNet's classes
@@ -68,14 +72,17 @@ def _torchvision(name: str, size: int | None) -> FrozenEncoder:
     weighed = _weighed(name, model, source)
     head = weighed.network.get_submodule(weighed.head)
     weighed.network.set_submodule(weighed.head, nn.Identity())
+    size = size or weighed.size
     return FrozenEncoder(
         name,
         at_rest(weighed.network),
-        size or weighed.size,
+        size,
         weighed.mean,
         weighed.std,
         head=at_rest(head) if weighed.classifies else None,
         label_space=LABEL_SPACE if weighed.classifies else None,
+        resize=None if weighed.resize is None else round(size * weighed.resize / weighed.size),
+        interpolation=weighed.interpolation,
     )
 
 
@@ -89,7 +96,7 @@ def _weighed(name: str, model: str, source: str) -> _Weighed:
         else:
             file, _, prefix = source.partition("#")
             weights.fill(network, Path(file).expanduser(), prefix=prefix or None, without=head)
-        return _Weighed(network, head, _SIZE, _MEAN, _STD, classifies=False)
+        return _Weighed(network, head, _SIZE, None, "bicubic", _MEAN, _STD, classifies=False)
     default = models.get_weight(f"{models.get_model_weights(model).__name__}.DEFAULT")
     try:
         network = models.get_model(model, weights=default)
@@ -101,7 +108,17 @@ def _weighed(name: str, model: str, source: str) -> _Weighed:
     wanted = default.transforms()
     classifies = len(default.meta["categories"]) == NUM_CLASSES
     head = _last_linear(network, name)
-    return _Weighed(network, head, wanted.crop_size[0], tuple(wanted.mean), tuple(wanted.std), classifies)
+    interpolation = "bilinear" if wanted.interpolation == InterpolationMode.BILINEAR else "bicubic"
+    return _Weighed(
+        network,
+        head,
+        wanted.crop_size[0],
+        wanted.resize_size[0],
+        interpolation,
+        tuple(wanted.mean),
+        tuple(wanted.std),
+        classifies,
+    )
 
 
 def _draw(network: nn.Module, name: str) -> None:

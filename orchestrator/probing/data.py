@@ -80,7 +80,8 @@ class EvaluationData:
             key: names it; must say everything that its values depend on beside data and encoder.
             make: makes it.
         """
-        stem = f"{self._encoder.fingerprint[:16]}-{self._encoder.size}-{self.card.fingerprint}"
+        seen = "-".join(map(str, self._encoder.decoding.values()))
+        stem = f"{self._encoder.fingerprint[:16]}-{seen}-{self.card.fingerprint}"
         file = self._folder / f"{stem}-{re.sub('[^A-Za-z0-9.=]+', '-', key)}.safetensors"
         try:
             if file.exists():

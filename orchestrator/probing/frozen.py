@@ -4,6 +4,7 @@ import copy
 import hashlib
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 import torch
@@ -12,6 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from orchestrator.core import hardware
+from orchestrator.data.decoding import Interpolation
 from orchestrator.probing.features import CHUNK, normalised, planes, standardised
 
 
@@ -27,6 +29,9 @@ class FrozenEncoder:
         std: per channel, in [0, 1].
         head: its own classifier, from features to logits (B, C), or None.
         label_space: what the logits stand for, such as `imagenet1k`, or None without a head.
+        resize: what the shorter side of a photograph is resized to before its centre of `size` is cut out, in pixels;
+            None where the data set decides.
+        interpolation: with which images of another size are resized.
     """
 
     name: str
@@ -36,6 +41,8 @@ class FrozenEncoder:
     std: tuple[float, float, float]
     head: nn.Module | None = None
     label_space: str | None = None
+    resize: int | None = None
+    interpolation: Interpolation = "bicubic"
 
     @property
     def device(self) -> torch.device:
@@ -51,14 +58,22 @@ class FrozenEncoder:
         """The same as they are: equal before and after means that nothing was trained, neither encoder nor head."""
         return fingerprint(self.network if self.head is None else nn.ModuleList([self.network, self.head]))
 
+    @property
+    def decoding(self) -> dict[str, Any]:
+        """The fields of a data set's `Config` that decode photographs as the encoder's weights ask for."""
+        own = {} if self.resize is None else {"resize": self.resize, "interpolation": self.interpolation}
+        return {"size": self.size, **own}
+
     def prepared(self, images: UInt8[Tensor, "B H W 3"]) -> Float[Tensor, "B 3 S S"]:
         """Images as the network wants them: on its device, of its size, normalised."""
         images = images.to(self.device)
         if images.shape[1:3] == (self.size, self.size):
             return normalised(images, self.mean, self.std).contiguous(memory_format=torch.channels_last)
-        side = (self.size, self.size)
-        sized = functional.interpolate(planes(images), size=side, mode="bicubic", antialias=True).clamp(0, 1)
-        return standardised(sized, self.mean, self.std)
+        whole = self.resize or self.size
+        sized = functional.interpolate(planes(images), size=(whole, whole), mode=self.interpolation, antialias=True)
+        edge = round((whole - self.size) / 2)
+        centre = sized[..., edge : edge + self.size, edge : edge + self.size]
+        return standardised(centre.clamp(0, 1), self.mean, self.std).contiguous()
 
     @torch.no_grad()
     def features(self, images: UInt8[np.ndarray, "N H W 3"]) -> Float[Tensor, "N D"]:

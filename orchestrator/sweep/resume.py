@@ -3,13 +3,15 @@
 import json
 import re
 from collections.abc import Mapping
+from contextlib import suppress
 from datetime import datetime
 from itertools import zip_longest
 from typing import Any
 
 from orchestrator.config import yaml_file
-from orchestrator.config.mistakes import show
+from orchestrator.config.mistakes import ConfigError, show
 from orchestrator.config.paths import flatten
+from orchestrator.config.run import resolve
 from orchestrator.config.sweep import read_sweep
 from orchestrator.core import provenance
 from orchestrator.core.errors import UserError
@@ -126,6 +128,8 @@ def differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
 def _check_same(folder: SweepFolder, study: Study) -> None:
     old = leaderboard.settings(folder)
     old["sweep"] = read_sweep(old["sweep"]).dump()  # in today's names, with the defaults of fields added since
+    with suppress(ConfigError):  # a run that this version cannot read is compared as it is written
+        old["run"] = resolve(old["run"]).dump()
     changed = [line for line in differences(old, study.dump()) if not _extendable(line.partition(":")[0])]
     if changed:
         listed = "\n".join(f"  {line}" for line in changed)

@@ -5,11 +5,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
+from torch import nn
+from torchvision import models
 from torchvision.transforms.functional import InterpolationMode, center_crop, resize
 
 from orchestrator.core.errors import UserError
 from orchestrator.data.imagenet_classes import numbers
+from orchestrator.evaluate import third_party
 from tests.contracts.test_every_dataset import check_dataset
 from tests.orchestrator.datasets import imagenet_miniatures
 from tests.orchestrator.datasets.imagenet_miniatures import CLASSES, SIZE, wnid
@@ -78,6 +82,32 @@ def test_photographs_are_cut_as_classifiers_are_used_to(tmp_path):
     cut = shown(Image.open(file))
     images = module("imagenet").load(config, "test/original")
     assert any(np.array_equal(image, cut) for image in images.images[images.labels == 7])
+
+
+@pytest.mark.parametrize(
+    "name", ["resnet50", "convnext_tiny", "efficientnet_b1", "swin_t", "maxvit_t", "regnet_y_16gf", "vit_b_16"]
+)
+def test_photographs_are_cut_as_the_weights_of_a_model_ask_for(tmp_path, monkeypatch, name):
+    weights = models.get_model_weights(name).DEFAULT
+    monkeypatch.setattr(third_party.models, "get_model", lambda name, weights: nn.Sequential(nn.Linear(3, 1000)))
+    encoder = third_party._torchvision(f"torchvision:{name}", None)
+    file = photograph(tmp_path / "imagenet" / "val" / wnid(7) / "ILSVRC2012_val_00009999.JPEG")
+    config = written("imagenet", tmp_path, **encoder.decoding)
+    preset = weights.transforms()
+    expected = preset(Image.open(file))
+    images = module("imagenet").load(config, "test/original")
+    found = encoder.prepared(torch.from_numpy(images.images[images.labels == 7]))
+    errors = (found - expected).abs().amax(dim=(1, 2, 3))
+    assert errors.min() < 1e-5, "the same pixels as torchvision's own preset"
+
+
+def test_other_cuts_are_other_data_and_the_usual_one_is_the_data_of_before(tmp_path):
+    usual, explicit = (written("imagenet", tmp_path, **more) for more in ({}, {"resize": SIZE * 256 // 224}))
+    bilinear = written("imagenet", tmp_path, resize=SIZE + 2, interpolation="bilinear")
+    prints = [module("imagenet").card(config).fingerprint for config in (usual, explicit, bilinear)]
+    assert len(set(prints)) == 3
+    with pytest.raises(ValueError, match="resize >= size must hold"):
+        written("imagenet", tmp_path, resize=SIZE - 1)
 
 
 def test_training_photographs_of_each_class_are_drawn_by_the_seed(tmp_path):

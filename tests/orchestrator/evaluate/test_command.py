@@ -61,7 +61,7 @@ def run_ids(uri: str, experiment: str) -> dict[str, str]:
 def evaluation(trial: TrialFolder) -> Evaluation:
     """By the suite that the command takes if it is not told another."""
     found = subject(str(trial.path), at("sweeps"), "sqlite:///none.db")
-    return Runner(found, suites.load("held_out", (), found.own, found.encoder.size)).run()
+    return Runner(found, suites.load("held_out", (), found.own, found.encoder.decoding)).run()
 
 
 def values(found: Evaluation) -> dict[str, float]:

@@ -40,12 +40,12 @@ def pixels(folder) -> Subject:
 
 
 def measured(name: str, folder, *sets: str):
-    return Runner(pixels(folder), suites.load(name, sets, OWN, 8)).run()
+    return Runner(pixels(folder), suites.load(name, sets, OWN, {"size": 8})).run()
 
 
 @pytest.mark.parametrize("name", names())
 def test_suites_of_the_house_can_be_read(name):
-    suite = suites.load(name, (), OWN, 32)
+    suite = suites.load(name, (), OWN, {"size": 32})
     assert suite.tasks
     for task in suite.tasks:
         assert set(task.on) <= set(suite.datasets)
@@ -53,7 +53,7 @@ def test_suites_of_the_house_can_be_read(name):
 
 def test_data_that_fit_any_size_are_decoded_at_the_encoders(write):
     file = write("datasets: {other: {name: synthetic}}\nprotocols: {knn: {data: [own, other]}}")
-    suite = suites.load(file, ["datasets.own.seed=3"], OWN | {"size": 12}, 20)
+    suite = suites.load(file, ["datasets.own.seed=3"], OWN | {"size": 12}, {"size": 20})
     assert (suite.datasets["own"].size, suite.datasets["other"].size) == (12, 20)
     assert suite.datasets["own"].seed == 3
 
@@ -74,16 +74,16 @@ MISTAKES = {
 @pytest.mark.parametrize("text", MISTAKES)
 def test_mistake_of_a_suite_is_told_with_its_place(write, text):
     with pytest.raises(UserError, match=rf"mine\.yaml: {MISTAKES[text]}"):
-        suites.load(write(text), (), OWN, 8)
+        suites.load(write(text), (), OWN, {"size": 8})
 
 
 def test_unknown_suite_and_unknown_data_are_one_line(write):
     with pytest.raises(UserError, match=r"--suite helt_out: there is no such suite; did you mean held_out\?"):
-        suites.load("helt_out", (), OWN, 8)
+        suites.load("helt_out", (), OWN, {"size": 8})
     with pytest.raises(UserError, match=r"protocols.knn.data: what the encoder was trained on is not known"):
-        suites.load(write("protocols: {knn: {}}"), (), None, 8)
+        suites.load(write("protocols: {knn: {}}"), (), None, {"size": 8})
     with pytest.raises(UserError, match=r"^--set protocols.knn.q = 1: unknown key"):
-        suites.load(write("protocols: {knn: {}}"), ["protocols.knn.q=1"], OWN, 8)
+        suites.load(write("protocols: {knn: {}}"), ["protocols.knn.q=1"], OWN, {"size": 8})
 
 
 def test_scores_of_several_suites_stand_beside_one_another(write, tmp_path):
@@ -126,7 +126,7 @@ def test_diverged_encoder_is_refused_in_a_sentence(write, tmp_path):
     network[1].running_mean.fill_(torch.nan)
     encoder = FrozenEncoder("nan", network.eval(), 8, (0.5,) * 3, (0.25,) * 3)
     subject = Subject(encoder, OWN, None, 1, Shelf(at(tmp_path), at(tmp_path), tmp_path / "features"))
-    found = Runner(subject, suites.load(write("protocols: {nearest: {}, linear: {}}"), (), OWN, 8)).run()
+    found = Runner(subject, suites.load(write("protocols: {nearest: {}, linear: {}}"), (), OWN, {"size": 8})).run()
     assert [one.reason for one in found.unscored] == [
         "features must be finite, and some are not: the encoder has diverged, or is damaged"
     ] * 2
@@ -149,4 +149,4 @@ def test_protocol_that_trains_the_encoder_is_found_out(write, tmp_path, monkeypa
     )
     subject = Subject(encoder, OWN, None, 1, Shelf(at(tmp_path), at(tmp_path), tmp_path / "features"))
     with pytest.raises(RuntimeError, match="spoilt/1 changed the encoder"):
-        Runner(subject, suites.load(write("protocols: {nearest: {}}"), (), OWN, 8)).run()
+        Runner(subject, suites.load(write("protocols: {nearest: {}}"), (), OWN, {"size": 8})).run()

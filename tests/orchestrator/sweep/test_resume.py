@@ -39,6 +39,16 @@ def test_sweep_begun_before_there_was_a_confirmation_goes_on(tmp_path: Path, beg
     assert resume.enter(begun, study(tmp_path)) == []
 
 
+def test_sweep_begun_before_a_setting_of_its_run_existed_goes_on(tmp_path: Path, begun: SweepFolder) -> None:
+    old = begun.file.read_text().replace(", warmup_epochs: 0.0", "")
+    assert "warmup_epochs" not in old
+    begun.file.write_text(old)
+    assert resume.enter(begun, study(tmp_path)) == []
+    begun.file.write_text(old)
+    with pytest.raises(UserError, match=r"run\.optimizer\.warmup_epochs: 0\.0 in the folder, 1\.0 now"):
+        resume.enter(begun, study(tmp_path, "run.optimizer.warmup_epochs=1.0"))
+
+
 @pytest.mark.parametrize(
     ("change", "told"),
     [
