@@ -21,7 +21,7 @@ from orchestrator.storage.s3 import UnavailableError
 from orchestrator.tracking.mlflow.address import tracking_uri
 from orchestrator.tracking.mlflow.tracker import send_evaluation, send_scores
 
-_WIDTH = 180  # columns where there is no terminal
+_WIDTH = 180  # columns of output that is not a terminal
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -51,7 +51,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _send(found: Subject, uri: str) -> str | None:
-    """Puts the scores into MLflow: to the trial's run, or to one of the encoder's own."""
+    """Sends the scores to MLflow: to the trial's run, or to a run of the encoder's own."""
     if found.trial is not None:
         return send_scores(sweep_of(found.trial), found.trial.number, uri)
     return send_evaluation(found.shelf.folder, uri)

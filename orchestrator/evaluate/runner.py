@@ -1,4 +1,4 @@
-"""Runs a suite on an encoder, and keeps what it finds."""
+"""Runs a suite on an encoder and stores the scores."""
 
 import time
 from collections.abc import Mapping, Sequence
@@ -19,14 +19,14 @@ from orchestrator.records import test_scores
 
 @dataclass(frozen=True)
 class Row:
-    """A score, and of what.
+    """A score and what it was measured on.
 
     Args:
         protocol: name and version.
         data: name of the data set in the suite.
-        dataset: what it is, such as `fashion_scenes`.
-        fingerprint: of the data; numbers compare only where it is equal.
-        score: what was found.
+        dataset: its kind, such as `fashion_scenes`.
+        fingerprint: of the data; scores are comparable only if it is equal.
+        score: the number.
     """
 
     protocol: str
@@ -46,13 +46,13 @@ class Row:
 
 @dataclass(frozen=True)
 class Unscored:
-    """A protocol that has no score on some data, and why.
+    """A protocol without a score on some data, and why.
 
     Args:
         protocol: file name.
         data: name of the data set in the suite.
         reason: in a sentence.
-        mistake: whether the user can mend it; else it has no meaning on such data.
+        mistake: whether the user can fix it; otherwise the protocol does not apply to such data.
     """
 
     protocol: str
@@ -63,12 +63,12 @@ class Unscored:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """What a suite found.
+    """The results of a suite.
 
     Args:
-        subject: that was evaluated.
+        subject: the evaluated encoder.
         rows: in the suite's order.
-        unscored: what has no score.
+        unscored: protocols without a score.
         seconds: of each protocol, by its name and version.
         content: of `test.json`.
     """
@@ -84,8 +84,8 @@ class Runner:
     """Measures one encoder.
 
     Args:
-        subject: to be measured.
-        suite: what is measured, on which data.
+        subject: the encoder.
+        suite: the protocols and data.
     """
 
     def __init__(self, subject: Subject, suite: Suite) -> None:
@@ -93,10 +93,10 @@ class Runner:
         self._data: dict[str, EvaluationData] = {}
 
     def run(self) -> Evaluation:
-        """Every protocol on each of its data sets; what cannot be scored is told, and the others go on.
+        """Measures every protocol on each of its data sets; a protocol that cannot be scored does not stop the others.
 
         Raises:
-            UserError: if the data at hand are others than the encoder was trained on.
+            UserError: if the data differ from those that the encoder was trained on.
         """
         rows: list[Row] = []
         unscored: list[Unscored] = []
@@ -130,7 +130,7 @@ class Runner:
         ]
 
     def _opened(self, name: str) -> EvaluationData:
-        """A data set of the suite, looked at once; from then on its test data count as used."""
+        """A data set of the suite, opened once; its test data then count as used."""
         if name not in self._data:
             config, subject = self._suite.datasets[name], self._subject
             module = find("orchestrator.datasets", config.name)
@@ -149,7 +149,7 @@ class Runner:
         return self._data[name]
 
     def _keep(self, rows: Sequence[Row], seconds: dict[str, float]) -> dict[str, Any]:
-        """Puts the scores beside those of other suites on the same encoder; newer ones take the place of older."""
+        """Adds the scores to those of other suites on the same encoder; newer scores replace older ones."""
         shelf, encoder = self._subject.shelf, self._subject.encoder.fingerprint
         earlier = test_scores.read_scores(shelf.folder)
         old = earlier.content if earlier and earlier.content.get("encoder") == encoder else {}
@@ -188,14 +188,14 @@ def _with_cut(score: Score, encoder: FrozenEncoder, data: EvaluationData) -> Sco
 
 
 class _OtherDataError(UserError):
-    """The data are others than those of the training."""
+    """The data differ from those of the training."""
 
 
 def _measured(row: Mapping[str, Any]) -> tuple[str, str]:
-    # All of a protocol's scores on some data come together: with other settings it may have others.
+    # A protocol's scores on some data are replaced together: other settings may give other scores.
     return row["protocol"], row["data"]
 
 
 def _plain(row: Row) -> dict[str, Any]:
-    told = {key: value for key, value in asdict(row).items() if key != "score"}
-    return {"name": row.metric} | told | asdict(row.score)
+    source = {key: value for key, value in asdict(row).items() if key != "score"}
+    return {"name": row.metric} | source | asdict(row.score)

@@ -1,6 +1,6 @@
-"""A suite: which protocols are measured on which data, read from one file.
+"""A suite: the protocols to measure and the data sets to measure them on, read from one YAML file.
 
-datasets:                               # `own` is what the encoder was trained on, and need not be said
+datasets:                               # `own` is what the encoder was trained on, and is always defined
   pets: {name: pets, root: ~/pets}
 protocols:
   knn: {}                               # on `own`
@@ -34,7 +34,7 @@ class Task:
     Args:
         protocol: its module's name.
         config: its settings.
-        on: names of the data sets that it is measured on.
+        on: names of its data sets.
     """
 
     protocol: str
@@ -44,11 +44,11 @@ class Task:
 
 @dataclass(frozen=True)
 class Suite:
-    """What is to be measured, with nothing left to be wrong.
+    """A validated suite.
 
     Args:
         name: of the suite.
-        datasets: by name, those that a task names; what was given of `own` is among them.
+        datasets: by name, those that a task uses.
         tasks: in their order.
     """
 
@@ -58,12 +58,12 @@ class Suite:
 
 
 def load(name: str, sets: Sequence[str], own: Mapping[str, Any] | None, decoding: Mapping[str, Any]) -> Suite:
-    """Reads a suite, changes what the command line asks for, and looks for every mistake that there can be.
+    """Reads a suite, applies the changes of the command line, and validates it.
 
     Args:
-        name: of one of the house, or the path of a file.
+        name: of a suite that comes with AugSweep, or the path of a file.
         sets: changes, each `path=value` with a path from the root of the file.
-        own: the section of the data set that the encoder was trained on, or None where that is not known.
+        own: the section of the data set that the encoder was trained on, or None if unknown.
         decoding: of the encoder, see `FrozenEncoder`; data that can be decoded at any size are decoded as it asks for.
 
     Raises:
@@ -99,7 +99,7 @@ def _tasks(protocols: Mapping[str, Any], datasets: Sequence[str], mistakes: list
     for name, raw in protocols.items():
         path = f"protocols.{name}"
         if not isinstance(raw, dict):
-            mistakes.append(Mistake(path, "a mapping (key: value) must be given; write {} for none", show(raw)))
+            mistakes.append(Mistake(path, "must be a mapping (key: value); write {} for none", show(raw)))
             continue
         settings = {key: value for key, value in raw.items() if key != "data"}
         try:
@@ -115,14 +115,14 @@ def _tasks(protocols: Mapping[str, Any], datasets: Sequence[str], mistakes: list
 
 def _data(raw: Any, path: str, datasets: Sequence[str], mistakes: list[Mistake]) -> tuple[str, ...]:
     if not isinstance(raw, list) or not raw or not all(isinstance(name, str) for name in raw):
-        mistakes.append(Mistake(path, "a list of names of data sets must be given", show(raw)))
+        mistakes.append(Mistake(path, "must be a list of names of data sets", show(raw)))
         return ()
     for name in raw:
         if name not in datasets:
             law = f"datasets has no {name}{suggest(name, list(datasets))}"
             if name == OWN:
                 law = (
-                    "what the encoder was trained on is not known, so the data must be named: "
+                    "the data that the encoder was trained on are unknown; name them with "
                     "--set datasets.own.name=fashion_scenes"
                 )
             mistakes.append(Mistake(path, law, "" if name == OWN else show(raw)))
@@ -131,12 +131,12 @@ def _data(raw: Any, path: str, datasets: Sequence[str], mistakes: list[Mistake])
 
 def _dataset(raw: Any, path: str, decoding: Mapping[str, Any], mistakes: list[Mistake]) -> Any:
     if not isinstance(raw, dict):
-        mistakes.append(Mistake(path, "a mapping (key: value) must be given", show(raw)))
+        mistakes.append(Mistake(path, "must be a mapping (key: value)", show(raw)))
         return None
     try:
         module = find("orchestrator.datasets", str(raw.get("name")))
     except UserError:
-        pass  # told by `chosen`
+        pass  # reported by `chosen`
     else:
         if "size" not in raw:
             raw = {field: value for field, value in decoding.items() if field in module.Config.model_fields} | raw

@@ -1,4 +1,4 @@
-"""What a suite found, for people."""
+"""The results of a suite as text."""
 
 from collections.abc import Sequence
 
@@ -10,23 +10,21 @@ from orchestrator.probing.score import USUAL
 from orchestrator.records import test_scores
 from orchestrator.search.formatting import count
 
-_SIDE_BY_SIDE = 4  # protocols that a line has room for
-_WITH_NOTES = 140  # columns from which on it has room for notes
+_SIDE_BY_SIDE = 4  # most protocols that fit into a line
+_WITH_NOTES = 140  # fewest columns at which notes fit
 
 
 def heading(evaluation: Evaluation) -> str:
-    """What the table is of."""
-    return (
-        f"{evaluation.subject.encoder.name}, on held-out tests: value ± standard error, in % where nothing else is said"
-    )
+    """The title of the table."""
+    return f"{evaluation.subject.encoder.name}, on held-out tests: value ± standard error, in % unless stated otherwise"
 
 
 def table(evaluation: Evaluation, width: int) -> Table:
-    """A column for each protocol where all have tested the same things, else a row for each score.
+    """One column per protocol if all have scored the same tests, otherwise one row per score.
 
     Args:
         evaluation: with at least one score.
-        width: of the screen, in columns.
+        width: of the terminal, in columns.
     """
     tested: dict[str, list[tuple[str, str, str]]] = {}
     for row in evaluation.rows:
@@ -38,7 +36,7 @@ def table(evaluation: Evaluation, width: int) -> Table:
 
 
 def remarks(evaluation: Evaluation) -> str:
-    """What must be known to read the table."""
+    """Times, notes and how often the test data have been used."""
     subject, lines = evaluation.subject, []
     for protocol, seconds in evaluation.seconds.items():
         notes = {row.score.note for row in evaluation.rows if row.protocol == protocol}
@@ -53,7 +51,7 @@ def remarks(evaluation: Evaluation) -> str:
         lines.append(
             f"{whose} test set ({dataset} {fingerprint}) has been used {count(len(looks), 'time')}, on {encoders}."
         )
-    lines.append("Whoever chooses by a test set makes it a validation set.")
+    lines.append("Selecting models by a test set turns it into a validation set.")
     lines.append(f"The scores are in {subject.shelf.folder / 'test.json'}.")
     return "\n".join(lines)
 
@@ -73,7 +71,7 @@ def _side_by_side(rows: Sequence[Row], protocols: Sequence[str]) -> Table:
 
 
 def _one_by_one(rows: Sequence[Row], *, with_notes: bool) -> Table:
-    """What is as in the row before is not said again."""
+    """Cells equal to those of the row above are left empty."""
     shown, several = Table(), _several(rows)
     for title in ("protocol", *several, "test", "metric"):
         shown.add_column(title, no_wrap=True)
@@ -82,19 +80,19 @@ def _one_by_one(rows: Sequence[Row], *, with_notes: bool) -> Table:
         shown.add_column("note")
     before: list[str] = []
     for row in rows:
-        told = [row.protocol, *([row.data] if several else []), _variant(row)]
+        cells = [row.protocol, *([row.data] if several else []), _variant(row)]
         if before and before[0] != row.protocol:
             shown.add_section()
-        same = next((n for n, (new, old) in enumerate(zip(told, before, strict=False)) if new != old), len(told))
+        same = next((n for n, (new, old) in enumerate(zip(cells, before, strict=False)) if new != old), len(cells))
         same_note = before != [] and (before[0], before[-1]) == (row.protocol, row.score.note)
         note = [row.score.note if not same_note else ""] if with_notes else []
-        shown.add_row(*([""] * same + told[same:]), row.score.metric, _cell(row), *note)
-        before = [*told, row.score.note]
+        shown.add_row(*([""] * same + cells[same:]), row.score.metric, _cell(row), *note)
+        before = [*cells, row.score.note]
     return shown
 
 
 def _several(rows: Sequence[Row]) -> tuple[str, ...]:
-    """The title of a column that is only wanted where there are several data sets."""
+    """The title of the data column, which is shown only with several data sets."""
     return ("data",) if len({row.data for row in rows}) > 1 else ()
 
 

@@ -1,4 +1,4 @@
-"""What is evaluated: an encoder, the data that it was trained on, and where its scores are kept."""
+"""The encoder to evaluate, the data it was trained on, and where its scores are stored."""
 
 import re
 from collections.abc import Mapping
@@ -19,22 +19,22 @@ from orchestrator.tracking.mlflow.tracker import find_run
 from orchestrator.training import assembly, export
 from orchestrator.training.export import Exported
 
-EVALUATIONS = "evaluations"  # in the storage: scores of encoders that no sweep here has trained
+EVALUATIONS = "evaluations"  # in the storage: scores of encoders that were not trained by a sweep there
 _CHECKPOINT = re.compile(r"checkpoint-\d+\.pt")
-_ENCODER = "method.encoder."  # what stands before an encoder's weights in a checkpoint
+_ENCODER = "method.encoder."  # prefix of the encoder's weights in a checkpoint
 
 
 @dataclass(frozen=True)
 class Subject:
-    """An encoder and its circumstances.
+    """An encoder and what is known about its training.
 
     Args:
         encoder: frozen, on the device that it is measured on.
-        own: the section of the data set that it was trained on, or None where that is not known.
+        own: the section of the data set that it was trained on, or None if unknown.
         trained_on: fingerprint of those data, or None.
-        threads: of the CPU, as in its training.
-        shelf: of its scores.
-        trial: that trained it, where it is one of a sweep here.
+        threads: CPU threads, as in its training.
+        shelf: where its scores are stored.
+        trial: that trained it, if it belongs to a sweep in the storage.
     """
 
     encoder: FrozenEncoder
@@ -46,16 +46,16 @@ class Subject:
 
 
 def subject(name: str, storage: Place, uri: str, *, size: int | None = None, threads: int = 1) -> Subject:
-    """The encoder that a user means.
+    """The encoder that a name refers to.
 
     Args:
         name: a trial's folder; a sweep's name or folder, for its best trial; an MLflow run id of either; a checkpoint
             in a trial's folder; the folder or the weights of an exported encoder; `torchvision:MODEL`, or a function,
             see `published`.
-        storage: where sweeps lie.
-        uri: of MLflow, asked only for a run id.
-        size: of the images in pixels, where the encoder itself does not say it.
-        threads: of the CPU, where no trial says it.
+        storage: the folder of sweeps.
+        uri: of MLflow, used only for run ids.
+        size: of the images in pixels, if the encoder does not define it.
+        threads: CPU threads, if no trial defines them.
 
     Raises:
         UserError: if there is no such encoder, or it cannot be loaded.
@@ -82,9 +82,9 @@ def subject(name: str, storage: Place, uri: str, *, size: int | None = None, thr
 
 
 def _of_checkpoint(file: Place) -> Subject:
-    """The encoder of a training that has not ended, or was stopped; its scores are not the trial's."""
+    """The encoder of an unfinished or stopped training; its scores are not the trial's."""
     if not file.parent.name.isdecimal() or not (file.parent / CONFIG).exists():
-        raise UserError(f"{file}: a checkpoint must lie in the folder of its trial, whose {CONFIG} says what it is of")
+        raise UserError(f"{file}: a checkpoint must be in the folder of its trial, next to {CONFIG}")
     trial = TrialFolder(file.parent)
     run = _run(trial)
     network = assembly.encoder(run)
@@ -100,7 +100,7 @@ def _of_checkpoint(file: Place) -> Subject:
 def _run(trial: TrialFolder) -> RunConfig:
     config = trial.config()
     if not config or "run" not in config:
-        raise UserError(f"{trial.path}: this trial was never run; evaluate a finished one")
+        raise UserError(f"{trial.path}: this trial was never started; evaluate a finished one")
     return resolve(config["run"])
 
 
@@ -109,12 +109,12 @@ def _named(trial: TrialFolder) -> str:
 
 
 def locate(name: str, storage: Place, uri: str) -> TrialFolder:
-    """The trial that a user means.
+    """The trial that a name refers to.
 
     Args:
         name: the folder of a trial; the name or folder of a sweep, for its best trial; or an MLflow run id of either.
-        storage: where sweeps lie.
-        uri: of MLflow, asked only for a run id.
+        storage: the folder of sweeps.
+        uri: of MLflow, used only for run ids.
 
     Raises:
         UserError: if there is no such trial here, or the sweep has no finished one.
@@ -131,7 +131,7 @@ def locate(name: str, storage: Place, uri: str) -> TrialFolder:
             f"{name} is no folder of a trial or of an exported encoder, no sweep in {storage}, and no run in MLflow at "
             f"{uri}; name one of them, torchvision:MODEL, or say where they are with --storage and --tracking-uri"
         )
-    # By its identity, since the folder may have been moved, or put aside by --fresh.
+    # By its identity, because the folder may have been moved, or renamed by --fresh.
     there = [
         SweepFolder(id.parent)
         for home in (found.folder.path.parent, storage)
@@ -144,7 +144,7 @@ def locate(name: str, storage: Place, uri: str) -> TrialFolder:
 
 
 def sweep_of(trial: TrialFolder) -> SweepFolder:
-    """The sweep that a trial's folder lies in."""
+    """The sweep of a trial."""
     return SweepFolder(trial.path.parent.parent)
 
 
@@ -154,7 +154,7 @@ def _frozen(name: str, exported: Exported) -> FrozenEncoder:
 
 
 def _shelf(storage: Place, name: str, encoder: FrozenEncoder) -> Shelf:
-    """Two encoders of one name have two folders: what they hold of one says nothing of the other."""
+    """Where scores are stored; encoders of the same name with other weights have other folders."""
     words = re.sub(r"[^A-Za-z0-9]+", "-", Path(name).name if "/" in name else name).strip("-")
     home = storage / EVALUATIONS
     folder = home / f"{words}-{encoder.fingerprint[:12]}"

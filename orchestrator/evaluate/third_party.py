@@ -1,9 +1,9 @@
 """Encoders that were not trained here: torchvision's models, and what a user's function returns.
 
 torchvision:resnet50                    with its default weights, fetched by torchvision
-torchvision:resnet50@random             with initial weights, drawn as those of our own encoders
-torchvision:resnet50@moco_v2_800ep.pth  with the weights of a file, whatever stands before the names in it; where it
-                                        holds several networks, FILE#module.encoder_q. says which
+torchvision:resnet50@random             with initial weights, drawn like those of our own encoders
+torchvision:resnet50@moco_v2_800ep.pth  with the weights of a file, behind any prefix; if it holds several networks,
+                                        FILE#module.encoder_q. selects one
 mylab.encoders:vicreg                   the `FrozenEncoder` that the function `vicreg()` of mylab/encoders.py returns
 """
 
@@ -28,14 +28,14 @@ from orchestrator.evaluate import weights
 from orchestrator.probing.frozen import FrozenEncoder, at_rest
 
 TORCHVISION = "torchvision:"
-_MEAN, _STD, _SIZE = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225), 224  # what models of ImageNet are used to
+_MEAN, _STD, _SIZE = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225), 224  # the usual input of ImageNet models
 _RANDOM = "random"
 _FUNCTION = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
 
 
 class _Weighed(NamedTuple):
     network: nn.Module
-    head: str  # path of the layer that classifies
+    head: str  # path of the classification layer
     size: int
     resize: int | None
     interpolation: Interpolation
@@ -45,19 +45,19 @@ class _Weighed(NamedTuple):
 
 
 def is_published(name: str) -> bool:
-    """Whether a name means an encoder from elsewhere; a bucket's or server's address has slashes after its colon."""
+    """Whether a name is `torchvision:...` or a function; the URL of a bucket or server has slashes after its colon."""
     return name.startswith(TORCHVISION) or _FUNCTION.fullmatch(name) is not None
 
 
 def load(name: str, size: int | None) -> FrozenEncoder:
-    """An encoder from elsewhere, frozen, on the device that it is measured on.
+    """A third-party encoder, frozen, on the device that measures it.
 
     Args:
-        name: see the head of this page.
-        size: of its images in pixels, or None for what its weights were made for.
+        name: see the module docstring.
+        size: of its images in pixels, or None for the size of its weights.
 
     Raises:
-        UserError: if there is no such model, function or file, or what is there does not fit.
+        UserError: if there is no such model, function or file, or it does not fit.
     """
     encoder = _torchvision(name, size) if name.startswith(TORCHVISION) else _of_function(name)
     _require_features(encoder)
@@ -87,7 +87,7 @@ def _torchvision(name: str, size: int | None) -> FrozenEncoder:
 
 
 def _weighed(name: str, model: str, source: str) -> _Weighed:
-    """A model with the weights that the name asks for, and the images that they were made for."""
+    """A model with the weights of its name, and the images that they expect."""
     if source:
         network = models.get_model(model, weights=None)
         head = _last_linear(network, name)
@@ -129,11 +129,11 @@ def _draw(network: nn.Module, name: str) -> None:
 
 
 def _last_linear(network: nn.Module, name: str) -> str:
-    """The path of the layer that classifies; what comes into it are the features."""
+    """The path of the classification layer; its inputs are the features."""
     layers = {path: module for path, module in network.named_modules() if isinstance(module, nn.Linear)}
     found = [path for path, layer in layers.items() if layer.out_features == NUM_CLASSES]
     if not found:
-        law = "it does not end in a linear layer, so a function must say what its features are"
+        law = "it does not end in a linear layer, so its features must be defined by a function"
         raise UserError(f"{name}: {law}; see orchestrator/evaluate/third_party.py")
     return found[-1]
 
@@ -142,7 +142,7 @@ def _of_function(name: str) -> FrozenEncoder:
     module, _, function = name.partition(":")
     try:
         made = getattr(importlib.import_module(module), function)()
-    except Exception as error:  # it is the user's own code that is run
+    except Exception as error:  # it runs the user's code
         raise UserError(f"{name}: the function cannot be called ({named(error)})") from error
     if not isinstance(made, FrozenEncoder):
         law = "must return an orchestrator.probing.frozen.FrozenEncoder"
@@ -154,7 +154,7 @@ def _of_function(name: str) -> FrozenEncoder:
 
 
 def _require_features(encoder: FrozenEncoder) -> None:
-    """One image tells whether the network takes images of its size and gives one vector for each."""
+    """Checks with one image that the network takes images of its size and returns one vector for each."""
     blank = np.zeros((2, encoder.size, encoder.size, 3), np.uint8)
     try:
         features = encoder.features(blank)

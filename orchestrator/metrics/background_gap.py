@@ -1,8 +1,8 @@
-"""How much of the kNN accuracy comes from a background that fits the class: less is better.
+"""How much of the kNN accuracy comes from a background that fits the class; lower is better.
 
-The vote is that of `val_knn/1`, but by the training images, whose labels are tied to their backgrounds as far as the
-data tie them: only there is a background a short cut. (By `bank`, where class and background are independent, the
-gap of fashion_scenes is negative, and lowest for raw pixels: an aim that would reward looking at the background.)
+The classifier is that of `val_knn/1`, but with the training images as neighbours: their labels are correlated with
+their backgrounds, so a background can serve as a shortcut. (With `bank`, where class and background are independent,
+the gap of fashion_scenes is negative, and lowest for raw pixels: minimising it would reward looking at the background.)
 """
 
 from collections.abc import Mapping
@@ -20,14 +20,14 @@ NEEDS_LABELS = True
 
 
 class Config(Timing):
-    """After the last epoch, unless told otherwise."""
+    """When it is measured; by default after the last epoch."""
 
 
 def evaluate(encode: Encode, splits: Mapping[str, ImageSet], config: Config) -> dict[str, float]:
-    """Accuracy on `mixed_same` less that on `mixed_rand`, in percentage points, and the two in percent.
+    """Accuracy on `mixed_same` minus that on `mixed_rand`, in percentage points, and both accuracies in percent.
 
-    The gap's standard error takes the two as measured on different images. They are drawn apart, but from the same
-    foregrounds, so the truth is a little smaller.
+    The gap's standard error treats the two as measured on different images. Both show the same foregrounds, so the
+    true error is slightly smaller.
 
     Raises:
         ValueError: if a split has no labels.

@@ -1,4 +1,4 @@
-"""Whether the features still use their space: the guard beside every score, and needing no labels."""
+"""Spread and effective rank of the features, which detect collapse; needs no labels."""
 
 from collections.abc import Mapping
 
@@ -13,11 +13,11 @@ from orchestrator.probing.features import Encode, unit
 METRICS = ("feature_std", "rankme")
 SPLITS = ("validation",)
 
-EPSILON = 1e-7  # added to each share, as published, so that its logarithm exists
+EPSILON = 1e-7  # added to each share so that its logarithm exists, as published
 
 
 class Config(Timing):
-    """After every epoch, unless told otherwise."""
+    """When it is measured; by default after every epoch."""
 
     every: Every = 1
 
@@ -29,10 +29,10 @@ def evaluate(encode: Encode, splits: Mapping[str, ImageSet], config: Config) -> 
 
 
 def feature_std(features: Float[Tensor, "N D"]) -> float:
-    """Mean deviation of the unit-length features per dimension, times sqrt(D): 0 when all are one point.
+    """Mean standard deviation per dimension of the unit-length features, times sqrt(D); 0 when all features are equal.
 
     Returns:
-        In [0, 1]; 1 when they lie evenly about the origin.
+        In [0, 1]; 1 when they are spread evenly around the origin.
 
     Source: arXiv 2011.10566, section 4.1 (1 / sqrt(D) there is 1 here).
     """
@@ -40,16 +40,16 @@ def feature_std(features: Float[Tensor, "N D"]) -> float:
 
 
 def rankme(features: Float[Tensor, "N D"]) -> float:
-    """Smooth rank: the exponential of the entropy of the singular values' shares.
+    """Smooth rank: the exponential of the entropy of the normalised singular values.
 
     Returns:
-        From about 1 (all features on one line) to min(N, D).
+        Between about 1 (all features on one line) and min(N, D).
 
-    Source: arXiv 2210.02885, equations 1 and 2, on the encoder's features, not centred, as there.
+    Source: arXiv 2210.02885, equations 1 and 2, on the encoder's features, not centred, as in the paper.
     """
     wide = features.double()
     gram = wide.T @ wide if wide.shape[0] >= wide.shape[1] else wide @ wide.T
-    # The squares of the singular values, in a fraction of the time; what this loses is far below EPSILON.
+    # The squared singular values, much faster; the lost precision is far below EPSILON.
     values = torch.linalg.eigvalsh(gram).clamp_min(0).sqrt()
     shares = values / values.sum() + EPSILON
     return float((-(shares * shares.log()).sum()).exp())

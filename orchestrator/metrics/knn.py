@@ -1,4 +1,4 @@
-"""Weighted k-nearest-neighbour accuracy of frozen features: nothing is fitted, so every epoch can afford it."""
+"""Weighted k-nearest-neighbour accuracy of frozen features: without fitting, cheap enough for every epoch."""
 
 from collections.abc import Mapping
 
@@ -14,7 +14,7 @@ PROTOCOL = "val_knn/1"
 METRICS = (PROTOCOL, f"{PROTOCOL}_se")
 NEEDS_LABELS = True
 
-# The protocol's constants; another value is another protocol and gets another number.
+# Constants of the protocol: changing one requires a new version.
 TEMPERATURE = 0.1
 MOST_NEIGHBOURS = 200
 BANK_PER_NEIGHBOUR = 50
@@ -23,7 +23,7 @@ CHUNK = 1024  # queries compared with the whole bank at once
 
 
 class Config(Timing):
-    """After every epoch, unless told otherwise."""
+    """When it is measured; by default after every epoch."""
 
     every: Every = 1
 
@@ -60,7 +60,7 @@ def knn_accuracy(
     k: int,
     temperature: float,
 ) -> float:
-    """Share of queries whose neighbours' weighted vote is right, in [0, 1]; see `knn_classes`."""
+    """Share of queries classified correctly by their neighbours' weighted vote, in [0, 1]; see `knn_classes`."""
     right = knn_classes(bank, bank_labels, queries, k=k, temperature=temperature) == query_labels.to(queries.device)
     return int(right.sum()) / len(queries)
 
@@ -73,16 +73,16 @@ def knn_classes(
     k: int,
     temperature: float,
 ) -> Int64[Tensor, "Q"]:
-    """The class that each query's neighbours vote for; of classes with equal votes the lowest.
+    """The class that each query's neighbours vote for; the lowest class wins ties.
 
     Args:
-        bank: features of any norm, on the device that is to compare.
+        bank: features of any norm, on the device that computes.
         bank_labels: classes from 0, on any device.
         queries: features of any norm, on the bank's device.
         k: neighbours that vote, 1 to N.
         temperature: a neighbour at cosine c votes with weight exp(c / temperature), > 0.
 
-    Source: arXiv 1805.01978, section 3.4 (k = 200, temperature 0.07 there; 0.1 is what self-supervised code bases use).
+    Source: arXiv 1805.01978, section 3.4 (k = 200 and temperature 0.07; self-supervised code bases use 0.1).
     """
     bank, bank_labels, num_classes = unit(bank), bank_labels.to(bank.device), int(bank_labels.max()) + 1
     chosen = []

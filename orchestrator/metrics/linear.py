@@ -1,4 +1,4 @@
-"""Accuracy of a linear classifier on frozen features: what the features know, read out the simplest way."""
+"""Accuracy of a linear classifier on frozen features."""
 
 from collections.abc import Mapping
 
@@ -15,7 +15,7 @@ NEEDS_LABELS = True
 
 
 class Config(Timing):
-    """After the last epoch, unless told otherwise."""
+    """When it is measured; by default after the last epoch."""
 
 
 def evaluate(encode: Encode, splits: Mapping[str, ImageSet], config: Config) -> dict[str, float]:

@@ -1,7 +1,7 @@
-"""Recall of an image's other view: a label-free proxy, of use only beside `collapse`, and never an accuracy.
+"""Recall of an image's other view: a label-free proxy, not an accuracy, to be read together with `collapse`.
 
-The two views come from one fixed recipe and one fixed seed, whatever augmentation the trial itself is searching: else a
-trial could win by making its views alike.
+The two views always come from the same recipe and seed, whatever augmentation the trial uses: otherwise a trial could
+win by making its views alike.
 """
 
 from collections.abc import Mapping
@@ -22,7 +22,7 @@ PROTOCOL = "view_retrieval/1"
 METRICS = (PROTOCOL, f"{PROTOCOL}_se")
 SPLITS = ("validation",)
 
-# The protocol's constants; another value is another protocol and gets another number.
+# Constants of the protocol: changing one requires a new version.
 NUM_IMAGES = 1000
 SEED = 20221128
 RECIPE = (
@@ -38,14 +38,14 @@ RECIPE = (
 
 
 class Config(Timing):
-    """After the last epoch, unless told otherwise."""
+    """When it is measured; by default after the last epoch."""
 
 
 def evaluate(encode: Encode, splits: Mapping[str, ImageSet], config: Config) -> dict[str, float]:
-    """Share of the first 1000 `validation` images that find their own other view, in percent, with standard error."""
+    """Share of the first 1000 `validation` images whose other view is retrieved, in percent, and its error."""
     first, second = standard_views(splits["validation"].images[:NUM_IMAGES])
     recall = retrieval_recall(encode(first), encode(second))
-    # Both directions ask about the same images, so they count once.
+    # Both directions use the same images, so the images count once.
     return {PROTOCOL: 100 * recall, f"{PROTOCOL}_se": standard_error(recall, len(first))}
 
 

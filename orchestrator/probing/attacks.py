@@ -1,7 +1,7 @@
-"""Changes of images, none larger than eps, that make a classifier err: by its gradient, and without it.
+"""Adversarial attacks within an L-inf ball of radius eps: FGSM and PGD use gradients, Square Attack does not.
 
 Source: FGSM: Goodfellow et al., arXiv 1412.6572; PGD: Madry et al., arXiv 1706.06083; Square Attack: Andriushchenko et
-al., arXiv 1912.00049. Written here, as no attack library is both light and kept up.
+al., arXiv 1912.00049. Implemented here because no maintained attack library is lightweight.
 """
 
 import math
@@ -17,8 +17,8 @@ from orchestrator.probing.draw import Draw
 # Images (B, 3, H, W) in [0, 1] to logits (B, C) on their device, with gradients.
 Model = Callable[[Tensor], Tensor]
 
-PGD_STEP = 2.5  # a step is this many times eps / steps, so that any point of the ball is in reach of any other
-# Square Attack: the share of the image that a square covers at first, and at which shares of the queries it halves.
+PGD_STEP = 2.5  # a step is this many times eps / steps, so that every point of the ball can be reached from any other
+# Square Attack: the share of the image that the first square covers, and the shares of the queries at which it halves.
 FIRST_SHARE = 0.8
 HALVINGS = (0.001, 0.005, 0.02, 0.05, 0.1, 0.2, 0.4, 0.6, 0.8)
 
@@ -39,7 +39,7 @@ def pgd(
     steps: int,
     draw: Draw,
 ) -> Float[Tensor, "B 3 H W"]:
-    """Many small steps of that kind, from a random point of the ball, back into the ball after each.
+    """Many small gradient-sign steps from a random point of the ball, each projected back into the ball.
 
     Args:
         model: the whole classifier.
@@ -47,7 +47,7 @@ def pgd(
         labels: the right classes.
         eps: largest change of any value, in [0, 1].
         steps: how many, >= 1.
-        draw: of the start; another name is another restart.
+        draw: of the starting point; another name gives another restart.
     """
     low, high = (images - eps).clamp(min=0), (images + eps).clamp(max=1)
     start = draw.between(-eps, eps, "start", *images.shape[1:]).to(images.device)
@@ -68,9 +68,9 @@ def square(
     queries: int,
     draw: Draw,
 ) -> Float[Tensor, "B 3 H W"]:
-    """Squares of one random colour at the ball's edge, kept where they bring the right class closer to losing.
+    """Random squares of one colour at the ball's edge, kept where they lower the margin of the right class.
 
-    It asks the model for logits alone, so that what hides the gradient does not hide from it.
+    It only queries logits, so a masked gradient does not stop it.
 
     Args:
         model: the whole classifier.
@@ -113,7 +113,7 @@ def _uphill(model: Model, images: Float[Tensor, "B 3 H W"], labels: Int64[Tensor
 
 
 def _margin(logits: Float[Tensor, "B C"], labels: Int64[Tensor, "B"]) -> Float[Tensor, "B"]:
-    """By how much the right class leads the best of the others; below 0 it has lost."""
+    """The margin of the right class over the best other class; negative when misclassified."""
     right = logits.gather(1, labels[:, None])[:, 0]
     others = logits.scatter(1, labels[:, None], -torch.inf)
     return right - others.amax(dim=1)

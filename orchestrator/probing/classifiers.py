@@ -1,4 +1,4 @@
-"""What turns features into classes: the encoder's own head, or a linear classifier that is fitted on them."""
+"""Classifiers on features: the encoder's own head, or a fitted linear classifier."""
 
 from collections.abc import Callable, Sequence
 
@@ -19,15 +19,15 @@ FITTED = f"standardised, L-BFGS, L2={linear_probe.L2:g}"
 
 
 def own_head(encoder: FrozenEncoder, label_space: str | None, num_classes: int) -> Logits | None:
-    """The classifier that an encoder brings, if it knows these classes.
+    """The encoder's own classifier, if it knows these classes.
 
     Args:
         encoder: with or without a head.
-        label_space: whose classes are asked for, or None where they are nobody else's.
+        label_space: of the wanted classes, or None if the data set has classes of its own.
         num_classes: of that space.
 
     Raises:
-        ValueError: by the classifier, if the head has another number of logits.
+        ValueError: raised by the classifier, if the head has another number of logits.
     """
     head = encoder.head
     if head is None or label_space is None or encoder.label_space != label_space:
@@ -49,19 +49,21 @@ def fitted(data: EvaluationData, split: str) -> Logits:
         ValueError: if there is no such split, or it has no labels.
     """
     if not data.card.train_size:
-        law = "there is nothing to fit a classifier on"
-        raise ValueError(f"{law}, and the encoder has no head for these classes; give the data set training images")
+        raise ValueError(
+            "there are no training images to fit a classifier on, and the encoder has no head for these classes; give "
+            "the data set training images"
+        )
     known = data.features(split)
     return linear_probe.fit_linear(known.values, known.labels).logits
 
 
 def classifier(encoder: FrozenEncoder, data: EvaluationData) -> tuple[Logits, str]:
-    """The encoder's own head if it knows the classes of the data, else what is fitted on `bank`; and which it is.
+    """The encoder's own head if it knows the classes of the data, otherwise one fitted on `bank`; and a note of which.
 
-    Gradients pass through either.
+    Both are differentiable.
 
     Raises:
-        ValueError: if it has no head for them and there is nothing to fit on.
+        ValueError: if it has no head for them and there are no training images.
     """
     own = own_head(encoder, data.card.label_space, data.card.num_classes or 0)
     return (own, OWN_HEAD) if own else (fitted(data, "bank"), FITTED)
@@ -77,7 +79,7 @@ def among(logits: Float[Tensor, "N C"], classes: Sequence[int] | None) -> Int64[
 
     Args:
         logits: of all classes.
-        classes: to choose among, or None for all. One that the classifier does not know cannot be chosen.
+        classes: to choose among, or None for all. Classes that the classifier does not know are never chosen.
     """
     if classes is None:
         return logits.argmax(dim=1)
@@ -89,7 +91,7 @@ def right(predicted: Int64[Tensor, "N"], images: ImageSet) -> Bool[Tensor, "N"]:
     """Whether each prediction is the image's label, or one that counts as right.
 
     Raises:
-        ValueError: if nobody knows the answers.
+        ValueError: if the images have no labels.
     """
     if images.accepted is None:
         return predicted == labels_of(images)

@@ -1,4 +1,4 @@
-"""SGD on freshly augmented crops: what the protocols share that train on images and not on cached features."""
+"""SGD on randomly augmented crops, shared by the protocols that train on images instead of cached features."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ from orchestrator.data.images import ImageSet
 from orchestrator.probing.features import labels_of, planes
 from orchestrator.probing.frozen import FrozenEncoder
 
-# torchvision's defaults, which the reference probes take.
+# torchvision's defaults, as in the reference probes.
 RECIPE = (
     Step("crop", crop, crop.Config(scale=(0.08, 1.0), ratio=(3 / 4, 4 / 3))),
     Step("flip", flip, flip.Config(p=0.5)),
@@ -28,12 +28,12 @@ DROPS = (0.6, 0.8)  # shares of the epochs after which the rates drop
 
 @dataclass(frozen=True)
 class Schedule:
-    """How long to train, and how the rates fall.
+    """How long to train, and how the learning rates decay.
 
     Args:
         epochs: passes over the images.
-        batch_size: of no batch more than this many images; an epoch's batches are as equal as can be, for a short last
-            one would count its images more, and one of a single image has no batch statistics.
+        batch_size: largest batch. The batches of an epoch are as equal in size as possible: images of a short last
+            batch would weigh more, and a batch of one image has no batch statistics.
         drop: factor on the rates after 60 % and again after 80 % of the epochs.
         seed: of order and views.
     """
@@ -60,13 +60,13 @@ def descend(
     encoder: FrozenEncoder,
     schedule: Schedule,
 ) -> None:
-    """Follows the gradient of the cross-entropy on another random crop, perhaps mirrored, of each image each epoch.
+    """Minimises the cross-entropy on a new random crop and flip of each image in each epoch.
 
     Args:
-        logits: of normalised views; what the optimizer does not hold, it must not train.
+        logits: of normalised views; only parameters of the optimizer are trained.
         optimizer: with its first rates.
         images: with labels.
-        encoder: says how large and how normalised the views must be, and where it computes.
+        encoder: gives size and normalisation of the views, and the device.
         schedule: how long.
 
     Raises:

@@ -1,4 +1,4 @@
-"""A data set as protocols see it: its images, and their features by one encoder, extracted once."""
+"""A data set for protocols: its images, and their features by one encoder, extracted once and cached."""
 
 import re
 from collections.abc import Callable
@@ -42,7 +42,7 @@ class EvaluationData:
         self._held: tuple[str, ImageSet] | None = None
 
     def images(self, split: str) -> ImageSet:
-        """A split, decoded; the last one is remembered.
+        """A decoded split; the last one is cached.
 
         Raises:
             UserError: if a data file is damaged.
@@ -70,15 +70,15 @@ class EvaluationData:
         """
         values = self.kept(split, lambda: self._encoder.features(self.images(split).images))
         if not bool(values.isfinite().all()):
-            raise ValueError("features must be finite, and some are not: the encoder has diverged, or is damaged")
+            raise ValueError("some features are not finite; the encoder has diverged or is damaged")
         return values
 
     def kept(self, key: str, make: Callable[[], Tensor]) -> Tensor:
-        """What is made from these data and this encoder, made once and kept on disk.
+        """A tensor computed from these data and this encoder, cached on disk.
 
         Args:
-            key: names it; must say everything that its values depend on beside data and encoder.
-            make: makes it.
+            key: its name; must include everything else that its values depend on.
+            make: computes it.
         """
         seen = "-".join(map(str, self._encoder.decoding.values()))
         stem = f"{self._encoder.fingerprint[:16]}-{seen}-{self.card.fingerprint}"
@@ -86,7 +86,7 @@ class EvaluationData:
         try:
             if file.exists():
                 return load_file(file)["kept"]
-        except SafetensorError:  # torn by a full disk, say: it is only a copy, made anew
+        except SafetensorError:  # truncated by a full disk, for example; it is computed again
             pass
         made = make()
         file.parent.mkdir(parents=True, exist_ok=True)

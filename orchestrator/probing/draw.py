@@ -1,4 +1,4 @@
-"""Random numbers of a protocol, addressed by the row of the image that they are for."""
+"""Random numbers of a protocol, keyed by the row of the image."""
 
 import math
 from dataclasses import dataclass
@@ -12,12 +12,12 @@ from augment import draws
 
 @dataclass(frozen=True)
 class Draw:
-    """What one use of randomness draws for some rows of a split; neither their number nor their order matters.
+    """Random numbers for some rows of a split, independent of how many rows there are and of their order.
 
     Args:
         seed: in [0, 2^64).
         rows: place of each image in its split.
-        name: of the use, such as a corruption and its level.
+        name: of the use of randomness, such as a corruption and its level.
     """
 
     seed: int
@@ -34,5 +34,5 @@ class Draw:
         return low + (high - low) * self.uniform(what, *shape)
 
     def normal(self, what: str, *shape: int) -> Float[Tensor, "B ..."]:
-        """Standard normal numbers, (B, *shape), by inversion: one uniform number, in the middle of its cell, each."""
+        """Standard normal numbers, (B, *shape), by inversion of one uniform number each."""
         return torch.special.ndtri(self.uniform(what, *shape).double() + 2.0**-25).float()

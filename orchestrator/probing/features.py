@@ -1,4 +1,4 @@
-"""Images in, features out: what every evaluation is handed instead of an encoder."""
+"""Functions from images to features, which metrics and protocols receive instead of an encoder."""
 
 from collections.abc import Callable, Sequence
 
@@ -13,26 +13,26 @@ from methods.parts.gather import gather, rank, world_size
 from orchestrator.core import hardware
 from orchestrator.data.images import ImageSet
 
-# uint8 images (N, H, W, 3) to float32 features (N, D) on the encoder's device; the same array gives the same ones.
+# uint8 images (N, H, W, 3) to float32 features (N, D) on the encoder's device; the same array gives the same features.
 Encode = Callable[[np.ndarray], Tensor]
 
-CHUNK = 512  # images per pass: large enough to be quick, small enough for any memory
+CHUNK = 512  # images per pass: large enough to be fast, small enough to fit in memory
 
 
 def normalised(
     images: UInt8[Tensor, "B H W 3"], mean: Sequence[float], std: Sequence[float]
 ) -> Float[Tensor, "B 3 H W"]:
-    """Bytes as an encoder wants them: in [0, 1], then less the mean and over the deviation of each channel."""
+    """Bytes scaled to [0, 1] and standardised per channel."""
     return standardised(planes(images), mean, std)
 
 
 def planes(images: UInt8[Tensor, "B H W 3"]) -> Float[Tensor, "B 3 H W"]:
-    """Bytes as numbers in [0, 1]."""
+    """Bytes scaled to [0, 1]."""
     return images.permute(0, 3, 1, 2).float() / 255
 
 
 def standardised(images: Float[Tensor, "B 3 H W"], mean: Sequence[float], std: Sequence[float]) -> Tensor:
-    """Numbers less the mean and over the deviation of each channel, (B, 3, H, W)."""
+    """Images minus the mean, divided by the standard deviation of each channel, (B, 3, H, W)."""
     means, deviations = (constant(values, images)[:, None, None] for values in (mean, std))
     return (images - means) / deviations
 
@@ -40,16 +40,16 @@ def standardised(images: Float[Tensor, "B 3 H W"], mean: Sequence[float], std: S
 def encoder_features(encoder: nn.Module, mean: Sequence[float], std: Sequence[float]) -> Encode:
     """An encoder's pooled features, in eval mode, without gradient, in float32 on the encoder's own device.
 
-    Results are remembered by the identity of the array, so that several evaluations of one split encode it once: make a
-    new `Encode` whenever the weights have changed. Where several ranks share a training, each encodes a share of the
-    chunks and gets all features, so all must ask for the same arrays.
+    Results are cached by the identity of the array, so that several metrics of one split encode it once: create a new
+    `Encode` when the weights have changed. With several ranks, each encodes a share of the chunks and receives all
+    features, so all ranks must pass the same arrays.
 
     Args:
-        encoder: maps normalised (B, 3, H, W) to (B, D); its mode is put back after each call.
+        encoder: maps normalised (B, 3, H, W) to (B, D); its mode is restored after each call.
         mean: per channel, in [0, 1].
         std: per channel, in [0, 1].
     """
-    remembered: dict[int, tuple[np.ndarray, Tensor]] = {}  # the array is kept too, so that its id stays its own
+    remembered: dict[int, tuple[np.ndarray, Tensor]] = {}  # holds the array, so that its id is not reused
     device = next(encoder.parameters()).device
 
     def encode(images: np.ndarray) -> Tensor:
@@ -70,9 +70,9 @@ def encoder_features(encoder: nn.Module, mean: Sequence[float], std: Sequence[fl
 
 
 def _shared_out(chunks: Sequence[Tensor]) -> Sequence[Tensor]:
-    """This rank's run of chunks, whole ones, so that features do not depend on how many ranks make them."""
+    """This rank's share of whole chunks, so that features do not depend on the number of ranks."""
     count = -(-len(chunks) // world_size())
-    # Who has none left makes some that nobody reads, of which there must be the same shape.
+    # Ranks without a chunk encode a dummy so that gather() sees equal shapes.
     return chunks[rank() * count :][:count] or chunks[:1]
 
 
@@ -87,11 +87,11 @@ def _gathered(features: Tensor, num_images: int) -> Tensor:
 
 
 def pixel_features(mean: Sequence[float], std: Sequence[float]) -> Encode:
-    """The normalised pixels themselves, (N, 3 H W): what any encoder has to beat."""
+    """The normalised pixels themselves, (N, 3 H W), as a baseline."""
 
     def encode(images: np.ndarray) -> Tensor:
         features = torch.empty(len(images), images[0].size)
-        # Into their place, for all pixels as numbers are four times the images, and each further copy is as much again.
+        # Written in place: float32 pixels take four times the memory of the images, and so would every copy.
         for chunk, place in zip(torch.from_dlpack(images).split(CHUNK), features.split(CHUNK), strict=True):
             place.copy_(normalised(chunk, mean, std).flatten(1))
         return features
@@ -100,12 +100,12 @@ def pixel_features(mean: Sequence[float], std: Sequence[float]) -> Encode:
 
 
 def unit(features: Float[Tensor, "N D"]) -> Float[Tensor, "N D"]:
-    """Features on the unit sphere, where the product of two is their cosine."""
+    """Features of unit length, whose dot products are cosines."""
     return functional.normalize(features, dim=1)
 
 
 def labels_of(images: ImageSet) -> Int64[Tensor, "N"]:
-    """The labels of a split that must have them, on CPU.
+    """The labels of a split, on CPU.
 
     Raises:
         ValueError: if it has none.
@@ -116,5 +116,5 @@ def labels_of(images: ImageSet) -> Int64[Tensor, "N"]:
 
 
 def standard_error(share: float, count: int) -> float:
-    """Of a share of `count` independent right-or-wrong answers, in percentage points (images as the only chance)."""
+    """Standard error of a share of `count` independent binary outcomes, in percentage points (over images only)."""
     return 100 * (share * (1 - share) / count) ** 0.5

@@ -1,4 +1,4 @@
-"""An encoder as protocols are handed it: frozen, and knowing what images it wants."""
+"""The frozen encoder that protocols measure, with the image size and normalisation that it expects."""
 
 import copy
 import hashlib
@@ -22,13 +22,13 @@ class FrozenEncoder:
     """A network whose features are measured.
 
     Args:
-        name: by which the user knows it.
+        name: shown to the user.
         network: maps normalised (B, 3, S, S) to features (B, D); in eval mode, without gradients, on its device.
-        size: side S of the images that it takes, in pixels.
+        size: side S of its input images, in pixels.
         mean: per channel, in [0, 1].
         std: per channel, in [0, 1].
-        head: its own classifier, from features to logits (B, C), or None.
-        label_space: what the logits stand for, such as `imagenet1k`, or None without a head.
+        head: its own classifier from features to logits (B, C), or None.
+        label_space: the classes of the logits, such as `imagenet1k`, or None without a head.
         resize: what the shorter side of a photograph is resized to before its centre of `size` is cut out, in pixels;
             None where the data set decides.
         interpolation: with which images of another size are resized.
@@ -46,16 +46,16 @@ class FrozenEncoder:
 
     @property
     def device(self) -> torch.device:
-        """Where it computes."""
+        """The device of the network."""
         return next(iter([*self.network.parameters(), *self.network.buffers(), torch.empty(0)])).device
 
     @cached_property
     def fingerprint(self) -> str:
-        """SHA-256 of every parameter and buffer, as they were when first asked for."""
+        """SHA-256 of every parameter and buffer at the first access."""
         return self.fingerprint_now()
 
     def fingerprint_now(self) -> str:
-        """The same as they are: equal before and after means that nothing was trained, neither encoder nor head."""
+        """SHA-256 of the current parameters and buffers; it is unchanged if neither encoder nor head was trained."""
         return fingerprint(self.network if self.head is None else nn.ModuleList([self.network, self.head]))
 
     @property
@@ -65,7 +65,7 @@ class FrozenEncoder:
         return {"size": self.size, **own}
 
     def prepared(self, images: UInt8[Tensor, "B H W 3"]) -> Float[Tensor, "B 3 S S"]:
-        """Images as the network wants them: on its device, of its size, normalised."""
+        """Images on the device of the network, in its size, normalised."""
         images = images.to(self.device)
         if images.shape[1:3] == (self.size, self.size):
             return normalised(images, self.mean, self.std).contiguous(memory_format=torch.channels_last)
@@ -82,12 +82,12 @@ class FrozenEncoder:
         return torch.cat([self.network(self.prepared(chunk)).float().cpu() for chunk in chunks])
 
     def trainable(self) -> nn.Module:
-        """A copy of the network whose parameters take gradients; the frozen one stays as it is."""
+        """A copy of the network with trainable parameters; the frozen network is not changed."""
         return copy.deepcopy(self.network).requires_grad_(True)
 
 
 def at_rest(network: nn.Module) -> nn.Module:
-    """A network as it is measured: in eval mode, without gradients, on the GPU if there is one."""
+    """Puts a network into eval mode without gradients, on the GPU if there is one."""
     return network.eval().requires_grad_(False).to(hardware.device())
 
 

@@ -8,8 +8,8 @@ from torch.nn import functional
 
 from orchestrator.probing.logistic import LogisticRegression
 
-# Constants of every protocol that fits a probe: another value is another protocol, with another version.
-L2 = 1e-3  # of the weights, beside the mean cross-entropy; scikit-learn's C is 1 / (n * L2)
+# Constants of every protocol that fits a probe: changing one requires a new version of each.
+L2 = 1e-3  # penalty of the weights, added to the mean cross-entropy; scikit-learn's C is 1 / (n * L2)
 SMALLEST_STD = 1e-6  # a feature that hardly varies is centred and not scaled up
 
 
@@ -30,7 +30,7 @@ class LinearProbe:
     bias: Float[Tensor, "C"]
 
     def logits(self, features: Float[Tensor, "N D"]) -> Float[Tensor, "N C"]:
-        """How likely each class is of each image, before the softmax."""
+        """Logits of each class."""
         return functional.linear((features - self.mean) / self.std, self.weight, self.bias)
 
     def predict(self, features: Float[Tensor, "N D"]) -> Int64[Tensor, "N"]:
@@ -38,7 +38,7 @@ class LinearProbe:
         return self.logits(features).argmax(dim=1)
 
     def accuracy(self, features: Float[Tensor, "N D"], labels: Int64[Tensor, "N"]) -> float:
-        """Share of images whose likeliest class is their own, in [0, 1]."""
+        """Share of images classified correctly, in [0, 1]."""
         return float((self.predict(features) == labels.to(features.device)).double().mean())
 
 

@@ -15,7 +15,7 @@ from orchestrator.core.torch_compat import without_compiler
 
 MOST_ITERATIONS = 5000
 GRADIENT_TOLERANCE = 1e-10  # largest entry of the gradient, in the fit's own coordinates, at which it ends
-# torch ends a fit when a change is *less* than the tolerance, so 0 would go on after the loss has stopped changing.
+# torch ends a fit when a change is *less* than the tolerance, so 0 would continue after the loss has stopped changing.
 CHANGE_TOLERANCE = math.ulp(0.0)
 ITERATIONS_OF_A_RUN = 50  # after which the coordinates are renewed
 LOSS_TOLERANCE = 1e-6  # a run that lowers the loss by a smaller share of it is the last
@@ -59,7 +59,7 @@ class LogisticRegression:
         features: to fit on, of any scale.
         labels: classes from 0, on the same device.
         num_classes: C, larger than every label.
-        free_bias: whether the biases go without penalty. That wants features whose mean is about 0.
+        free_bias: whether the biases are not penalised, for features whose mean is about 0.
 
     Raises:
         ValueError: if a feature is not finite.
@@ -74,7 +74,7 @@ class LogisticRegression:
         free_bias: bool = False,
     ) -> None:
         if not bool(features.isfinite().all()):
-            raise ValueError("features must be finite, and some are not: the encoder is broken, or its images are")
+            raise ValueError("some features are not finite; the encoder or its images are damaged")
         self._axes = _Axes(features if free_bias else functional.pad(features, (0, 1), value=1.0))
         self._free = int(free_bias)  # columns at the end that the penalty leaves out
         self._inputs = functional.pad(self._axes.coordinates(), (0, self._free), value=1.0)  # (N, K)

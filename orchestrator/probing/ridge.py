@@ -1,4 +1,4 @@
-"""Linear regression in closed form, its penalty chosen by leaving one out."""
+"""Ridge regression in closed form, with the penalty chosen by leave-one-out cross-validation."""
 
 from dataclasses import dataclass
 
@@ -17,7 +17,7 @@ class Ridge:
         mean: of the inputs that it was fitted on.
         weight: of the inputs less their mean.
         bias: of each target.
-        penalty: that was chosen, per row.
+        penalty: the chosen one, per row.
     """
 
     mean: Float[Tensor, "P"]
@@ -26,15 +26,15 @@ class Ridge:
     penalty: float
 
     def predict(self, inputs: Float[Tensor, "N P"]) -> Float[Tensor, "N d"]:
-        """The targets of rows like those it was fitted on."""
+        """Predicted targets."""
         return (inputs.double() - self.mean) @ self.weight + self.bias
 
 
 def fit_ridge(inputs: Float[Tensor, "N P"], targets: Float[Tensor, "N d"]) -> Ridge:
-    """Least squares with a penalty on the weights, in float64; the scale of the inputs is the caller's.
+    """Least squares with a penalty on the weights, in float64; the caller scales the inputs.
 
-    Of `PENALTIES` the one is taken under which each row is best foretold by the others, which the closed form tells
-    without fitting N times (Golub et al., "Generalized cross-validation", 1979, section 1: PRESS).
+    The penalty is the one of `PENALTIES` with the smallest leave-one-out error, which has a closed form that does not
+    need N fits (Golub et al., "Generalized cross-validation", 1979, section 1: PRESS).
     """
     inputs, targets = inputs.double(), targets.double()
     mean, bias = inputs.mean(dim=0), targets.mean(dim=0)
@@ -53,6 +53,6 @@ def fit_ridge(inputs: Float[Tensor, "N P"], targets: Float[Tensor, "N d"]) -> Ri
 
 
 def determination(predicted: Float[Tensor, "N d"], targets: Float[Tensor, "N d"]) -> Float[Tensor, "d"]:
-    """R2 of each target: 1 is exact, 0 is as good as always saying the mean."""
+    """R2 of each target: 1 is exact, 0 is as good as predicting the mean."""
     spread = (targets - targets.mean(dim=0)).square().sum(dim=0)
     return 1 - (predicted - targets).square().sum(dim=0) / spread

@@ -1,4 +1,4 @@
-"""Which images a costly protocol looks at."""
+"""Samples of images for expensive protocols."""
 
 from augment import draws
 from orchestrator.data.images import DatasetCard, ImageSet
@@ -7,10 +7,10 @@ SEED = 20261121
 
 
 def tested_split(card: DatasetCard) -> str:
-    """The test split of images as they are: `test/original`, or the first there is.
+    """The test split of unmodified images: `test/original`, or the first variant.
 
     Raises:
-        ValueError: if there is none.
+        ValueError: if there is no test split.
     """
     if not card.variants:
         raise ValueError("there are no test images")
@@ -18,7 +18,7 @@ def tested_split(card: DatasetCard) -> str:
 
 
 def sample(images: ImageSet, most: int) -> ImageSet:
-    """At most `most` images of a split, the same on every call, whatever the order of its classes."""
+    """At most `most` images of a split, drawn with a fixed seed."""
     if len(images) <= most:
         return images
     return images.rows(draws.permutation(SEED, 0, len(images))[:most].sort().values.numpy())

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-USUAL = "accuracy"  # the metric that goes without saying
+USUAL = "accuracy"  # the metric that names leave out
 
 
 @dataclass(frozen=True)
@@ -12,10 +12,10 @@ class Score:
     Args:
         split: of the data that was scored, such as `test/original`.
         metric: what was measured: `accuracy`, `mean_per_class`, `bg_gap`, ...
-        value: in percent, unless the metric is none that can be.
-        error: its standard error, in the unit of the value, or None where there is none.
+        value: in percent, unless the metric has no such unit.
+        error: its standard error, in the unit of the value, or None if it has none.
         count: images, pairs or episodes behind it.
-        note: what a reader must know of how it came about: `k=160, T=0.1`.
+        note: settings that a reader needs to know, such as `k=160, T=0.1`.
     """
 
     split: str

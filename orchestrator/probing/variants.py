@@ -1,4 +1,4 @@
-"""Accuracy on every variant of a test split, and what a background that fits the class is worth."""
+"""Accuracy on every variant of a test split, and the background gap."""
 
 from collections.abc import Callable
 from typing import Literal
@@ -10,7 +10,7 @@ from orchestrator.probing.data import EvaluationData, Features
 from orchestrator.probing.features import standard_error
 from orchestrator.probing.score import Score
 
-# How much accuracy comes from a background that fits the class: Xiao et al., arXiv 2006.09994, section 3.
+# The accuracy that comes from a background that fits the class: Xiao et al., arXiv 2006.09994, section 3.
 GAP, SAME, RAND = "bg_gap", "mixed_same", "mixed_rand"
 
 Predict = Callable[[Float[Tensor, "N D"]], Int64[Tensor, "N"]]
@@ -25,17 +25,17 @@ def over_variants(
     metric: Metric = "accuracy",
     features: Callable[[str], Features] | None = None,
 ) -> list[Score]:
-    """The accuracy on each `test/<variant>`, in percent, and the background gap where both its parts are there.
+    """The accuracy on each `test/<variant>`, in percent, and the background gap if both of its variants exist.
 
     Args:
         data: whose variants have labels.
         predict: the class of each feature vector.
-        note: of every score.
+        note: added to every score.
         metric: which accuracy.
-        features: of a split, if not by the encoder that the data know.
+        features: of a split, if not from the data's own encoder.
 
     Raises:
-        ValueError: if there is nothing to test on.
+        ValueError: if there are no test images.
     """
     if not data.card.variants:
         raise ValueError("there are no test images")
@@ -53,7 +53,7 @@ def percent_right(predicted: Int64[Tensor, "N"], labels: Int64[Tensor, "N"], met
     Args:
         predicted: classes from 0.
         labels: the right ones.
-        metric: `accuracy` counts every image alike, `mean_per_class` every class that there is.
+        metric: `accuracy` weighs every image equally, `mean_per_class` every class that occurs.
     """
     right = (predicted == labels).double()
     if metric == "accuracy":
@@ -69,10 +69,10 @@ def _gap(found: dict[str, Score], note: str) -> list[Score]:
     if not {SAME, RAND} <= set(found):
         return []
     same, rand = found[SAME], found[RAND]
-    # As if the two tests were drawn apart; they show the same objects, so the truth is a little smaller.
+    # Treats the two tests as independent; they show the same objects, so the true error is slightly smaller.
     return [Score("test", GAP, *difference(same, rand), same.count, note)]
 
 
 def difference(first: Score, second: Score) -> tuple[float, float]:
-    """The first score less the second, and its standard error if they were measured on different images."""
+    """The first score minus the second, and its standard error if they were measured on different images."""
     return first.value - second.value, ((first.error or 0) ** 2 + (second.error or 0) ** 2) ** 0.5

@@ -1,4 +1,4 @@
-"""Augmented copies of images, as images again, with what was done to them."""
+"""Augmented copies of images, as uint8 images, with the parameters of the augmentation."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -18,8 +18,8 @@ class Copies:
     """One augmented copy of each image.
 
     Args:
-        images: of the size of the originals.
-        params: what was done to each of them, by op name.
+        images: in the size of the originals.
+        params: of the ops, by name.
     """
 
     images: UInt8[np.ndarray, "N H W 3"]
@@ -29,11 +29,11 @@ class Copies:
 def augmented(
     images: UInt8[np.ndarray, "N H W 3"], recipes: Mapping[str, Sequence[Step]], *, seed: int
 ) -> dict[str, Copies]:
-    """A copy of each image by each recipe, the same on every call.
+    """One copy of each image per recipe, the same on every call.
 
     Args:
         images: of any size.
-        recipes: steps by the name of the copy; like steps under another name draw other numbers.
+        recipes: steps by the name of the copy; equal steps under another name draw other numbers.
         seed: of all draws, in [0, 2^64).
     """
     views = {name: ViewSpec(recipe=(name,)) for name in recipes}
@@ -49,7 +49,7 @@ def augmented(
 
 
 def _joined(parts: Sequence[Mapping[str, Params]]) -> dict[str, Params]:
-    """The parameters of all chunks, one after the other."""
+    """The parameters of all chunks, concatenated."""
 
     def column(op: str, key: str) -> Tensor:
         return torch.cat([part[op][key] for part in parts])

@@ -1,7 +1,7 @@
 """One file per protocol of `orchestrator.evaluate`.
 
 It defines `Config`, `PROTOCOL` and `measure(encoder, data, config) -> list[Score]`. `PROTOCOL` ends in its version.
-Whatever could move its numbers is a constant beside it, or a field of `Config` that the `note` of its scores tells. A
-protocol draws its random numbers by `augment.draws`, fits on `bank` or `train` (and chooses on `validation`), and looks
-at nothing but `test/...` for what it reports. What it cannot score, for want of labels, say, is a ValueError.
+Whatever could change its numbers is a constant next to it, or a field of `Config` that its scores note. It draws its
+random numbers by `augment.draws`, fits on `bank` or `train` (and chooses on `validation`), and reports numbers of
+`test/...` only. It raises ValueError for what it cannot score, such as data without labels.
 """

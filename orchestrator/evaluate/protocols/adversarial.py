@@ -1,9 +1,9 @@
-"""Accuracy under adversarial attack of an encoder and the classifier on it, and whether to believe it.
+"""Accuracy of an encoder and its classifier under adversarial attack, with checks for masked gradients.
 
-Attacks see encoder and classifier whole and change each value of the image, at the size that the encoder takes, by at
-most eps. An attack that fails may have failed for want of a gradient, not of weakness: five signs of such masking
+Attacks are white-box and change each value of the image, at the size that the encoder takes, by at
+most eps. An attack may fail because the gradient is masked, not because the model is robust: five signs of masking
 (Athalye et al., arXiv 1802.00420, section 3.1, with restarts for its random search) are looked for. An encoder that
-does not look at the image shows some of them too.
+ignores the image shows some of them too.
 """
 
 from collections.abc import Callable
@@ -47,7 +47,7 @@ class Config(config.Config):
     """How hard to try.
 
     Args:
-        eps: largest changes, ascending, in steps of a byte.
+        eps: largest changes, ascending, in byte values.
         steps: of PGD.
         queries: of the attack without gradients.
         images: at most so many of the test split.
@@ -65,10 +65,10 @@ class Config(config.Config):
 
 @dataclass(frozen=True)
 class Outcome:
-    """What an attack has left.
+    """The result of an attack.
 
     Args:
-        right: which images are still told right.
+        right: which images are still classified correctly.
         loss: the mean cross-entropy.
     """
 
@@ -100,22 +100,22 @@ class Attacked:
     queries: int
 
     def clean(self) -> Outcome:
-        """Of the images as they are."""
+        """Without an attack."""
         return self._outcome(lambda images, labels, draw: images, "clean")
 
     def fgsm(self, eps: float) -> Outcome:
-        """Of one step."""
+        """FGSM, one step."""
         return self._outcome(lambda images, labels, draw: fgsm(self.model, images, labels, eps / LIMIT), "fgsm")
 
     def pgd(self, eps: float, start: int = 0) -> Outcome:
-        """Of many steps; another `start` is another random one."""
+        """PGD; `start` numbers the random starting point."""
         return self._outcome(
             lambda images, labels, draw: pgd(self.model, images, labels, eps / LIMIT, steps=self.steps, draw=draw),
             f"pgd {start}",
         )
 
     def square(self, eps: float) -> Outcome:
-        """Of random squares."""
+        """Square Attack."""
         return self._outcome(
             lambda images, labels, draw: square(
                 self.model, images, labels, eps / LIMIT, queries=self.queries, draw=draw
@@ -139,7 +139,7 @@ def measure(encoder: FrozenEncoder, data: EvaluationData, config: Config) -> lis
     """Accuracy under each attack, in percent, and how many of the five signs of a masked gradient were seen.
 
     Raises:
-        ValueError: if there is nothing to test on or to classify with, or a split has no labels.
+        ValueError: if there are no test images, no classifier, or no labels.
     """
     split = tested_split(data.card)
     classify, by = classifier(encoder, data)
@@ -147,7 +147,7 @@ def measure(encoder: FrozenEncoder, data: EvaluationData, config: Config) -> lis
     clean = attacked.clean()
     one_step = {eps: attacked.fgsm(eps) for eps in config.eps}
     many_steps = {eps: attacked.pgd(eps) for eps in config.eps}
-    # Where there is room for both a stronger and a weaker attack.
+    # At an eps where both a stronger and a weaker attack would show.
     middle = min(config.eps, key=lambda eps: abs(many_steps[eps].accuracy - clean.accuracy / 2))
     restarts = [many_steps[middle].right, *(attacked.pgd(middle, start).right for start in range(1, RESTARTS))]
     survived = Outcome(torch.stack(restarts).all(dim=0), many_steps[middle].loss)

@@ -1,11 +1,11 @@
-"""What features know of how an image was augmented: crop, colour, blur and flip, read out of pairs; label-free.
+"""How much features retain of an augmentation: crop, colour, blur and flip, predicted from pairs; label-free.
 
-For each op on its own, two copies of an image are made by it, and a linear regression on the difference of their
-features, and on its size, foretells how the copies differ. Where the parameters can be read, the encoder has not become
-invariant to the op.
+Each op makes two copies of an image, and a linear regression on the difference of their features, and on its absolute
+value, predicts how their parameters differ. Where that succeeds, the encoder is not invariant to the op.
 
-Source: what AugSelf (arXiv 2111.09613) trains for, asked of frozen features: its targets, but of one op at a time, as a
-crop's x depends on the flip where both are drawn. The difference alone cannot tell whether flips agree; its size can.
+Source: what AugSelf (arXiv 2111.09613) trains for, measured on frozen features, with its targets but one op at a
+time, because a crop's x depends on the flip. The difference alone does not show whether flips agree; its absolute value
+does.
 """
 
 from collections.abc import Mapping
@@ -29,8 +29,8 @@ from orchestrator.probing.views import augmented
 
 PROTOCOL = "augmentation_knowledge/1"
 SEED = 20211118
-SMALLEST_STD = 1e-6  # of a feature that is the same for all images
-# Every copy is augmented: what is asked is by how much, not whether.
+SMALLEST_STD = 1e-6  # of a constant feature
+# Every copy is augmented: the question is how strongly, not whether.
 STEPS: Mapping[str, Step] = {
     "crop": Step("crop", crop, crop.Config(scale=(0.2, 1.0), ratio=(3 / 4, 4 / 3))),
     "color_jitter": Step(
@@ -50,7 +50,7 @@ class Config(config.Config):
     """How many pairs to make.
 
     Args:
-        pairs: at most so many to fit on, of `validation`, and as many to test on, one of each image.
+        pairs: most pairs to fit on, from `validation`, and most to test on, one of each image.
     """
 
     pairs: int = Field(2000, ge=2)
@@ -60,12 +60,12 @@ def measure(encoder: FrozenEncoder, data: EvaluationData, config: Config) -> lis
     """For crop, colour jitter and blur, R2 and mean squared error; for the flip, accuracy in percent (50 by chance).
 
     Raises:
-        ValueError: if there is nothing to test on.
+        ValueError: if there are no test images.
     """
     split = tested_split(data.card)
     known, tested = (sample(data.images(name), config.pairs) for name in ("validation", split))
-    # Differences are measured by how far features of images lie apart: where an op changes nothing they are rounding
-    # errors, which would tell a flip if they were blown up.
+    # Differences are scaled by the spread of the features over images: where an op changes nothing they are rounding
+    # errors, which would reveal a flip if they were scaled up.
     spread = encoder.features(known.images).std(dim=0, correction=0).clamp_min(SMALLEST_STD)
     scores = []
     for op, step in STEPS.items():
@@ -85,7 +85,7 @@ def measure(encoder: FrozenEncoder, data: EvaluationData, config: Config) -> lis
 def _pairs(
     encoder: FrozenEncoder, images: ImageSet, step: Step, spread: Float[Tensor, "D"]
 ) -> tuple[Float[Tensor, "N 2*D"], Target]:
-    """How the features of two copies differ, and how the copies do."""
+    """The differences of the features of two copies, and of their parameters."""
     copies = augmented(images.images, {"first": [step], "second": [step]}, seed=SEED)
     first, second = (encoder.features(copy.images) / spread for copy in copies.values())
     target = step.op.compare(copies["first"].params, copies["second"].params)

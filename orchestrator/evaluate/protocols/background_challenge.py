@@ -1,8 +1,8 @@
-"""The background challenge: how far a classifier goes by the background, and whether one can be found that fools it.
+"""The background challenge: how much a classifier relies on backgrounds, and whether some background fools it.
 
-An encoder that brings a head for ImageNet's 1000 classes is scored on ImageNet-9 as in the challenge: its likeliest of
-all 1000 classes, then that class's coarse one; a class without one is wrong. For all others `linear_val/2`'s classifier
-is fitted: on `bank`, and, where other labels than those of `bank` tie class and background, on `train` too.
+An encoder with a head for ImageNet's 1000 classes is scored on ImageNet-9 as in the challenge: the likeliest of all
+1000 classes is mapped to its coarse class; a class without one counts as wrong. For all others the classifier of
+`linear_val/2` is fitted on `bank`, and also on `train` if its labels are correlated with backgrounds.
 """
 
 from collections.abc import Callable, Mapping
@@ -33,11 +33,11 @@ Classes = Callable[[Float[Tensor, "N D"]], Int64[Tensor, "N"]]
 
 
 class Config(config.Config):
-    """How much of the adversarial test is run; a part makes the test easier.
+    """How much of the adversarial test is run; a part of it is an easier test.
 
     Args:
-        foregrounds: that are drawn from `test/original`; all if not given.
-        backgrounds: that are drawn from `test/only_bg_t`; all if not given.
+        foregrounds: number drawn from `test/original`; all by default.
+        backgrounds: number drawn from `test/only_bg_t`; all by default.
     """
 
     foregrounds: int | None = Field(None, ge=1)
@@ -48,26 +48,26 @@ def measure(encoder: FrozenEncoder, data: EvaluationData, config: Config) -> lis
     """Accuracy on every variant, `bg_gap` (mixed_same less mixed_rand), and accuracy on adversarial backgrounds.
 
     For `adversarial_backgrounds`, each foreground of `original` is pasted by its mask on every background of
-    `only_bg_t`; it counts as right if no paste at all is misclassified. Metrics of a classifier that is fitted on
+    `only_bg_t`; it counts as correct if no paste is misclassified. Metrics of a classifier that is fitted on
     `train` end in `_biased`.
 
     Raises:
-        ValueError: if a variant, the masks or labels are missing, or there is nothing to classify with.
+        ValueError: if a variant, the masks or labels are missing, or there is no classifier.
 
     Source: Xiao et al., "Noise or signal", arXiv 2006.09994, sections 3 and 4. There, ImageNet-9's masks are hard;
-        where they are soft, as those of fashion_scenes, a paste blends.
+        soft masks, as of fashion_scenes, are blended.
     """
     if missing := {SAME, RAND, BACKGROUNDS, FOREGROUNDS} - set(data.card.variants):
         raise ValueError(f"its test has no variant {', '.join(sorted(missing))}")
     scores = []
     for ending, (classes, note) in _classifiers(encoder, data).items():
         found = [*over_variants(data, classes, note), _adversarial(encoder, data, classes, config, note)]
-        scores += [replace(_told(score), metric=f"{score.metric}{ending}") for score in found]
+        scores += [replace(_noted(score), metric=f"{score.metric}{ending}") for score in found]
     return scores
 
 
 def _classifiers(encoder: FrozenEncoder, data: EvaluationData) -> Mapping[str, tuple[Classes, str]]:
-    """What is scored, with what to note of it, by the ending of its metrics."""
+    """The classifiers and a note of each, by the ending of their metrics."""
     card = data.card
     if card.label_space == imagenet9.LABEL_SPACE:
         thousand = own_head(encoder, imagenet_classes.LABEL_SPACE, imagenet_classes.NUM_CLASSES)
@@ -84,8 +84,8 @@ def _classifiers(encoder: FrozenEncoder, data: EvaluationData) -> Mapping[str, t
     }
 
 
-def _told(score: Score) -> Score:
-    """With a word where less is better."""
+def _noted(score: Score) -> Score:
+    """Notes where lower is better."""
     background = score.split.removeprefix("test/") in ONLY_BACKGROUND
     return replace(score, note=f"lower is better; {score.note}") if background else score
 
@@ -93,11 +93,11 @@ def _told(score: Score) -> Score:
 def _adversarial(encoder: FrozenEncoder, data: EvaluationData, classes: Classes, config: Config, note: str) -> Score:
     images = data.images(f"test/{FOREGROUNDS}")
     if images.masks is None:
-        raise ValueError(f"test/{FOREGROUNDS} has no masks of its foregrounds, which are to be pasted")
+        raise ValueError(f"test/{FOREGROUNDS} has no foreground masks, which pasting needs")
     chosen = np.sort(_drawn("foregrounds", len(images), config.foregrounds))
     foregrounds = images.rows(chosen)
     images = data.images(f"test/{BACKGROUNDS}")
-    # In a drawn order, so that the first few are of all kinds, and most foregrounds that will fall fall early.
+    # In random order, so that the first few are of all kinds and fool most foregrounds early.
     order = _drawn("backgrounds", len(images), config.backgrounds)
     stood = withstood(encoder, classes, foregrounds, images.images[order])
     share = float(stood.double().mean())
@@ -113,7 +113,7 @@ def _adversarial(encoder: FrozenEncoder, data: EvaluationData, classes: Classes,
 
 
 def _drawn(what: str, there: int, wanted: int | None) -> Int64[np.ndarray, "M"]:
-    """A drawn order of rows, cut off at what is wanted."""
+    """Rows in random order, as many as wanted."""
     return draws.permutation(draws.derive_seed(0, PROTOCOL, what), 0, there).numpy()[:wanted]
 
 
@@ -121,9 +121,9 @@ def _drawn(what: str, there: int, wanted: int | None) -> Int64[np.ndarray, "M"]:
 def withstood(
     encoder: FrozenEncoder, classes: Classes, foregrounds: ImageSet, backgrounds: UInt8[np.ndarray, "M H W 3"]
 ) -> Bool[Tensor, "N"]:
-    """Which foregrounds are classified right on every background.
+    """Which foregrounds are classified correctly on every background.
 
-    One that has fallen is pasted no more, so the work is nearer to N + M pastes than to N M where most fall.
+    A misclassified foreground is not pasted again: if most are fooled, the cost is about N + M pastes instead of N M.
 
     Args:
         encoder: frozen.
@@ -134,7 +134,7 @@ def withstood(
     Raises:
         ValueError: if the foregrounds have no labels.
     """
-    assert foregrounds.masks is not None, "the caller has seen to it"
+    assert foregrounds.masks is not None, "checked by the caller"
     device = encoder.device
     labels, standing, at = labels_of(foregrounds), torch.arange(len(foregrounds)), 0
     objects, masks, behind = (
@@ -154,11 +154,11 @@ def withstood(
 def pastes(
     objects: UInt8[Tensor, "N H W 3"], masks: UInt8[Tensor, "N H W"], backgrounds: UInt8[Tensor, "M H W 3"]
 ) -> UInt8[Tensor, "N M H W 3"]:
-    """Each object before each background.
+    """Each object pasted onto each background.
 
     Args:
         objects: images of them.
-        masks: where they are, 0 to 255; between the two ends they blend.
+        masks: coverage, 0 to 255; values in between blend.
         backgrounds: of the same height and width.
     """
     covered = masks[:, None, :, :, None].float() / 255  # (N, 1, H, W, 1)

@@ -1,8 +1,8 @@
-"""Accuracy under the fifteen common corruptions, of a classifier that has seen only clean images.
+"""Accuracy under the fifteen common corruptions of a classifier fitted on clean images.
 
-ImageNet-C's and CIFAR-10-C's corruptions (arXiv 1903.12261), made as needed; `orchestrator.probing.corruptions`
-says in what they differ from the published sets. Accuracies are plain means over levels; the paper divides errors by
-AlexNet's, which means nothing for other data.
+ImageNet-C's and CIFAR-10-C's corruptions (arXiv 1903.12261), made on the fly; `orchestrator.probing.corruptions`
+lists the differences from the published sets. Accuracies are plain means over levels; the paper divides errors by
+AlexNet's, which exist for ImageNet only.
 """
 
 from typing import Annotated
@@ -27,11 +27,11 @@ SEED = 20190328
 
 
 class Config(config.Config):
-    """How much of it to do: every image is encoded 15 times per level.
+    """How much to measure: every image is encoded 15 times per level.
 
     Args:
         levels: of severity, each in 1 to 5.
-        images: at most so many of the test split.
+        images: most images of the test split.
     """
 
     levels: Annotated[tuple[Annotated[int, Field(ge=1, le=len(LEVELS))], ...], Field(strict=False, min_length=1)] = (
@@ -41,21 +41,21 @@ class Config(config.Config):
 
 
 def measure(encoder: FrozenEncoder, data: EvaluationData, config: Config) -> list[Score]:
-    """Accuracy under each corruption, over all of them, without any, and the drop, in percent.
+    """Accuracy under each corruption, over all corruptions, on clean images, and the drop, in percent.
 
     Raises:
-        ValueError: if there is nothing to test on or to classify with, or a split has no labels.
+        ValueError: if there are no test images, no classifier, or no labels.
     """
     split = tested_split(data.card)
     classify, by = classifier(encoder, data)
     tested = sample(data.images(split), config.images)
 
-    def told(images: UInt8[np.ndarray, "N H W 3"]) -> Bool[Tensor, "N"]:
+    def correct(images: UInt8[np.ndarray, "N H W 3"]) -> Bool[Tensor, "N"]:
         return right(among(classify(encoder.features(images)), data.card.present), tested)
 
-    clean = told(tested.images)
+    clean = correct(tested.images)
     tries = {
-        name: torch.stack([told(corrupted(tested.images, name, level, seed=SEED)) for level in config.levels])
+        name: torch.stack([correct(corrupted(tested.images, name, level, seed=SEED)) for level in config.levels])
         for name in CORRUPTIONS
     }  # each (levels, N)
     everything = torch.cat(list(tries.values()))
@@ -71,7 +71,7 @@ def measure(encoder: FrozenEncoder, data: EvaluationData, config: Config) -> lis
 
 
 def _shares(right: Bool[Tensor, "K N"]) -> Tensor:
-    """In how many of its K tries, as a share, each image was told right."""
+    """The share of its K corruptions under which each image was classified correctly."""
     return right.double().mean(dim=0)
 
 

@@ -60,15 +60,15 @@ def measure(encoder: FrozenEncoder, data: EvaluationData, config: Config) -> lis
     """Mean accuracy over the tasks, in percent, one score per number of shots.
 
     Raises:
-        ValueError: if there is no test split with labels, or it has too few classes with more images than shots.
+        ValueError: if there is no labelled test split, or too few of its classes have more images than shots.
 
     Source: Lee et al., "Improving transferability of representations via augmentation-aware self-supervision" (NeurIPS
         2021), section 4.2, and its code: raw features, scikit-learn's liblinear. There, some data sets merge train and
-        test; here the tasks come from the test split alone. The error is that of drawing tasks from these images: it
-        does not say how much other images would move the mean.
+        test; here the tasks come from the test split alone. The error is that of drawing tasks from these images, not
+        that of drawing the images.
     """
     if SPLIT not in data.card.splits:
-        raise ValueError(f"its tasks are drawn from {SPLIT}, and there is no such split")
+        raise ValueError(f"tasks are drawn from {SPLIT}, which does not exist")
     features = data.features(SPLIT)
     return [_scored(features, shots, config) for shots in config.shots]
 
@@ -92,12 +92,12 @@ def _scored(features: Features, shots: int, config: Config) -> Score:
 
 
 def draw_tasks(labels: Int64[Tensor, "M"], rows: Int64[Tensor, "T"], shots: int, config: Config) -> Tasks:
-    """Classes, and images of each, all different: where a class is too small for that, its queries may repeat.
+    """Draws classes and distinct images of each; in a class that is too small, queries may repeat.
 
     Args:
         labels: classes of the images.
-        rows: numbers of the tasks to draw; a task is the same whatever others are drawn beside it.
-        shots: images of each class to fit on. Classes with no more than these are never drawn.
+        rows: numbers of the tasks to draw; a task does not depend on which others are drawn.
+        shots: images of each class to fit on. Classes with no more images than this are never drawn.
         config: how many ways and queries, and the seed.
 
     Raises:
@@ -143,7 +143,7 @@ def decision_values(
 
     Args:
         support: features to fit on, as many of each class, class after class.
-        queries: features to decide upon.
+        queries: features to classify.
         ways: number of classes N.
 
     Source: R.-E. Fan et al., "LIBLINEAR" (JMLR 9, 2008), solver 0, as scikit-learn calls it (intercept_scaling = 1).
@@ -173,7 +173,7 @@ def _solved(gram: Float[Tensor, "T n n"], signs: Float[Tensor, "T N n"]) -> Floa
         sizes = _best_sizes(weights, scores, step, step @ gram, signs)
         weights = weights - sizes * step
         scores = weights @ gram
-    raise ValueError(f"no minimum is found in {MOST_STEPS} steps of Newton's method: are all features finite?")
+    raise ValueError(f"Newton's method did not converge in {MOST_STEPS} steps; check that all features are finite")
 
 
 def _best_sizes(
@@ -183,7 +183,7 @@ def _best_sizes(
     change: Float[Tensor, "T N n"],
     signs: Float[Tensor, "T N n"],
 ) -> Float[Tensor, "T N 1"]:
-    """How much of each step lowers its objective most: a whole one overshoots where features are long."""
+    """The fraction of each step that lowers its objective most; a whole step overshoots where features are long."""
     sizes = SIZES.view(-1, 1, 1, 1)
     tried = scores - sizes * change
     penalty = ((weights - sizes * step) * tried).sum(dim=-1) / 2

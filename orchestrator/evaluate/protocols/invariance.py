@@ -1,7 +1,7 @@
-"""How alike features of an image and of its augmented copy are, per op and strength; label-free.
+"""Similarity of the features of an image and its augmented copy, per op and strength; label-free.
 
-The mean cosine, less the mean cosine of two unrelated images: 0 is an encoder that tells a copy from its original as
-well as it tells any two images apart, and one that calls all images alike scores 0 too.
+The mean cosine minus the mean cosine of two unrelated images: an encoder scores 0 if it separates a copy from its
+original as well as any two images, and also if all its features are equal.
 
 Source: AugSelf (arXiv 2111.09613, appendix A) compares f(t(x)) with f(x) by cosine; the baseline is ours.
 """
@@ -35,10 +35,10 @@ def steps() -> dict[str, Step]:
 
 
 class Config(config.Config):
-    """How many images to look at.
+    """How many images to measure.
 
     Args:
-        images: at most so many of the test split.
+        images: most images of the test split.
     """
 
     images: int = Field(1000, ge=2)
@@ -48,7 +48,7 @@ def measure(encoder: FrozenEncoder, data: EvaluationData, config: Config) -> lis
     """Mean cosine above that of unrelated images, for each op and strength: from about 0 to 1.
 
     Raises:
-        ValueError: if there is nothing to test on.
+        ValueError: if there are no test images.
     """
     split = tested_split(data.card)
     tested = sample(data.images(split), config.images)
@@ -57,7 +57,7 @@ def measure(encoder: FrozenEncoder, data: EvaluationData, config: Config) -> lis
     scores = []
     for name, step in steps().items():
         copies = augmented(tested.images, {"copy": [step]}, seed=SEED)["copy"]
-        # A rotation may turn out to be none; such copies say nothing.
+        # A rotation may be by 0 quarter turns; such copies are left out.
         changed = step.op.describe(copies.params[step.name]).any(dim=1)
         cosine = (originals * unit(encoder.features(copies.images))).sum(dim=1)[changed].double()
         count, mean = len(cosine), float(cosine.mean())
@@ -68,7 +68,7 @@ def measure(encoder: FrozenEncoder, data: EvaluationData, config: Config) -> lis
 
 
 def mean_cosine(features: Float[Tensor, "N D"]) -> float:
-    """The mean over all pairs of two different rows, which are of length 1."""
+    """The mean cosine over all pairs of different rows, which have length 1."""
     count = len(features)
-    total = features.double().sum(dim=0).square().sum()  # of all pairs, each row with itself too
+    total = features.double().sum(dim=0).square().sum()  # over all pairs, including each row with itself
     return float((total - features.double().square().sum()) / (count * (count - 1)))

@@ -1,6 +1,6 @@
-"""Weighted vote of the nearest labelled images, on every test variant; nothing is fitted.
+"""Weighted kNN accuracy on every test variant; nothing is fitted.
 
-The vote is that of `val_knn/1`: `bank` votes, where the background says nothing of the class.
+The classifier is that of `val_knn/1`: neighbours come from `bank`, where backgrounds are independent of the class.
 """
 
 from augment import config

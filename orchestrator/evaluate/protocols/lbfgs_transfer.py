@@ -1,6 +1,6 @@
 """AugSelf's linear transfer: logistic regression on raw features, its penalty chosen on validation data.
 
-Features are taken as they are, so their scale counts: the penalty is chosen from 45, over eleven powers of ten.
+Features are not standardised, so their scale matters: the penalty is chosen from 45 values over eleven powers of ten.
 """
 
 import torch
@@ -14,7 +14,7 @@ from orchestrator.probing.variants import Metric, over_variants, percent_right
 
 PROTOCOL = "lbfgs_transfer/1"
 
-# The protocol's constants; another value is another protocol and gets another number.
+# Constants of the protocol: changing one requires a new version.
 PENALTIES = torch.logspace(-6, 5, 45, dtype=torch.float64).tolist()
 
 
@@ -23,10 +23,10 @@ class Config(config.Config):
 
 
 def measure(encoder: FrozenEncoder, data: EvaluationData, config: Config) -> list[Score]:
-    """The accuracy by which the data set's field scores it, on each test variant, in percent.
+    """The data set's usual accuracy on each test variant, in percent.
 
-    The labels are those of `bank`, where the background says nothing of the class; `validation` chooses the penalty,
-    and joins for the last fit.
+    The labels are those of `bank`, where backgrounds are independent of the class; `validation` chooses the penalty
+    and is added for the final fit.
 
     Raises:
         ValueError: if a split has no labels.
@@ -34,9 +34,9 @@ def measure(encoder: FrozenEncoder, data: EvaluationData, config: Config) -> lis
     Source: Lee et al., "Improving transferability of representations via augmentation-aware self-supervision" (NeurIPS
         2021), appendix, and its code: the sum of the cross-entropies plus w times the sum of all squared parameters,
         the bias's too; L-BFGS with strong Wolfe line search, at most 5000 iterations and a gradient of 1e-10, each w
-        starting from the one before. There, it runs in float32 and in the features' own coordinates, so that small
-        penalties end short of their minimum; here it comes to a millionth of the loss, see `LogisticRegression`. Images
-        are the data set's own squares, resampled to the encoder's size as everywhere here.
+        starting from the one before. There, it runs in float32 and in the features' own coordinates, so that fits with
+        small penalties stop before their minimum; here they come within a millionth of the loss, see
+        `LogisticRegression`. Images are the data set's squares, resized to the encoder's size.
     """
     bank, validation = (_on_device(data.features(split), encoder) for split in ("bank", "validation"))
     num_classes = int(torch.cat((bank.labels, validation.labels)).max()) + 1
@@ -51,7 +51,7 @@ def measure(encoder: FrozenEncoder, data: EvaluationData, config: Config) -> lis
 
 
 def sweep(problem: LogisticRegression) -> list[Classifier]:
-    """The classifier of every penalty, the smallest first, each from the one before."""
+    """The classifier of every penalty, the smallest first, each fit starting from the previous one."""
     fitted: list[Classifier] = []
     for penalty in PENALTIES:
         fitted.append(problem.fit(penalty, fitted[-1].weight if fitted else problem.start()))
@@ -59,7 +59,7 @@ def sweep(problem: LogisticRegression) -> list[Classifier]:
 
 
 def chosen(fitted: list[Classifier], validation: Features, metric: Metric) -> int:
-    """The place of the classifier that is best on validation data; of equals, the one of the smallest penalty."""
+    """The index of the classifier that is best on validation data; the smallest penalty wins ties."""
     labels = validation.labels.cpu()
     values = [percent_right(classifier.predict(validation.values), labels, metric)[0] for classifier in fitted]
     return values.index(max(values))

@@ -1,4 +1,4 @@
-"""What can be learned from 1 % and 10 % of the labels: by a linear classifier, and by fine-tuning the encoder.
+"""Accuracy with 1 % and 10 % of the labels, by a linear classifier and by fine-tuning the encoder.
 
 The classifier is that of `linear_test/2`, on cached features. Fine-tuning trains a copy; the encoder stays frozen.
 """
@@ -31,13 +31,13 @@ PROTOCOL = "limited_labels/2"
 
 @dataclass(frozen=True)
 class Rates:
-    """First rates of a batch of 256 images."""
+    """Initial learning rates for a batch of 256 images."""
 
     trunk: float
     head: float
 
 
-# The protocol's constants; another value is another protocol and gets another number.
+# Constants of the protocol: changing one requires a new version.
 RATES = {1: Rates(trunk=0.02, head=5.0), 10: Rates(trunk=0.01, head=0.2)}
 REFERENCE_BATCH = 256
 BATCH_SIZE = 32
@@ -51,7 +51,7 @@ class Config(config.Config):
     """Which labels, and how long the encoder is fine-tuned.
 
     Args:
-        percents: of the labelled images; each makes scores of its own.
+        percents: of the labelled images; each gives separate scores.
         epochs: of fine-tuning; the rates drop after 60 % and 80 % of them, as the reference's do after 12 and 16 of 20.
         seed: of the choice of labels, and of fine-tuning.
     """
@@ -62,7 +62,7 @@ class Config(config.Config):
 
 
 def measure(encoder: FrozenEncoder, data: EvaluationData, config: Config) -> list[Score]:
-    """Accuracy on each test variant from a few labels of `bank`, in percent, by both ways.
+    """Accuracy on each test variant from a few labels of `bank`, in percent, by both methods.
 
     Raises:
         ValueError: if a split has no labels.
@@ -92,11 +92,11 @@ def _named(metric: str, kind: str) -> str:
 
 
 def chosen_rows(labels: Int64[Tensor, "N"], percent: int, seed: int) -> Int64[Tensor, "n"]:
-    """The images that keep their labels: as many of each class, and at least one, or all that a small class has.
+    """The images that keep their labels: equally many of each class, at least one, or all of a small class.
 
     Args:
         labels: classes from 0.
-        percent: of the images, 1 to 100; what a smaller share keeps, a larger one keeps too.
+        percent: of the images, 1 to 100; a larger share includes a smaller one.
         seed: of the choice.
 
     Returns:
@@ -147,7 +147,9 @@ def finetuned(
     """
     trunk = encoder.trainable()
     for part in trunk.modules():
-        part.train(isinstance(part, _BatchNorm))  # dropout stays off: it would draw numbers that no seed of ours knows
+        part.train(
+            isinstance(part, _BatchNorm)
+        )  # dropout stays off: it would draw from a generator that we do not seed
     num_classes, num_features = int(labels_of(few).max()) + 1, encoder.features(few.images[:1]).shape[1]
     weight, bias = (
         # torch's own first weights of a linear layer, as in the reference

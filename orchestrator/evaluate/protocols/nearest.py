@@ -26,7 +26,7 @@ def measure(encoder: FrozenEncoder, data: EvaluationData, config: Config) -> lis
     bank = data.features("bank")
     return over_variants(
         data,
-        # Of one neighbour any positive vote wins, so the temperature says nothing.
+        # With one neighbour the temperature has no effect.
         lambda queries: knn_classes(bank.values, bank.labels, queries, k=1, temperature=TEMPERATURE),
         "cosine",
     )

@@ -1,8 +1,8 @@
-"""Accuracy on photographs of another kind than the classifier knows, and how much less that is than on its own kind.
+"""Accuracy under distribution shift, and the drop from the original distribution.
 
-The classifier is the encoder's own head where its classes are those of the data set, and otherwise `linear_val/2`'s,
-fitted on `bank`. It chooses among the classes that the data set shows (`DatasetCard.present`): 200 of ImageNet's 1000
-for ImageNet-A and -R, as is usual. Where several classes are right (ReaL, ObjectNet), any of them counts.
+The classifier is the encoder's own head if its classes are those of the data set, and otherwise `linear_val/2`'s,
+fitted on `bank`. It chooses among the classes that occur in the data set (`DatasetCard.present`): 200 of ImageNet's
+1000 for ImageNet-A and -R, as is usual. Where several classes are right (ReaL, ObjectNet), any of them counts.
 """
 
 from augment import config
@@ -17,10 +17,10 @@ PROTOCOL = "shift/2"
 
 
 class Config(config.Config):
-    """What is compared.
+    """The reference of the comparison.
 
     Args:
-        reference: the test variant that the others are compared with; if not given, the first where there are several.
+        reference: the test variant that the others are compared with; by default the first of several.
     """
 
     reference: str | None = None
@@ -29,10 +29,10 @@ class Config(config.Config):
 def measure(encoder: FrozenEncoder, data: EvaluationData, config: Config) -> list[Score]:
     """Accuracy on each test variant in percent, and the drop to each from the reference in percentage points.
 
-    The drop's standard error takes the two as measured on different images.
+    The drop's standard error treats the two as measured on different images.
 
     Raises:
-        ValueError: if there is no shifted variant, no such reference, nothing to classify with, or no labels.
+        ValueError: if there is no shifted variant, no such reference, no classifier, or no labels.
     """
     card = data.card
     if card.variants in ((), ("original",)):
@@ -54,5 +54,5 @@ def measure(encoder: FrozenEncoder, data: EvaluationData, config: Config) -> lis
 
 
 def _drop(reference: Score, shifted: Score) -> Score:
-    note = f"{reference.split} less {shifted.split}; {shifted.note}"
+    note = f"{reference.split} minus {shifted.split}; {shifted.note}"
     return Score(shifted.split, "drop", *difference(reference, shifted), shifted.count, note)

@@ -29,8 +29,8 @@ def elastic_transform(
         images: in [0, 1].
         draw: of both.
         size: of the displacement, before it is smoothed, as a share of the image's side.
-        sigma: by which it is smoothed, idem.
-        corner: how far, at most, each of the three points moves along each axis, idem.
+        sigma: of the smoothing, as a share of the side.
+        corner: largest shift of each of the three points along each axis, as a share of the side.
     """
     height, width = images.shape[-2:]
     x, y = torch.meshgrid(torch.arange(float(width)), torch.arange(float(height)), indexing="xy")

@@ -22,7 +22,7 @@ def shot_noise(images: Float[Tensor, "B 3 H W"], draw: Draw, photons: float) -> 
     Poisson numbers by inversion: as images are made of bytes, there are only 256 distributions, which are laid end to
     end in one sorted table.
     """
-    most = math.ceil(photons + 10 * math.sqrt(photons) + 20)  # nobody draws more within 2^-24
+    most = math.ceil(photons + 10 * math.sqrt(photons) + 20)  # more has a probability below 2^-24
     rates = photons * torch.arange(BYTES, dtype=torch.float64) / (BYTES - 1)
     counts = torch.arange(most, dtype=torch.float64)
     shares = torch.special.gammaincc(counts + 1, rates[:, None])  # (256, most): of draws that are no larger

@@ -61,13 +61,13 @@ def test_data_that_fit_any_size_are_decoded_at_the_encoders(write):
 MISTAKES = {
     "protocols: {knm: {}}": r"protocols.knm: orchestrator.evaluate.protocols has no knm; did you mean knn\?",
     "protocols: {knn: {k: 3}}": "protocols.knn.k = 3: unknown key",
-    "protocols: {knn: {data: pets}}": "protocols.knn.data = pets: a list of names of data sets must be given",
+    "protocols: {knn: {data: pets}}": "protocols.knn.data = pets: must be a list of names of data sets",
     "protocols: {knn: {data: [pets]}}": r"protocols.knn.data = \[\"pets\"\]: datasets has no pets",
     "protocols: {}": "protocols: must name at least one protocol",
-    "protocols: [knn]": r"protocols = \[\"knn\"\]: a mapping",
+    "protocols: [knn]": r"protocols = \[\"knn\"\]: must be a mapping",
     "protocol: {knn: {}}": "protocol = .*unknown key; did you mean protocols",
     "datasets: {a: {name: cifar11}}\nprotocols: {knn: {data: [a]}}": "datasets.a.name = cifar11: .*did you mean cifar",
-    "datasets: {a: 3}\nprotocols: {knn: {data: [a]}}": "datasets.a = 3: a mapping",
+    "datasets: {a: 3}\nprotocols: {knn: {data: [a]}}": "datasets.a = 3: must be a mapping",
 }
 
 
@@ -80,7 +80,7 @@ def test_mistake_of_a_suite_is_told_with_its_place(write, text):
 def test_unknown_suite_and_unknown_data_are_one_line(write):
     with pytest.raises(UserError, match=r"--suite helt_out: there is no such suite; did you mean held_out\?"):
         suites.load("helt_out", (), OWN, {"size": 8})
-    with pytest.raises(UserError, match=r"protocols.knn.data: what the encoder was trained on is not known"):
+    with pytest.raises(UserError, match=r"protocols.knn.data: the data that the encoder was trained on are unknown"):
         suites.load(write("protocols: {knn: {}}"), (), None, {"size": 8})
     with pytest.raises(UserError, match=r"^--set protocols.knn.q = 1: unknown key"):
         suites.load(write("protocols: {knn: {}}"), ["protocols.knn.q=1"], OWN, {"size": 8})
@@ -128,7 +128,7 @@ def test_diverged_encoder_is_refused_in_a_sentence(write, tmp_path):
     subject = Subject(encoder, OWN, None, 1, Shelf(at(tmp_path), at(tmp_path), tmp_path / "features"))
     found = Runner(subject, suites.load(write("protocols: {nearest: {}, linear: {}}"), (), OWN, {"size": 8})).run()
     assert [one.reason for one in found.unscored] == [
-        "features must be finite, and some are not: the encoder has diverged, or is damaged"
+        "some features are not finite; the encoder has diverged or is damaged"
     ] * 2
 
 

@@ -78,5 +78,5 @@ def test_logistic_regression_tells_what_ended_it(monkeypatch):
 def test_logistic_regression_refuses_broken_features():
     features, labels = skewed(20, 3, 3)
     features[4, 1] = torch.nan
-    with pytest.raises(ValueError, match="features must be finite"):
+    with pytest.raises(ValueError, match="some features are not finite"):
         LogisticRegression(features, labels, 4)

@@ -159,7 +159,7 @@ def test_data_without_backgrounds_to_swap_are_refused(tmp_path):
 
 def test_encoder_without_a_head_is_refused_where_there_is_nothing_to_fit_one_on(nine, tmp_path):
     encoder = keeping(pixels)
-    with pytest.raises(ValueError, match="nothing to fit a classifier on, and the encoder has no head"):
+    with pytest.raises(ValueError, match="no training images to fit a classifier on, and the encoder has no head"):
         measure(encoder, nine(encoder, tmp_path), Config())
 
 
@@ -174,5 +174,5 @@ def test_foregrounds_without_masks_are_refused(nine, tmp_path, monkeypatch):
     data = nine(encoder, tmp_path)
     whole = data.images
     monkeypatch.setattr(data, "images", lambda split: replace(whole(split), masks=None))
-    with pytest.raises(ValueError, match="test/original has no masks of its foregrounds"):
+    with pytest.raises(ValueError, match="test/original has no foreground masks"):
         measure(encoder, data, Config())

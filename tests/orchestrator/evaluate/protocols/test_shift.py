@@ -65,7 +65,7 @@ def test_probe_is_fitted_where_the_encoder_has_no_head(tmp_path):
     encoder = keeping(mean_colour)
     found = measure(encoder, data_of("imagenet_r", encoder, tmp_path), Config())
     assert found[0].note == f"{FITTED}, among 3 of 1000 classes"
-    with pytest.raises(ValueError, match="nothing to fit a classifier on"):
+    with pytest.raises(ValueError, match="no training images to fit a classifier on"):
         measure(encoder, data_of("imagenet_r", encoder, tmp_path, leave_out=["imagenet_train"]), Config())
 
 
@@ -80,7 +80,7 @@ def test_drop_is_what_a_variant_costs_against_the_reference(tmp_path, reference,
     score = found[f"test/{shifted}", "drop"]
     assert score.value == pytest.approx(drop)
     assert score.error == pytest.approx(100 * (2 / 9 / 6) ** 0.5)  # a share of 1 has none
-    assert score.note == f"test/{reference or 'original'} less test/{shifted}; its own head"
+    assert score.note == f"test/{reference or 'original'} minus test/{shifted}; its own head"
 
 
 def test_bad_requests_are_told(tmp_path):
