@@ -43,8 +43,10 @@ class Mistake:
     value: str = ""
 
     def __str__(self) -> str:
-        place = f"{self.path} = {self.value}" if self.value else self.path
-        return f"{place}: {self.law}" if place else self.law
+        path, value = printable(self.path), printable(self.value)
+        law = "\n".join(map(printable, self.law.split("\n")))  # several lines where it is several mistakes
+        place = f"{path} = {value}" if value else path
+        return f"{place}: {law}" if place else law
 
 
 class ConfigError(UserError):
@@ -64,7 +66,12 @@ class ConfigError(UserError):
 def show(value: object) -> str:
     """A value as it would be written in YAML's flow style, cut where it is long."""
     text = json.dumps(value, default=str, ensure_ascii=False) if not isinstance(value, str) else value or '""'
-    return text if len(text) <= 60 else f"{text[:57]}..."
+    return printable(text if len(text) <= 60 else f"{text[:57]}...")
+
+
+def printable(text: str) -> str:
+    """A text in one line, its line breaks and control characters escaped."""
+    return "".join(one if one.isprintable() else ascii(one)[1:-1] for one in text)
 
 
 def either(values: Iterable[object]) -> str:

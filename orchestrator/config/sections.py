@@ -7,7 +7,7 @@ from typing import Any, Protocol, TypeVar, runtime_checkable
 from pydantic import ValidationError
 
 from augment.config import Config
-from orchestrator.config.mistakes import Mistake, join, show, translate
+from orchestrator.config.mistakes import Mistake, join, printable, show, translate
 from orchestrator.core.errors import UserError
 from orchestrator.core.registry import find, suggest
 
@@ -38,7 +38,7 @@ def section(tree: Mapping[str, Any], name: str, mistakes: list[Mistake]) -> dict
 def strangers(tree: Mapping[str, Any], sections: Sequence[str]) -> list[Mistake]:
     """The keys of a file that are none of its sections."""
     return [
-        Mistake(key, f"unknown key{suggest(key, list(sections))}", show(tree[key]))
+        Mistake(key or '""', f"unknown key{suggest(key, list(sections))}", show(tree[key]))
         for key in tree.keys() - set(sections)
     ]
 
@@ -64,7 +64,7 @@ def named(package: str, raw: Any, path: str, mistakes: list[Mistake]) -> dict[st
         try:
             configs[name] = read(find(package, name).Config, settings, where, mistakes)
         except UserError as error:
-            mistakes.append(Mistake(where, str(error)))
+            mistakes.append(Mistake(where, printable(str(error))))
     return configs
 
 
@@ -77,5 +77,5 @@ def chosen(package: str, raw: Mapping[str, Any], path: str, mistakes: list[Mista
     try:
         return read(find(package, name).Config, raw, path, mistakes)
     except UserError as error:
-        mistakes.append(Mistake(f"{path}.name", str(error), name))
+        mistakes.append(Mistake(f"{path}.name", printable(str(error)), name))
     return None

@@ -235,3 +235,10 @@ def test_storage_must_be_a_folder_that_can_be_written(tmp_path):
     # Even root may not write into the kernel's own file system.
     with pytest.raises(UserError, match=r"--storage /proc/sweeps: /proc must be writable \("):
         check_storage(at("/proc/sweeps"), "study")
+
+
+def test_line_breaks_and_control_characters_of_a_file_are_escaped(tmp_path):
+    changes = {"run.method.name": "sim\nclr\u2028"}
+    assert (
+        "run.method.name = sim\\nclr\\u2028: " in refusal(write_study(tmp_path, with_changes(changes))).split("\n")[0]
+    )
