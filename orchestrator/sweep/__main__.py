@@ -1,7 +1,7 @@
 """What a user runs: `python -m orchestrator.sweep FILE` searches, and the same line again continues.
 
-Exit codes: 0 done, or out of time with a trial finished; 1 no trial finished, or the disk was full; 2 a mistake of the
-user's; 130 and 143 stopped by Ctrl-C and SIGTERM.
+Exit codes: 0 done, or out of time with a trial finished; 1 no trial finished, the disk was full, or Ray was stopped
+from outside; 2 a mistake of the user's; 130 and 143 stopped by Ctrl-C and SIGTERM.
 """
 
 import argparse

@@ -1,9 +1,11 @@
 """One start of a sweep, from its folder's lock to its closing summary."""
 
 import json
+import math
 import os
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, wait
 from contextlib import ExitStack, contextmanager
@@ -37,6 +39,8 @@ T = TypeVar("T")
 
 # Seconds that the tracker gets at the end; what it has not taken by then, the same command sends later.
 _TRACKING_PATIENCE = 60.0
+# Seconds that it and the baselines get where the executor broke: Ray's library ends the process a minute after its Ray.
+_SHORT_PATIENCE = 15.0
 _GLANCE = 0.2  # seconds between looks for a signal while nothing but the baselines is waited for
 
 
@@ -93,24 +97,29 @@ def _drive(study: Study, options: Options, folder: SweepFolder, executor: Execut
     # Created with the first trial that runs, so that importing a tracker's library does not delay it.
     tracker: Callable[[], Tracker] = cache(lambda: tracking.build(study.sweep.tracker, folder, location))
     ledger.watch(lambda number: tracker().changed(number) if ledger.has_run else None)
-    with display(ledger, quiet=options.quiet) as shown, ExitStack() as stack:
-        ledger.watch(shown.changed)
-        interruption = Interruption(ledger, study.sweep.time_limit, shown.note)
-        stack.callback(interruption.uninstall)
-        measured = _search(study, ledger, shown, interruption, executor)
-        shown.note(holdings(folder))
-    compare = tracking.open_command(location)
-    text = summary(ledger, measured, command=options.command, places=options.places, compare=compare)
-    sys.stdout.write(f"\n{text}")
-    with ledger.closed_without_storage():
-        folder.summary.write(text)
-        if ledger.repeats is not None:
-            found = confirmation(ledger, ledger.repeats)
-            folder.confirmation.write(json.dumps(found, indent=2) + "\n")
-    for problem in tracker().close(_TRACKING_PATIENCE):
-        sys.stderr.write(f"warning: {problem}\n")
-    if ledger.out_of_storage:
-        sys.stderr.write(f"error: {ledger.closing}\n")
+    with (
+        ExitStack() as until_written
+    ):  # the executor ends last: whatever goes wrong then, the result is stored and shown
+        with display(ledger, quiet=options.quiet) as shown:
+            ledger.watch(shown.changed)
+            interruption = Interruption(ledger, study.sweep.time_limit, shown.note)
+            until_written.callback(interruption.uninstall)
+            measured = _search(study, ledger, shown, interruption, executor, until_written)
+            shown.note(holdings(folder))
+        compare = tracking.open_command(location)
+        text = summary(ledger, measured, command=options.command, places=options.places, compare=compare)
+        sys.stdout.write(f"\n{text}")
+        sys.stdout.flush()
+        with ledger.closed_without_storage():
+            folder.summary.write(text)
+            if ledger.repeats is not None:
+                found = confirmation(ledger, ledger.repeats)
+                folder.confirmation.write(json.dumps(found, indent=2) + "\n")
+        broken = _is_broken(ledger, interruption)
+        for problem in tracker().close(_SHORT_PATIENCE if broken else _TRACKING_PATIENCE):
+            sys.stderr.write(f"warning: {problem}\n")
+        if ledger.out_of_storage or broken:
+            sys.stderr.write(f"error: {ledger.closing}\n")
     return _exit_code(ledger, interruption)
 
 
@@ -124,9 +133,17 @@ def _locked(folder: SweepFolder, *, fresh: bool) -> Iterator[SweepFolder]:
 
 
 def _search(
-    study: Study, ledger: Ledger, shown: Display, interruption: Interruption, executor: Executor
+    study: Study,
+    ledger: Ledger,
+    shown: Display,
+    interruption: Interruption,
+    executor: Executor,
+    until: ExitStack,
 ) -> Scores | str:
-    """Runs what is left to run, and measures the baselines meanwhile; a sentence where they were not measured."""
+    """Runs what is left to run, and measures the baselines meanwhile; a sentence where they were not measured.
+
+    The executor stays ready as long as `until`.
+    """
     file = ledger.folder.path / "baselines.json"
     if ledger.is_complete and file.exists():
         return read_record(file)
@@ -147,10 +164,12 @@ def _search(
     ledger.watch(lambda number: measuring() if ledger.has_run else None)
     if not ledger.is_complete and interruption.signal is None:
         shown.note(executor.starting)
-        with executor.ready(ledger.folder.path, data_bytes=data.nbytes):
-            _run_trials(study, ledger, data, shown, interruption, executor)
+        until.enter_context(executor.ready(ledger.folder.path, data_bytes=data.nbytes))
+        _run_trials(study, ledger, data, shown, interruption, executor)
     if interruption.signal is None or ledger.has_run:
-        while not measuring().done() and interruption.signal is None:
+        patience = _SHORT_PATIENCE if _is_broken(ledger, interruption) else math.inf
+        deadline = time.monotonic() + patience
+        while not measuring().done() and interruption.signal is None and time.monotonic() < deadline:
             wait([measuring()], _GLANCE)
         if measuring().done():
             return measuring().result()
@@ -199,6 +218,11 @@ def _yield_to_trials() -> None:
     """Gives this thread what the trials leave of the processor, where a thread can have a priority of its own."""
     if sys.platform == "linux":
         os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), 19)
+
+
+def _is_broken(ledger: Ledger, interruption: Interruption) -> bool:
+    """Whether the sweep ended early, and neither by a signal nor by its time limit."""
+    return ledger.closing is not None and interruption.signal is None and not interruption.out_of_time
 
 
 def _exit_code(ledger: Ledger, interruption: Interruption) -> int:

@@ -78,10 +78,12 @@ class _Ray:
     def ready(self, folder: Place, *, data_bytes: int) -> AbstractContextManager[None]:
         from orchestrator.executors.ray.cluster import cluster
 
-        log = folder.scratch() / "ray.log"
-        return cluster(self._sweep, data_bytes=data_bytes, log=log, address=self._address, storage=str(folder))
+        self._log = folder.scratch() / "ray.log"
+        return cluster(self._sweep, data_bytes=data_bytes, log=self._log, address=self._address, storage=str(folder))
 
     def run(self, ledger: "Ledger", work: Work, *, shared: Mapping[str, Any], is_over: Callable[[], bool]) -> None:
+        from orchestrator.executors.ray.cluster import output_in
         from orchestrator.executors.ray.executor import execute
 
-        execute(ledger, work, shared=shared, is_over=is_over)
+        with output_in(self._log):
+            execute(ledger, work, shared=shared, is_over=is_over)

@@ -1,5 +1,6 @@
 """The Ray that trials run on: one of our own on this machine, or a cluster that is there."""
 
+import gc
 import logging
 import os
 import signal
@@ -12,7 +13,7 @@ import ray
 
 from orchestrator.config.sweep import SweepConfig
 from orchestrator.core.errors import UserError, first_line
-from orchestrator.executors.ray import FOR_WORKERS, cluster_checks, startup_patches
+from orchestrator.executors.ray import FOR_WORKERS, cluster_checks, liveness, startup_patches
 
 # What Ray needs in its object store beside the data.
 _STORE_MARGIN = 256 * 1024**2
@@ -25,7 +26,7 @@ def cluster(sweep: SweepConfig, *, data_bytes: int, log: Path, address: str | No
     Args:
         sweep: what a worker needs, checked against what there is.
         data_bytes: size of what will be put into the object store.
-        log: takes what Ray would print; whoever wants to write to the terminal meanwhile holds its stream already.
+        log: takes what Ray prints while it starts and ends.
         address: of a cluster to join (`host:port`, or `auto` for the one that this machine belongs to); None starts a
             Ray of our own on this machine, closed to others.
         storage: where the sweep lies, which every node must see.
@@ -33,19 +34,51 @@ def cluster(sweep: SweepConfig, *, data_bytes: int, log: Path, address: str | No
     Raises:
         UserError: there is no Ray, no node on which a worker would ever fit, or one that differs from this machine.
     """
-    with log.open("a", encoding="utf-8") as file, redirect_stdout(file), redirect_stderr(file), ExitStack() as own:
+    with ExitStack() as own:
         try:
-            if address is None:
-                _start(sweep, object_store_bytes=data_bytes + _STORE_MARGIN, log=log)
-                own.enter_context(startup_patches.environments())
-            else:
-                _join(address, log)
-            cluster_checks.require_room(sweep)
-            if address is not None:
-                cluster_checks.require_alike(storage)
+            with output_in(log):
+                if address is None:
+                    _start(sweep, object_store_bytes=data_bytes + _STORE_MARGIN, log=log)
+                    own.enter_context(startup_patches.environments())
+                else:
+                    _join(address, log)
+                cluster_checks.require_room(sweep)
+                if address is not None:
+                    cluster_checks.require_alike(storage)
             yield
         finally:
-            ray.shutdown()
+            if not liveness.has_ended():  # `ray.shutdown` would wait for it
+                with output_in(log):
+                    _shut_down()
+
+
+@contextmanager
+def output_in(log: Path) -> Iterator[None]:
+    """Sends what is printed while the block runs into a file; streams that somebody holds already stay as they are."""
+    with (
+        log.open("a", encoding="utf-8", errors="backslashreplace") as file,
+        redirect_stdout(file),
+        redirect_stderr(file),
+    ):
+        yield
+
+
+def _shut_down() -> None:
+    """Ends Ray while the garbage collector cannot free an object reference.
+
+    The collector runs in whichever thread allocates. If it frees a reference while Ray's library shuts down, that
+    library ends the process.
+    """
+    collects = gc.isenabled()
+    gc.collect()
+    gc.disable()
+    gc.freeze()  # from explicit collections by other threads too
+    try:
+        ray.shutdown()
+    finally:
+        gc.unfreeze()
+        if collects:
+            gc.enable()
 
 
 def _start(sweep: SweepConfig, *, object_store_bytes: int, log: Path) -> None:

@@ -2,6 +2,7 @@
 
 import logging
 import tempfile
+import threading
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ from ray import tune
 from ray.tune.experiment import Trial
 
 from orchestrator.executors.contract import Work
-from orchestrator.executors.ray import startup_patches
+from orchestrator.executors.ray import liveness, startup_patches
 from orchestrator.executors.ray.scheduler import LedgerScheduler
 from orchestrator.executors.ray.searcher import LedgerSearcher
 from orchestrator.executors.ray.workers import trainable
@@ -19,6 +20,9 @@ from orchestrator.search.formatting import last_error
 from orchestrator.search.ledger import Ledger
 
 logger = logging.getLogger(__name__)
+
+_GLANCE = 0.2  # seconds between checks whether Tune is done
+_LAST_CALLS = 2.0  # seconds for Tune to return once its Ray is gone
 
 
 class _Stopper(tune.Stopper):
@@ -44,17 +48,19 @@ class _Stopper(tune.Stopper):
 class _Events(tune.Callback):
     """Tells the ledger of starts and crashes, which neither searcher nor scheduler hear of in full."""
 
-    def __init__(self, ledger: Ledger) -> None:
-        self._ledger = ledger
+    def __init__(self, ledger: Ledger, lost: threading.Event) -> None:
+        self._ledger, self._lost = ledger, lost
 
     def on_trial_start(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
         self._ledger.started(trial.config["number"])
 
     def on_trial_recover(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
-        self._ledger.crashed(trial.config["number"], self._reason(trial))
+        if not self._lost.is_set():
+            self._ledger.crashed(trial.config["number"], self._reason(trial))
 
     def on_trial_error(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
-        self._ledger.failed(trial.config["number"], self._reason(trial))
+        if not self._lost.is_set():  # without Ray it is not the trial's fault, and the next start continues it
+            self._ledger.failed(trial.config["number"], self._reason(trial))
 
     def _reason(self, trial: Trial) -> str:
         """The last error of a trial in one line; the whole of it goes into `error.txt` beside its reports."""
@@ -74,25 +80,49 @@ def execute(ledger: Ledger, work: Work, *, shared: Mapping[str, Any], is_over: C
         shared: put into the object store once, mapped by every worker.
         is_over: whether to stop everything, finished or not.
     """
+    lost = threading.Event()
+
+    def lose(what: str) -> None:
+        lost.set()
+        ledger.close(f"{what} was stopped from outside")
+
+    with tempfile.TemporaryDirectory(prefix="augsweep-", ignore_cleanup_errors=True) as scratch:
+        # Calls into a Ray that is gone never return, so another thread makes them.
+        given = (ledger, work, shared, is_over, Path(scratch), lost)
+        tuning = threading.Thread(target=_tune, args=given, daemon=True)
+        with startup_patches.telemetry(), liveness.watched(lose):
+            tuning.start()
+            while tuning.is_alive() and not lost.is_set():
+                tuning.join(_GLANCE)
+            tuning.join(_LAST_CALLS)
+
+
+def _tune(
+    ledger: Ledger,
+    work: Work,
+    shared: Mapping[str, Any],
+    is_over: Callable[[], bool],
+    scratch: Path,
+    lost: threading.Event,
+) -> None:
     sweep = ledger.sweep
     try:
-        with tempfile.TemporaryDirectory(prefix="augsweep-") as scratch, startup_patches.telemetry():
-            # Not `Tuner`, which wants to pickle searcher and callbacks for a restore that we never ask for.
-            tune.run(
-                trainable(work, sweep, shared, Path(scratch)),
-                name="trials",
-                storage_path=scratch,
-                search_alg=LedgerSearcher(ledger),
-                scheduler=LedgerScheduler(ledger),
-                stop=_Stopper(is_over),
-                callbacks=[_Events(ledger)],
-                num_samples=-1,  # the searcher says when it is over
-                max_concurrent_trials=sweep.concurrency,
-                max_failures=sweep.max_failures,
-                raise_on_failed_trial=False,
-                reuse_actors=sweep.workers == 1,  # what a trial of several workers leaves, only the actor's end ends
-                verbose=0,
-            )
-    except (OSError, tune.TuneError) as error:
+        # Not `Tuner`, which wants to pickle searcher and callbacks for a restore that we never ask for.
+        tune.run(
+            trainable(work, sweep, shared, scratch),
+            name="trials",
+            storage_path=str(scratch),
+            search_alg=LedgerSearcher(ledger),
+            scheduler=LedgerScheduler(ledger),
+            stop=_Stopper(is_over),
+            callbacks=[_Events(ledger, lost)],
+            num_samples=-1,  # the searcher says when it is over
+            max_concurrent_trials=sweep.concurrency,
+            max_failures=sweep.max_failures,
+            raise_on_failed_trial=False,
+            reuse_actors=sweep.workers == 1,  # what a trial of several workers leaves, only the actor's end ends
+            verbose=0,
+        )
+    except Exception as error:
         logger.exception("Tune gave up")  # the whole of it into the folder's ray.log
         ledger.close(f"Ray gave up ({type(error).__name__}: {str(error).strip().rpartition(chr(10))[2]}), see ray.log")

@@ -24,7 +24,7 @@ SWEEP = SweepConfig(name="s", trials=2, metric="knn", scheduler=none.Config())
 REPORTS = [{"epoch": epoch, "finished": int(epoch == 2), "knn": 40.0 + epoch} for epoch in (1, 2)]
 
 
-def _open(path: Path) -> Ledger:
+def open_ledger(path: Path) -> Ledger:
     folder = SweepFolder(path)
     folder.path.mkdir(exist_ok=True)
     store = StoredStudy(folder.journal, SWEEP, space=SPACE, epochs=2)
@@ -39,7 +39,7 @@ def _no_space(*args: Any, **kwargs: Any) -> None:
 def test_driver_on_a_full_disk_closes_the_sweep_and_the_next_start_goes_on(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, method: str
 ) -> None:
-    first = _open(tmp_path / "s")
+    first = open_ledger(tmp_path / "s")
     with monkeypatch.context() as full:
         full.setattr(TrialFolder, method, _no_space)
         number = first.next()
@@ -54,7 +54,7 @@ def test_driver_on_a_full_disk_closes_the_sweep_and_the_next_start_goes_on(
     assert first.next() is None
     assert [folder.result() for folder in first.folder.trials()] in ([], [None])
 
-    second = _open(tmp_path / "s")
+    second = open_ledger(tmp_path / "s")
     assert second.next() == 0
     second.started(0)
     for report in REPORTS:  # a resumed trial tells its whole history
@@ -105,14 +105,14 @@ def test_baselines_of_an_earlier_version_are_read_as_they_are(tmp_path: Path) ->
 
 
 def test_a_trial_found_to_be_over_leaves_no_checkpoint(tmp_path: Path) -> None:
-    first = _open(tmp_path / "s")
+    first = open_ledger(tmp_path / "s")
     assert first.next() == 0
     for report in REPORTS:
         first.report(0, report)
     first.ended(0)
     left = first.folder.trial(0).path / "checkpoint-00000001.pt"  # killed between the result and its deletion
     left.touch()
-    _open(tmp_path / "s")
+    open_ledger(tmp_path / "s")
     assert not left.exists()
 
 
@@ -130,7 +130,7 @@ def test_an_orphan_of_a_sweep_put_aside_writes_nothing_into_its_namesake(tmp_pat
 
 
 def test_full_disk_is_told_before_what_else_closed_the_sweep(tmp_path: Path) -> None:
-    ledger = _open(tmp_path / "s")
+    ledger = open_ledger(tmp_path / "s")
     ledger.close("it was stopped by SIGINT")
     ledger.close_without_storage("the disk is full")
     ledger.close("its time limit is over")

@@ -1,8 +1,54 @@
+"""The start and end of Ray, without one."""
+
+import gc
+import threading
+import weakref
+from collections.abc import Iterator
+from pathlib import Path
+
 import pytest
 
 from orchestrator.config.sweep import SweepConfig
 from orchestrator.core.errors import UserError
-from orchestrator.executors.ray.cluster import cluster
+from orchestrator.executors.ray import cluster as clusters
+
+
+class Reference:
+    """Stands for an object reference; in a cycle only the garbage collector frees it."""
+
+    def __init__(self) -> None:
+        self.cycle = self
+
+
+@pytest.fixture(autouse=True)
+def collector_by_hand() -> Iterator[None]:
+    gc.collect()
+    gc.disable()
+    yield
+    gc.enable()
+
+
+def test_no_reference_is_left_to_the_collector_while_ray_ends(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    events: list[str] = []
+
+    def shutdown() -> None:
+        events.append("shutdown begins")
+        assert not gc.isenabled()
+        collecting = threading.Thread(target=gc.collect)  # as another thread may at any moment
+        collecting.start()
+        collecting.join()
+        events.append("shutdown ends")
+
+    monkeypatch.setattr(clusters, "_start", lambda *given, **named: None)
+    monkeypatch.setattr(clusters.cluster_checks, "require_room", lambda sweep: None)
+    monkeypatch.setattr("ray.shutdown", shutdown)
+    sweep = SweepConfig(name="s", trials=1, metric="score")
+    with clusters.cluster(sweep, data_bytes=1, log=tmp_path / "ray.log", address=None, storage=str(tmp_path)):
+        weakref.finalize(Reference(), events.append, "a reference is freed")
+        gc.enable()
+    assert events == ["a reference is freed", "shutdown begins", "shutdown ends"]
+    assert gc.isenabled()
+    assert gc.get_freeze_count() == 0
 
 
 def test_ray_that_does_not_start_is_told_in_one_line(monkeypatch, tmp_path):
@@ -12,7 +58,7 @@ def test_ray_that_does_not_start_is_told_in_one_line(monkeypatch, tmp_path):
     monkeypatch.setattr("ray.init", init)
     sweep = SweepConfig(name="s", trials=1, metric="score")
     place = {"log": tmp_path / "ray.log", "address": None, "storage": str(tmp_path)}
-    with pytest.raises(UserError) as told, cluster(sweep, data_bytes=1, **place):
+    with pytest.raises(UserError) as told, clusters.cluster(sweep, data_bytes=1, **place):
         pass
     assert str(told.value).startswith("Ray did not start: The current node timed out during startup. (more in ")
     assert "\n" not in str(told.value)
