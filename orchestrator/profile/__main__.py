@@ -1,6 +1,6 @@
-"""Where a run's time goes: `python -m orchestrator.profile FILE` makes some of its steps under torch's profiler.
+"""Command `profile`: runs some steps of a study under torch's profiler and shows where their time goes.
 
-Exit codes: 0 done; 2 a mistake of the user's.
+Exit codes: 0 done, 2 user error.
 """
 
 import os
@@ -33,27 +33,27 @@ from orchestrator.training import assembly, graphs, planning
 from orchestrator.training.loop import Training
 from orchestrator.training.parts import Data
 
-_UNTIMED = 3 + graphs.WARM_UP  # steps at most
-_NAMED = 10  # operations
-_NAME_WIDTH = 60  # characters; names of a GPU's kernels can have hundreds
+_UNTIMED = 3 + graphs.WARM_UP  # maximum number of warm-up steps
+_NAMED = 10  # operations listed
+_NAME_WIDTH = 60  # characters; kernel names can have hundreds
 
-_LABELS = {"training": "training, the rest of it", phases.OTHER: "between them", phases.IDLE: "the GPU idle"}
+_LABELS = {"training": "training, remainder", phases.OTHER: "between phases", phases.IDLE: "GPU idle"}
 
 
 @dataclass(frozen=True)
 class Profile:
-    """What was seen of a run's steps and evaluations.
+    """Timings of a run's steps and evaluations.
 
     Args:
-        epoch_steps: steps of an epoch.
-        step_seconds: of a step that nobody watches.
-        watched_seconds: of a step under the profiler.
-        seconds: of a step under the profiler, by phase, which add up to `watched_seconds`. On a GPU they are the
-            device's own, and `idle` is the rest; on a CPU `other` is.
-        work: name, seconds and calls a step of each operation, on a GPU of each kernel, the heaviest first.
-        kernels: that a GPU did per step; None on a CPU.
-        evaluations: seconds of doing each once, by name; `features`, which all of them read, are made first.
-        peak_bytes: of the GPU's memory, or of the process where it trains on a CPU, before the profiler takes its own.
+        epoch_steps: number of steps per epoch.
+        step_seconds: seconds per step without the profiler.
+        watched_seconds: seconds per step under the profiler.
+        seconds: seconds per step under the profiler, by phase; they add up to `watched_seconds`. On a GPU they are
+            device times and `idle` is the remainder; on a CPU, `other` is.
+        work: name, seconds and calls per step of each operation (on a GPU, of each kernel), the most expensive first.
+        kernels: number of kernels per step; None on a CPU.
+        evaluations: seconds of one evaluation each, by name; `features`, which all of them share, come first.
+        peak_bytes: peak memory of the GPU, or of the process on a CPU, without the profiler's own.
     """
 
     epoch_steps: int
@@ -67,15 +67,17 @@ class Profile:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Runs the command and returns its exit code."""
+    """Run the command and return its exit code."""
     options = command_line.parser(described).parse_args(arguments)
-    os.environ.setdefault("KINETO_LOG_LEVEL", "6")  # else the profiler tells its own doings, a missing GPU among them
+    os.environ.setdefault("KINETO_LOG_LEVEL", "6")  # silences the profiler's own log, such as the note on a missing GPU
     try:
         if options.steps < 1:
-            raise UserError(f"--steps >= 1 must hold, got --steps {options.steps}")
+            raise UserError(f"--steps {options.steps} is less than 1; profile at least one step")
         study = load_study(Path(shipped.path_of(options.file)), options.set)
         _require_writable(options.trace)
-        device = hardware.device() if study.sweep.gpus_per_worker else torch.device("cpu")  # as Ray shows it to a trial
+        device = (
+            hardware.device() if study.sweep.gpus_per_worker else torch.device("cpu")
+        )  # the device that Ray would give a trial
         seen = profiled(study.run, assembly.load_data(study.run), device, steps=options.steps, trace=options.trace)
     except UserError as error:
         sys.stderr.write(told(error))
@@ -87,35 +89,35 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def profiled(run: RunConfig, data: Data, device: torch.device, *, steps: int, trace: Path | None = None) -> Profile:
-    """Makes a run's first steps, each of its evaluations once, and then steps under the profiler.
+    """Run the first steps of a run, each of its evaluations once, and then further steps under the profiler.
 
     Args:
-        run: its budget is lengthened if it has too few steps.
-        data: its images.
-        device: where to train.
-        steps: that are timed, and as many that are watched.
-        trace: file for the watched steps in Chrome's format.
+        run: resolved configuration; its epochs are raised if it has too few steps.
+        data: images of the run.
+        device: device to train on.
+        steps: number of steps to time; as many again are profiled.
+        trace: file for the profiled steps in Chrome's trace format.
 
     Raises:
-        UserError: if the settings leave nothing to train.
+        UserError: the settings leave nothing to train.
     """
     on_gpu = device.type == "cuda"
     with hardware.arithmetic(run.training.threads, device):
         training = assembly.training(_with_steps(run, data.card.train_size, 2 * steps + _UNTIMED), data, device)
         training.objective.train()
         todo = _batches(training)
-        _make(training, todo, 1)  # kernels are chosen, and state is made
+        _make(training, todo, 1)  # selects kernels and allocates state
         first = []
         if on_gpu:
-            # The one step whose parts can be seen: after a few more, training is replayed from a graph.
+            # The parts of training are visible in this step only: after a few more, a CUDA graph replays it as a whole.
             first, _ = _watched(training, todo, 1)
             _make(training, todo, graphs.WARM_UP)
         step_seconds = _make(training, todo, steps)
         if on_gpu:
-            _evaluated(training, data)  # kernels are chosen for these shapes too
+            _evaluated(training, data)  # selects kernels for these shapes
         evaluations = _evaluated(training, data)
         peak = torch.cuda.max_memory_allocated() if on_gpu else hardware.process_bytes()
-        _watched(training, todo, 1)  # the profiler's own start
+        _watched(training, todo, 1)  # start-up of the profiler
         events, watched_seconds = _watched(training, todo, steps, trace)
     whole = watched_seconds * steps
     spent = phases.on_device(events, whole, eager=first) if on_gpu else phases.on_host(events, whole)
@@ -132,13 +134,13 @@ def profiled(run: RunConfig, data: Data, device: torch.device, *, steps: int, tr
 
 
 def _with_steps(run: RunConfig, images: int, steps: int) -> RunConfig:
-    """The run, its budget long enough for some steps."""
+    """The run with enough epochs for this many steps."""
     epochs = ceil(steps / max(1, images // run.training.batch_size))
     return resolve(with_values(run.dump(), {"training.epochs": max(run.training.epochs, epochs)}))
 
 
 def _batches(training: Training) -> Iterator[tuple[Tensor, int]]:
-    """The rows of one batch after the other, as the loop has them, and the epoch of each."""
+    """Yield the rows and the epoch of each batch, in the training loop's order."""
     for epoch in range(1, training.run.training.epochs + 1):
         batches = training.batches(epoch)
         training.images.read_ahead(batches)
@@ -146,7 +148,7 @@ def _batches(training: Training) -> Iterator[tuple[Tensor, int]]:
 
 
 def _make(training: Training, todo: Iterator[tuple[Tensor, int]], steps: int) -> float:
-    """Makes some steps; seconds of one, until the device has done it too."""
+    """Run some steps and return the seconds per step, device work included."""
     hardware.wait_for(training.device)
     start = time.perf_counter()
     for rows, epoch in islice(todo, steps):
@@ -158,7 +160,7 @@ def _make(training: Training, todo: Iterator[tuple[Tensor, int]], steps: int) ->
 def _watched(
     training: Training, todo: Iterator[tuple[Tensor, int]], steps: int, trace: Path | None = None
 ) -> tuple[list[FunctionEvent], float]:
-    """Makes some steps under the profiler; what it saw, and seconds of one."""
+    """Run some steps under the profiler; return its events and the seconds per step."""
     on_gpu = [ProfilerActivity.CUDA] if training.device.type == "cuda" else []
     with phases.marked(training), profiler(activities=[ProfilerActivity.CPU, *on_gpu]) as seen:
         seconds = _make(training, todo, steps)
@@ -168,7 +170,7 @@ def _watched(
 
 
 def _evaluated(training: Training, data: Data) -> dict[str, float]:
-    """Seconds of features and of each evaluation without them."""
+    """Seconds of the features, and of each evaluation without them."""
     encode = encoder_features(training.objective.encoder, data.card.mean, data.card.std)
     seconds = {"features": 0.0}
 
@@ -194,7 +196,7 @@ def _lines(study: Study, device: torch.device, seen: Profile, steps: int) -> Ite
     size = run.training.batch_size
     yield f"{study.file}: {run.method.name} over {run.encoder.name}, batch {size}, {precision}, on {place}"
     if device.type == "cpu" and torch.cuda.is_available():
-        yield "  (trials do not see the GPU that is here: --set sweep.gpus_per_worker=1 gives them one)"
+        yield "  (trials do not use this machine's GPU; --set sweep.gpus_per_worker=1 gives each of them one)"
     yield f"  {size / seen.step_seconds:.0f} images/s, {1000 * seen.step_seconds:.1f} ms a step"
     yield f"  memory up to {in_bytes(seen.peak_bytes)}, of the {'process' if seen.kernels is None else 'GPU'}"
     if seen.kernels is not None:
@@ -204,14 +206,15 @@ def _lines(study: Study, device: torch.device, seen: Profile, steps: int) -> Ite
         if name in seen.seconds:
             share, label = seen.seconds[name] / seen.watched_seconds, _LABELS.get(name, name)
             yield f"  {100 * share:5.1f} %  {1000 * seen.seconds[name]:8.2f} ms  {label}"
-    yield f"\nthe heaviest of {len(seen.work)} {'operations' if seen.kernels is None else 'kernels'}, with calls a step"
+    kind = "operations" if seen.kernels is None else "kernels"
+    yield f"\nthe most expensive of {len(seen.work)} {kind}, with calls per step"
     for name, seconds, calls in seen.work[:_NAMED]:
         yield f"  {100 * seconds / seen.watched_seconds:5.1f} %  {calls:8.1f} x   {name[:_NAME_WIDTH]}"
     yield from _evaluation_lines(run, seen)
 
 
 def _evaluation_lines(run: RunConfig, seen: Profile) -> Iterator[str]:
-    """What the evaluations take of the whole run, each as often as it is due."""
+    """Share of the whole run that each evaluation takes, as often as it is due."""
     epochs = range(1, run.training.epochs + 1)
     dues = [[one.config.due(epoch, len(epochs)) for epoch in epochs] for one in planning.metrics(run)]
     times = {name: sum(due) for name, due in zip(run.evaluation, dues, strict=True)}
@@ -224,7 +227,7 @@ def _evaluation_lines(run: RunConfig, seen: Profile) -> Iterator[str]:
 
 
 def _require_writable(file: Path | None) -> None:
-    """Looks before the work whether the trace can be written after it.
+    """Reject a trace file that cannot be written, before the work rather than after it.
 
     Raises:
         UserError: if not.
@@ -234,7 +237,7 @@ def _require_writable(file: Path | None) -> None:
     try:
         file.open("a").close()
     except OSError as error:
-        raise UserError(f"--trace {file} must be a file that can be written ({error.strerror})") from error
+        raise UserError(f"--trace {file} cannot be written ({error.strerror}); name another file") from error
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The phases of a training step, as torch's profiler sees them: marked from outside, then timed on host and device."""
+"""Phases of a training step in torch's profiler: marked by wrapping methods, then timed on host and device."""
 
 # pyright: reportPrivateImportUsage=false
 # torch.autograd does not list DeviceType among its names.
@@ -20,12 +20,12 @@ from methods.objective import Objective
 from orchestrator.training.loop import Training
 from orchestrator.training.stopwatch import Stopwatch
 
-# What the loop itself tells apart, and what lies within the last of these.
+# Phases that the training loop measures, and the parts of the last of them.
 STAGES = ("loading", "augmentation", "training")
 PARTS = ("forward", "backward", "optimizer", "after step")
 PHASES = (*STAGES, *PARTS)
 
-# What lies between the phases, and the time in which a GPU has no work.
+# Time between phases, and time without GPU work.
 OTHER, IDLE = "other", "idle"
 
 _CUDA_CALL = re.compile(r"cu(da)?[A-Z]")
@@ -33,9 +33,9 @@ _CUDA_CALL = re.compile(r"cu(da)?[A-Z]")
 
 @contextmanager
 def marked(training: Training) -> Iterator[None]:
-    """Names the phases of every training in this process to the profiler, for the block.
+    """Mark the phases of every training in this process for the profiler, inside the block.
 
-    Methods are replaced rather than the loop changed, so that a step that nobody looks at pays nothing.
+    Wraps methods instead of changing the loop, so that steps without a profiler cost nothing extra.
     """
     with ExitStack() as stack:
         stack.enter_context(_replaced(Stopwatch, "measure", _marked_stages))
@@ -50,24 +50,24 @@ def marked(training: Training) -> Iterator[None]:
 
 
 def on_host(events: Sequence[FunctionEvent], whole: float) -> dict[str, float]:
-    """How so many seconds of the host were spent, by phase, and `other`."""
+    """Split `whole` seconds of host time by phase; the remainder is `other`."""
     spent = host_seconds(events)
     return spent | {OTHER: whole - sum(spent.values())}
 
 
 def on_device(events: Sequence[FunctionEvent], whole: float, *, eager: Sequence[FunctionEvent]) -> dict[str, float]:
-    """How so many seconds of a GPU were spent, by the phase that launched the work, and `idle`.
+    """Split `whole` seconds of GPU time by the phase that launched the work; the remainder is `idle`.
 
     Args:
-        events: of some steps.
-        whole: seconds from their start until the GPU had done them.
-        eager: of a step without graphs, which shows the parts of training.
+        events: profiler events of some steps.
+        whole: seconds from their start until the GPU has finished.
+        eager: events of a step without CUDA graphs, which shows the parts of training.
     """
     return split(device_seconds(events), device_seconds(eager)) | {IDLE: whole - busy_seconds(events)}
 
 
 def host_seconds(events: Sequence[FunctionEvent]) -> dict[str, float]:
-    """Seconds of the host within each phase, less those within another one inside it."""
+    """Host seconds of each phase, without those of phases nested in it."""
     seconds = defaultdict[str, float](float)
     times, phases = _timeline(events)
     for begin, end, phase in zip(times, times[1:], phases, strict=False):
@@ -77,12 +77,12 @@ def host_seconds(events: Sequence[FunctionEvent]) -> dict[str, float]:
 
 
 def device_seconds(events: Sequence[FunctionEvent]) -> dict[str, float]:
-    """Seconds of a GPU spent on what the host launched within each phase."""
+    """GPU seconds of the kernels that the host launched in each phase."""
     seconds = defaultdict[str, float](float)
     times, phases = _timeline(events)
-    # Kernels carry the number of the call that launched them, all those of a graph the same. They are not looked for
-    # under operations, for a graph is launched by none; and threads do not matter, for who begins a backward pass in
-    # another one waits for its end.
+    # A kernel carries the id of the CUDA call that launched it; all kernels of a graph carry the same. Operations are
+    # not searched, because a graph is launched by none. Threads do not matter, because the thread that starts a
+    # backward pass in another one waits for it.
     launches = {event.id: event.time_range.start for event in events if _is_launch(event)}
     for kernel in kernels(events):
         place = bisect_right(times, launches.get(kernel.id, float("-inf"))) - 1
@@ -91,13 +91,13 @@ def device_seconds(events: Sequence[FunctionEvent]) -> dict[str, float]:
 
 
 def kernels(events: Sequence[FunctionEvent]) -> list[FunctionEvent]:
-    """What a GPU did, without the marks that the profiler repeats on its timeline."""
+    """GPU events, without the host's annotations that the profiler repeats on the GPU's timeline."""
     marks = {event.name for event in events if event.device_type == DeviceType.CPU and event.is_user_annotation}
     return [event for event in events if event.device_type != DeviceType.CPU and event.name not in marks]
 
 
 def busy_seconds(events: Sequence[FunctionEvent]) -> float:
-    """Seconds in which a GPU did anything, several things at once counted once."""
+    """Seconds in which the GPU was busy; kernels that overlap count once."""
     busy, until = 0.0, float("-inf")
     for span in sorted((event.time_range.start, event.time_range.end) for event in kernels(events)):
         busy += max(0.0, span[1] - max(span[0], until))
@@ -106,7 +106,7 @@ def busy_seconds(events: Sequence[FunctionEvent]) -> float:
 
 
 def heaviest(events: Sequence[FunctionEvent], *, on_gpu: bool) -> list[tuple[str, float, int]]:
-    """Name, seconds and calls of each kind of work, the longest first: of kernels, or on a CPU of operations alone."""
+    """Name, seconds and calls of each kernel (on a CPU, of each operation), the most expensive first."""
     seconds, calls = defaultdict[str, float](float), Counter[str]()
     done = kernels(events) if on_gpu else [event for event in events if not event.is_user_annotation]
     for event in done:
@@ -117,9 +117,9 @@ def heaviest(events: Sequence[FunctionEvent], *, on_gpu: bool) -> list[tuple[str
 
 
 def split(stages: Mapping[str, float], parts: Mapping[str, float]) -> dict[str, float]:
-    """The stages' seconds, `training` divided as the parts were where each could still be seen.
+    """Seconds by stage, with `training` divided in the proportions of its parts in an eager step.
 
-    A GPU replays training as one graph, which no longer tells its parts; they take what they took before the capture.
+    A GPU replays training as one graph, which hides its parts; we assume the proportions from before the capture.
     """
     names = (*PARTS, "training")
     known = sum(parts.get(name, 0.0) for name in names)
@@ -165,18 +165,18 @@ def _replaced(owner: type, name: str, decorate: Callable[[Callable], Callable]) 
 
 
 def _is_launch(event: FunctionEvent) -> bool:
-    """Whether it is a call of CUDA's, whose numbers are not those of operations."""
+    """Whether the event is a call of the CUDA API; its ids are separate from those of operations."""
     return event.device_type == DeviceType.CPU and _CUDA_CALL.match(event.name) is not None
 
 
 def _timeline(events: Sequence[FunctionEvent]) -> tuple[list[float], list[str]]:
-    """Moments in microseconds, and the phase from each of them on; phases nest, and the innermost counts."""
+    """Times in microseconds and the phase that starts at each; of nested phases, the innermost counts."""
     spans = [
         (event.time_range.start, event.time_range.end, event.name)
         for event in events
         if event.name in PHASES and event.device_type == DeviceType.CPU and event.is_user_annotation
     ]
-    # At one moment an end comes before a start, and of two starts the longer span's.
+    # At equal times an end precedes a start, and the longer of two spans starts first.
     edges = [(start, 1, -end, name) for start, end, name in spans if end > start]
     edges += [(end, 0, 0.0, name) for start, end, name in spans if end > start]
     open_phases = [OTHER]

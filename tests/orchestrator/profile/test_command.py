@@ -41,8 +41,8 @@ def test_profile_tells_where_the_time_of_a_step_goes(tmp_path, capsys):
     _, steps, work, evaluations = capsys.readouterr().out.partition("\ntrace")[0].split("\n\n")
     shares = {name: float(share) for share, name in re.findall(r"^ +([\d.]+) % .* ms  (.+)$", steps, re.M)}
     assert list(shares) == [
-        *("loading", "augmentation", "training, the rest of it"),
-        *("forward", "backward", "optimizer", "after step", "between them"),
+        *("loading", "augmentation", "training, remainder"),
+        *("forward", "backward", "optimizer", "after step", "between phases"),
     ]
     assert sum(shares.values()) == pytest.approx(100, abs=0.5)
     assert min(shares["augmentation"], shares["forward"], shares["backward"]) > 0
@@ -58,8 +58,8 @@ def test_profile_tells_where_the_time_of_a_step_goes(tmp_path, capsys):
     [
         (("studi.yaml",), "studi.yaml: no such file"),
         (("study.yaml", "--set", "run.training.epoch=1"), "run.training.epoch = 1: unknown key; did you mean epochs?"),
-        (("study.yaml", "--steps", "0"), "--steps >= 1 must hold"),
-        (("study.yaml", "--trace", "nowhere/trace.json"), "--trace nowhere/trace.json must be a file that can be"),
+        (("study.yaml", "--steps", "0"), "--steps 0 is less than 1"),
+        (("study.yaml", "--trace", "nowhere/trace.json"), "--trace nowhere/trace.json cannot be written"),
     ],
 )
 def test_profile_tells_a_mistake_in_one_line(tmp_path, monkeypatch, capsys, arguments, told):
