@@ -91,6 +91,6 @@ def _sections(dimension: Dimension, path: str, wanted: tuple[Any, ...], fixed: J
         try:
             value = value_at(with_values(fixed, {dimension.path: section}), path)
         except ConfigError:
-            continue  # it has no such field; or it is not legal, which is told of itself
+            continue  # it has no such field; or it is invalid, which is reported elsewhere
         found += [section] if Choice(wanted).holds(value) else []
     return tuple(found)

@@ -140,7 +140,7 @@ def _number(text: str) -> str | None:
 
 
 def _plain(bound: int | float) -> str:
-    # Bounds of float fields come as floats, and nobody wrote 1.0.
+    # Bounds of float fields are floats; show 1 instead of 1.0.
     return str(int(bound)) if bound == int(bound) else str(bound)
 
 

@@ -127,7 +127,7 @@ def identity(run: RunConfig) -> str:
 
 
 def _section(key: str, raw: Any, mistakes: list[Mistake]) -> Any:
-    """One section of `run`, read by whoever it configures; what is wrong with it is added to `mistakes`."""
+    """One section of `run`, read by the component that it configures; its errors are appended to `mistakes`."""
     path = f"run.{key}"
     if key == "seed":
         return raw
@@ -167,7 +167,7 @@ def _augment(raw: Mapping[str, Any], mistakes: list[Mistake]) -> AugmentConfig |
     try:
         return AugmentConfig.model_validate({**raw, "recipes": read} if "recipes" in raw else dict(raw))
     except ValidationError as error:
-        # The ops' own mistakes have been told already.
+        # The ops' own errors are in `mistakes` already.
         mistakes += [
             m for m in translate(error, AugmentConfig, "run.augment") if not m.path.startswith("run.augment.recipes.")
         ]

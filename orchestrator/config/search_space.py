@@ -52,7 +52,7 @@ class Range:
         return self.low, self.high
 
     def label(self, value: Any) -> Scalar:
-        """What a sampler is told for the value."""
+        """The value as a sampler sees it."""
         return value if self.kind == "int" else float(value)
 
     def __str__(self) -> str:
@@ -79,7 +79,7 @@ class Choice:
         return self.values
 
     def label(self, value: Any) -> Scalar:
-        """What a sampler is told for the value; Optuna stores plain values only, so a list or mapping goes as JSON."""
+        """The value as a sampler sees it; Optuna stores scalars only, so lists and mappings become JSON."""
         # One setting can be written in two ways, as [0, 1] and [0.0, 1]: the file's own goes into the JSON.
         member = next(member for member in self.values if _same(value, member))
         return member if isinstance(member, Scalar) else json.dumps(member)

@@ -13,7 +13,7 @@ from orchestrator.storage.path import Place
 class Journal(BaseJournalBackend):
     """Lines of JSON that only grow, written and read by one process at a time, which holds the sweep.
 
-    Where to append means to write anew, they are spread over several files, of which only the last one grows.
+    Where appending rewrites a file, the log is split into several files, of which only the last one grows.
 
     Args:
         file: the first one; the others are beside it, with a number after its name.

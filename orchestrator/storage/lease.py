@@ -1,8 +1,8 @@
-"""Who has a prefix of an object store: no lock is there to be taken, so whoever wants it says so and looks around.
+"""A lease on a prefix of an object store, which has no locks: a process writes a claim and lists the others.
 
-Each claim is an object of its own, put first; then all claims are listed. A store that shows every object at once, as
-S3 does since 2020, shows the other claim to the later of two at least: whoever sees a living one withdraws. Claims are
-put again while their process lives, and their ages compared by the store's own clock.
+Each claim is an object of its own, written first; then all claims are listed. A consistent store (S3 since 2020) shows
+the other claim at least to the later of two processes, and a process that sees a live claim withdraws. A claim is
+rewritten while its process lives, and ages are compared by the store's own clock.
 """
 
 import json
@@ -76,7 +76,7 @@ def _claim(own: "ObjectPlace") -> None:
 
 
 def _holder(claim: "ObjectPlace", now: int) -> str | None:
-    """Who stands behind a claim, or None if nobody does any more.
+    """The process that holds a claim, or None if it is gone.
 
     Args:
         claim: of another process.
@@ -98,7 +98,7 @@ def _holder(claim: "ObjectPlace", now: int) -> str | None:
 
 def _renew(own: "ObjectPlace", over: threading.Event) -> None:
     while not over.wait(_RENEWAL):
-        # In an outage nobody can take it either, and after a long one somebody may have.
+        # During an outage no process can take the lease; after a long one another process may hold it.
         with suppress(UnavailableError):
             if not own.exists():
                 break

@@ -30,7 +30,7 @@ SCHEME = "s3://"
 class ObjectPlace:
     """An object, or the prefix of many; the words are those of `Place`.
 
-    An object is put whole and seen by everybody at once, so nothing is ever half written; to append is to put anew.
+    An object is replaced atomically, so it is never half written; appending rewrites it.
 
     Args:
         path: bucket and key.

@@ -103,7 +103,7 @@ class Place(Protocol):
         ...
 
     def scratch(self) -> Path:
-        """A folder on this machine for what can be made anew: this one, or its stand-in in the user's cache."""
+        """A local folder for files that can be recreated: this one, or one in the user's cache."""
         ...
 
     def near(self) -> str:

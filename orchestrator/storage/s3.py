@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 SETTINGS = ("endpoint_override", "scheme", "region")  # that an address may have
 _CONNECT = 3.0  # seconds
 # Seconds of silence, and tries of a request with growing pauses between them: an outage of seconds costs seconds, but
-# whoever has only mistyped an address learns it at once.
+# a mistyped address is reported at once.
 _PATIENT, _IMPATIENT = (20.0, 6), (3.0, 1)
 _FORBIDDEN = ("ACCESS_DENIED", "ACCESS_KEY", "SIGNATURE", "TOKEN", "UNRECOGNIZED_CLIENT", "HTTP status 403")
 
@@ -28,7 +28,7 @@ def store(bucket: str, query: str, *, patient: bool) -> "fs.FileSystem":
     """A connection, by the settings of an address and by AWS's own variables.
 
     Args:
-        bucket: whose region is looked up where nobody says it.
+        bucket: its region is looked up if none is configured.
         query: the settings, as an address has them.
         patient: try a request again for some seconds.
 

@@ -18,7 +18,7 @@ from orchestrator.storage.path import Place
 from orchestrator.training import planning
 
 LOSS = "loss"  # what every epoch of every run reports
-# Stands for data that nobody has looked at, where a pipeline is made to see whether it can be.
+# A placeholder: a pipeline is built to validate the settings before the data are read.
 _UNSEEN = DatasetCard(None, (0.0, 0.0, 0.0), (1.0, 1.0, 1.0), 0, 0, licence="", fingerprint="", variants=())
 _REJECTIONS = (ValueError, RuntimeError, AssertionError)  # of an encoder; timm rejects sizes by an assertion
 
