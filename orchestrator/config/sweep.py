@@ -92,7 +92,7 @@ class SweepConfig(Config):
 
     Args:
         name: of the sweep's folder and of its MLflow experiment; the file's own name where it is left out.
-        trials: how many there shall be in the end.
+        trials: the total number.
         time_limit: minutes after which no new epoch is waited for, or None.
         metric: what is searched for, by its last value; a scheduler needs it after every epoch. Several in a list are
             searched together, and what is found is a Pareto front: the trials that no other one beats.

@@ -162,7 +162,7 @@ def _shelf(storage: Place, name: str, encoder: FrozenEncoder) -> Shelf:
 
 
 def _best(folder: SweepFolder) -> TrialFolder:
-    led = Standings(folder).led
+    led = Standings(folder).history
     if not led:
         raise UserError(f"{folder.path}: this sweep has no finished trial yet, and only a finished one has an encoder")
     if len(led[-1]) > 1:

@@ -6,7 +6,7 @@ An executor is a module `orchestrator/executors/<name>.py`, or one of the user's
 - `build(config, sweep, address)`: an `Executor`; `address` is the option `--address` or None;
 - if it needs time to get ready, `prepared(address)`: a context manager that the command enters before anything else.
 
-No trial needs to be paused or moved: one that ends before its last epoch is handed out again, and goes on from the
+No trial needs to be paused or moved: one that ends before its last epoch is handed out again, and resumes from the
 checkpoint in its folder.
 """
 
@@ -38,7 +38,7 @@ class Executor(Protocol):
         ...
 
     def check(self) -> None:
-        """Look whether it can be reached, in seconds; called before minutes may be spent on the data.
+        """Check within seconds whether it can be reached; called before the data are decoded.
 
         Raises:
             UserError: it cannot.
@@ -46,7 +46,7 @@ class Executor(Protocol):
         ...
 
     def ready(self, folder: Place, *, data_bytes: int) -> AbstractContextManager[None]:
-        """Be ready to run trials while the block runs.
+        """A context manager in which it can run trials.
 
         Args:
             folder: of the sweep, which every worker must see.
@@ -60,7 +60,7 @@ class Executor(Protocol):
     def run(self, ledger: "Ledger", work: Work, *, shared: Mapping[str, Any], is_over: Callable[[], bool]) -> None:
         """Run what the ledger hands out until it is handed out, or until it is over.
 
-        The ledger is asked and told, in this thread:
+        Call the ledger from this thread:
 
         - `next()`: the number of a trial to start, None if there is none now; `is_handed_out`: there will be none.
         - `started(number)`: a worker has taken the trial, whose folder is `ledger.folder.trial(number).path`.
@@ -73,6 +73,6 @@ class Executor(Protocol):
             ledger: of the sweep, whose `sweep` says how many trials run at a time and what their workers need.
             work: trains a trial.
             shared: arguments of every trial, which may be large.
-            is_over: looked at every second at least; once True, everything stops, finished or not.
+            is_over: call it at least every second; once it returns True, stop all trials, finished or not.
         """
         ...

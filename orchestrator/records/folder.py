@@ -1,4 +1,4 @@
-"""The sweep folder, which is the truth about a sweep: everything is in it when it happens, nothing is kept elsewhere.
+"""The sweep folder, the source of truth about a sweep: every event is written to it when it happens.
 
 It lies on a disk or in an object store, see `orchestrator.storage`; there `ray.log` and `features/`, which can be made
 anew, are in the user's cache instead, and the lock is beside it.
@@ -32,7 +32,7 @@ from orchestrator.storage.s3 import UnavailableError
 Record = dict[str, Any]
 Parsed = TypeVar("Parsed")
 
-# The exported encoder's files, wherever it lies, and the file that makes it anew.
+# The exported encoder's files, and the file from which it can be trained again.
 ENCODER_WEIGHTS, ENCODER_CARD, CONFIG = "encoder.safetensors", "encoder.json", "config.yaml"
 
 
@@ -195,7 +195,7 @@ class TrialFolder:
             return None
 
     def drop_checkpoints(self) -> None:
-        """Frees the storage of what only an unfinished trial needs."""
+        """Remove the files that only an unfinished trial needs."""
         for path in self.path.glob("checkpoint-*"):
             path.unlink(missing_ok=True)
 
@@ -238,7 +238,7 @@ class SweepFolder:
         return _parsed(self.format_file, int, self.format_file.read_bytes()) if self.format_file.exists() else 1
 
     def identity(self) -> str:
-        """A name of this very sweep, unlike that of any other by the same name: MLflow finds its runs by it."""
+        """A unique identifier of this sweep, by which trackers find its runs."""
         file = self.path / "id"
         if not file.exists():
             file.write(uuid.uuid4().hex + "\n")
@@ -257,7 +257,7 @@ class SweepFolder:
         return [trial for trial in self._having(CONFIG) if origin_and_place(trial.number)[1]]
 
     def with_encoder(self) -> list[TrialFolder]:
-        """All trials and repeats whose exported encoder is there, by number."""
+        """All trials and repeats with an exported encoder, by number."""
         return self._having(ENCODER_WEIGHTS)
 
     def _having(self, name: str) -> list[TrialFolder]:
@@ -285,6 +285,6 @@ class SweepFolder:
         return self.path.is_held()
 
     def archive(self) -> Place:
-        """Moves the whole sweep aside, deleting nothing, and returns where it lies now."""
+        """Move the whole sweep aside, deleting nothing, and return its new location."""
         aside = self.path.with_name(f"{self.name}.until-{datetime.now():%Y-%m-%dT%H-%M-%S}")
         return self.path.rename(aside)

@@ -1,4 +1,4 @@
-"""Who leads a sweep, read from its folder alone."""
+"""The leading trials of a sweep, read from its folder."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ class Standing:
 
 
 def goals(folder: SweepFolder) -> tuple[Goal, ...]:
-    """What the sweep is about."""
+    """The metrics that the sweep optimizes."""
     return read_sweep(settings(folder)["sweep"]).goals
 
 
@@ -27,30 +27,30 @@ def settings(folder: SweepFolder) -> Record:
 
 
 class Standings:
-    """Who led after each finished trial, in the order they finished.
+    """The leaders after each finished trial, in the order the trials finished.
 
     One trial leads a search for one metric, a Pareto front one for several. Stopped and failed trials do not compete:
-    their last report is not of a full budget. Nor do repeats with other seeds.
+    their last report is not of a full budget. Repeats with other seeds do not compete either.
 
     Args:
-        folder: of the sweep; a result is read from it once, for it never changes.
+        folder: of the sweep; each result is read once, since it never changes.
 
     Attributes:
-        goals: what the sweep is about.
-        trials: the numbers of those that there are.
-        ended: which of them are over.
-        led: empty before the first finished trial; the last ones lead.
+        goals: the metrics that the sweep optimizes.
+        trials: the numbers of all trials.
+        ended: the numbers of those that have ended.
+        history: the leaders after each finished trial; the last entry has the current ones.
     """
 
     def __init__(self, folder: SweepFolder) -> None:
         self.goals = goals(folder)
         self.trials: set[int] = set()
         self.ended: set[int] = set()
-        self.led: list[list[Standing]] = []
+        self.history: list[list[Standing]] = []
         self.update(folder.trials())
 
     def update(self, trials: Iterable[TrialFolder]) -> None:
-        """Looks anew at some trials; those that have finished since have done so in the order of their results."""
+        """Read trials again; newly finished ones are added in the order of their results."""
         finished = []
         for trial in trials:
             if trial.number in self.ended or origin_and_place(trial.number)[1]:
@@ -65,16 +65,16 @@ class Standings:
                 values = tuple(value) if isinstance(value, list) else (value,)
                 finished.append((trial.result_file.modified(), trial.number, Standing(trial, values)))
         for _, _, standing in sorted(finished, key=lambda one: one[:2]):
-            known = {one.trial.number: one for one in [*(self.led[-1] if self.led else []), standing]}
+            known = {one.trial.number: one for one in [*(self.history[-1] if self.history else []), standing]}
             scores = {number: one.values for number, one in known.items()}
-            self.led.append([known[number] for number in front(scores, self.goals)])
+            self.history.append([known[number] for number in front(scores, self.goals)])
 
 
 def front(scores: Mapping[int, Sequence[float]], goals: Sequence[Goal]) -> list[int]:
-    """The trials that no other one beats, the best by the first goal first; with one goal that is one trial.
+    """The Pareto front, the best by the first goal first; with one goal it is one trial.
 
-    A trial beats another that is better in no goal, and worse in one or asked later: so of equals the one asked first
-    leads, whoever finished when.
+    A trial beats another that is better in no goal, and worse in at least one or started later: of equal trials the one
+    with the lower number leads, in whatever order they finished.
 
     Args:
         scores: by a trial's number, a value for each goal.
@@ -90,5 +90,5 @@ def front(scores: Mapping[int, Sequence[float]], goals: Sequence[Goal]) -> list[
 
 
 def costs(values: Sequence[float], goals: Sequence[Goal]) -> tuple[float, ...]:
-    """A value for each goal, turned so that less is better."""
+    """A value for each goal, with its sign changed where needed so that less is better."""
     return tuple(goal.cost(value) for goal, value in zip(goals, values, strict=True))

@@ -1,4 +1,4 @@
-"""What held-out tests gave an encoder, and the book of every look at test data."""
+"""An encoder's scores on held-out tests, and the log of every use of test data."""
 
 import json
 import time
@@ -18,7 +18,7 @@ class Shelf:
     Args:
         folder: of the encoder; `test.json` lies in it.
         book: folder of the book in which looks at test data are written: the sweep, or all encoders without one.
-        features: folder on this machine for what can be made anew.
+        features: folder on this machine for files that can be computed again.
     """
 
     folder: Place
@@ -70,7 +70,7 @@ def uses(book: Place, data: str | None = None) -> list[dict[str, Any]]:
 
 
 def write_scores(folder: Place, content: Mapping[str, Any]) -> Scores:
-    """Puts the scores beside the encoder."""
+    """Write the scores beside the encoder."""
     file = folder / "test.json"
     file.write(json.dumps(dict(content), indent=2) + "\n")
     return Scores(file, content)

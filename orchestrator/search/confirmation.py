@@ -1,4 +1,4 @@
-"""What the repeats with new seeds say: each setting's mean, and what it has over everything that was enqueued."""
+"""Results of the repeats with new seeds: each setting's mean, and its difference from every enqueued setting."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -55,7 +55,7 @@ def confirmation(ledger: Ledger, repeats: Repeats) -> Confirmation:
 
 
 def text(found: Confirmation, sweep: SweepConfig) -> str:
-    """The same for people: a table for each metric of the sweep, and how to read it."""
+    """The confirmation as text: a table for each metric of the sweep, and how to read it."""
     seeds = count(len(found["seeds"]), "new seed")
     lines = [
         f"Repeated with {seeds} on the same data: mean ± half of the 95 % interval (Student's t over seeds);",
@@ -76,7 +76,7 @@ def text(found: Confirmation, sweep: SweepConfig) -> str:
 
 
 def _metrics(ledger: Ledger, repeats: Repeats) -> list[str]:
-    """The sweep's own, then whatever else has a standard error, hence is a score."""
+    """The sweep's metrics, then every other metric with a standard error."""
     names = [goal.metric for goal in ledger.sweep.goals]
     for origin in repeats.settings:
         reports = ledger.trials[origin].reports
@@ -85,7 +85,7 @@ def _metrics(ledger: Ledger, repeats: Repeats) -> list[str]:
 
 
 def _against(origin: int, baselines: Sequence[int]) -> Sequence[int]:
-    """Every baseline; for one of them those before it, so that no pair comes twice."""
+    """Every baseline; for a baseline only those before it, so that no pair occurs twice."""
     return baselines[: baselines.index(origin)] if origin in baselines else baselines
 
 
@@ -113,8 +113,8 @@ def _table(found: Sequence[Mapping[str, Any]], metric: str, *, named: bool) -> l
         search = "-" if scores["search"] is None else number(scores["search"])
         against = [_cell(differences[other], signed=True) if other in differences else "" for other in compared]
         fewer = "" if len(scores["by_seed"]) == scores["n"] else f" (of {scores['n']})"
-        told = ("enqueued " if one["enqueued"] else "") + settings(one["values"]) if named else ""
-        rows.append([f"trial {one['trial']}", _cell(scores) + fewer, search, *against, told])
+        shown = ("enqueued " if one["enqueued"] else "") + settings(one["values"]) if named else ""
+        rows.append([f"trial {one['trial']}", _cell(scores) + fewer, search, *against, shown])
     return rows
 
 

@@ -1,4 +1,4 @@
-"""What is trained again with new seeds once a search is over: the best settings, and what they have to beat."""
+"""Repeats with new seeds after a search: the best settings, and the enqueued ones that they have to beat."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -11,7 +11,7 @@ from orchestrator.search.trial_state import End, Trial, Values
 
 
 class Repeats:
-    """Stands where the study stands while a search runs: it learns nothing, and stops nobody.
+    """The source of trials after the search: it proposes repeats, learns nothing and stops no trial.
 
     What is repeated depends on the searched trials alone, and a repeat's number on its trial and its seed alone: a
     sweep cut off or extended finds every repeat that it has already made.
@@ -24,7 +24,7 @@ class Repeats:
         seeds: the new ones, the same for every setting.
         settings: the trials whose settings are repeated, those that lead first, then those that were enqueued.
         baselines: those of them that were enqueued.
-        numbers: of all repeats, seed by seed, so that whatever cuts them off leaves whole rounds.
+        numbers: of all repeats, seed by seed, so that an interruption leaves complete rounds.
     """
 
     def __init__(self, searched: Mapping[int, Trial], sweep: SweepConfig) -> None:
@@ -48,18 +48,18 @@ class Repeats:
         return self._values[number]
 
     def report(self, number: int, value: float, epoch: int) -> None:
-        """Repeats are no part of the search."""
+        """Do nothing: repeats are not part of the search."""
 
     def should_stop(self, number: int) -> bool:
         """Every repeat gets its full budget."""
         return False
 
     def tell(self, number: int, end: End, value: Sequence[float] | None) -> None:
-        """No sampler shall learn from settings that it has chosen for being good."""
+        """Do nothing: repeats are a selected subset, from which the sampler must not learn."""
 
 
 def _ranked(searched: Mapping[int, Trial], sweep: SweepConfig) -> list[int]:
-    """The finished trials by the metric, the best first; of several metrics their front alone, by the first one."""
+    """The finished trials, best first; with several metrics only the Pareto front, ordered by the first metric."""
     scores = {n: trial.values_of(sweep.goals) for n, trial in searched.items() if trial.state == "finished"}
     if len(sweep.goals) > 1:
         return front(scores, sweep.goals)
@@ -67,7 +67,7 @@ def _ranked(searched: Mapping[int, Trial], sweep: SweepConfig) -> list[int]:
 
 
 def _first_of_equals(searched: Mapping[int, Trial]) -> dict[int, int]:
-    """For each trial that has not failed, the first one with the same settings: one of them is enough."""
+    """For each trial that has not failed, the first trial with the same settings."""
     firsts: dict[str, int] = {}
     alive = {number: trial for number, trial in sorted(searched.items()) if trial.state != "failed"}
     keys = {number: json.dumps(trial.values, sort_keys=True) for number, trial in alive.items()}

@@ -1,4 +1,4 @@
-"""How numbers, settings, leaders and errors are put into words, the same in the table, the lines and the summary."""
+"""Formats numbers, settings, leaders and errors, the same way in the table, the lines and the summary."""
 
 import math
 import re
@@ -12,7 +12,7 @@ from orchestrator.search.trial_state import Trial
 
 
 def number(value: float) -> str:
-    """A metric in four digits, a dash where there is none."""
+    """A metric with four digits; a dash for NaN."""
     return "-" if math.isnan(value) else f"{value:.4g}"
 
 
@@ -22,7 +22,7 @@ def count(amount: int, noun: str) -> str:
 
 
 def duration(seconds: float) -> str:
-    """A time in the two units that matter."""
+    """A duration in its two largest units."""
     whole = round(seconds)
     if whole < 60:
         return f"{whole} s"
@@ -32,12 +32,12 @@ def duration(seconds: float) -> str:
 
 
 def settings(values: Mapping[str, Any]) -> str:
-    """Searched settings in one line, each by the shortest end of its path that names it alone."""
+    """Searched settings in one line, each named by the shortest unambiguous end of its path."""
     return " ".join(f"{_short(path, values)}={_value(value)}" for path, value in values.items())
 
 
 def leading(trials: Iterable[Trial], sweep: SweepConfig) -> list[Trial]:
-    """The finished trials that lead, none before the first; those stopped early do not compete, nor do repeats.
+    """The leading finished trials, empty before the first; trials stopped early and repeats do not compete.
 
     One leads a search for one metric; for several it is a Pareto front, the best by the first metric first.
     """
@@ -52,7 +52,7 @@ def numbered(trials: Sequence[Trial]) -> str:
 
 
 def with_error(report: Mapping[str, int | float], metric: str) -> str:
-    """A metric of one report with its standard error where it has one, a dash where it is not there."""
+    """A metric of one report with its standard error if it has one; a dash if it was not reported."""
     if metric not in report:
         return "-"
     error = report.get(f"{metric}_se")
@@ -68,7 +68,7 @@ def columns(rows: Sequence[Sequence[str]]) -> str:
 
 
 def last_error(text: str) -> str:
-    """The last of the failures of a trial that Ray has written into one file, in one line."""
+    """The last failure in a trial's error file, in one line."""
     last = re.split(r"^Failure # \d+ \(occurred at .*\)$", text, flags=re.MULTILINE)[-1].strip()
     if "low on memory" in last or "OutOfMemoryError" in last:
         return f"its node or GPU ran out of memory; {LESS_MEMORY}"

@@ -1,4 +1,4 @@
-"""What ends a sweep early: Ctrl-C, SIGTERM and its time limit."""
+"""Interrupting a sweep: Ctrl-C, SIGTERM and the time limit."""
 
 import _thread
 import os
@@ -11,12 +11,12 @@ from orchestrator.search.stopping import Closing
 
 
 class Interruption:
-    """Ends the execution early, leaving its unfinished trials to the next start.
+    """Ends the execution early; the next start continues its unfinished trials.
 
-    The first SIGINT or SIGTERM ends it cleanly, the second at once; nothing finished is lost either way.
+    The first SIGINT or SIGTERM ends it cleanly, the second immediately; neither loses finished work.
 
     Args:
-        ledger: told to hand out nothing more.
+        ledger: closed when the execution ends.
         minutes: time limit from now, or None.
         notify: called with a sentence when it begins, from any thread.
     """
@@ -30,17 +30,17 @@ class Interruption:
         self.out_of_time = False
 
     def install(self) -> None:
-        """Takes over SIGINT and SIGTERM."""
+        """Handle SIGINT and SIGTERM."""
         for number in (signal.SIGINT, signal.SIGTERM):
             self._before[number] = signal.signal(number, self.receive)
 
     def uninstall(self) -> None:
-        """Gives back what `install` has taken over."""
+        """Restore the handlers that `install` replaced."""
         while self._before:
             signal.signal(*self._before.popitem())
 
     def is_over(self) -> bool:
-        """Whether it is time to go."""
+        """Whether to end the execution now."""
         if not self.out_of_time and self._deadline is not None and time.monotonic() > self._deadline:
             self.out_of_time = True
             self._ledger.close(f"its time limit of {self._minutes:g} min is over (sweep.time_limit)")
@@ -48,10 +48,10 @@ class Interruption:
         return self._ledger.closing is not None
 
     def receive(self, number: int, frame: object = None) -> None:
-        """What a signal does; it writes nothing itself, since it may have come in the middle of a writing."""
+        """Handle a signal; print from another thread, since this one may be interrupted in the middle of a write."""
         if self.signal is not None:
             os._exit(128 + number)
         self.signal = number
         self._ledger.close(f"it was stopped by {signal.Signals(number).name}")
-        # `threading` takes a lock that the interrupted code may hold.
+        # Not `threading`, which takes a lock that the interrupted code may hold.
         _thread.start_new_thread(self._notify, ("stopping; once more stops at once",))

@@ -1,7 +1,7 @@
-"""Where every event of a sweep passes: first onto disk, then into the study, then to whoever watches.
+"""The ledger: every event of a sweep is written to disk first, then passed to the study, then to the watchers.
 
-Nothing of Ray is here. The executor asks `next` and tells what happens; killed at any instruction, the next ledger over
-the same folder goes on from what is on disk.
+It knows nothing of Ray. The executor calls `next` for a trial and reports events. If the process is killed at any
+instruction, the next ledger over the same folder continues from what is on disk.
 """
 
 import math
@@ -49,7 +49,7 @@ class Ledger(Closing):
         self._reconcile()
 
     def watch(self, watcher: Callable[[int], object]) -> None:
-        """Has a function called with a trial's number whenever that trial changes; it must return at once."""
+        """Call a function with a trial's number whenever that trial changes; it must return at once."""
         self._watchers.append(watcher)
 
     @property
@@ -65,7 +65,7 @@ class Ledger(Closing):
 
     @property
     def is_complete(self) -> bool:
-        """Whether the search is over, and so is every repeat that shall confirm it."""
+        """Whether the search and every repeat that confirms it are over."""
         if not self.is_searched or self.sweep.confirm is None:
             return self.is_searched
         return self.repeats is not None and all(
@@ -74,7 +74,7 @@ class Ledger(Closing):
 
     @property
     def is_handed_out(self) -> bool:
-        """Whether `next` will never give another trial, however many end meanwhile."""
+        """Whether `next` will return no further trial, even after running trials end."""
         unknown = self.sweep.confirm is not None and self.repeats is None
         left = bool(self._unfinished) or len(self.searched) < self.sweep.trials or unknown
         return self.closing is not None or not left
@@ -85,7 +85,7 @@ class Ledger(Closing):
         return any(trial.moments for trial in self.trials.values())
 
     def next(self) -> int | None:
-        """The next trial to run: those that were cut off, then new ones, then repeats; None if there is none now."""
+        """The next trial to run: interrupted ones, then new ones, then repeats; None if none can start now."""
         with self.closed_without_storage():
             while self.closing is None:
                 self._open_repeats()
@@ -100,13 +100,13 @@ class Ledger(Closing):
         return None
 
     def started(self, number: int) -> None:
-        """A worker has taken the trial."""
+        """Record that a worker has started the trial."""
         trial = self.trials[number]
         trial.state, trial.moments = "running", [time.monotonic()]
         self._changed(number)
 
     def hear(self, number: int, message: dict[str, Any]) -> bool:
-        """Takes a message that `orchestrator.training.messages` has made in a worker; whether to stop the trial."""
+        """Handle a message made by `orchestrator.training.messages` in a worker; return whether to stop the trial."""
         trouble, reason = storage_failure(message), given_up(message)
         if trouble is not None:
             self.close_without_storage(trouble)
@@ -117,7 +117,7 @@ class Ledger(Closing):
         return True
 
     def report(self, number: int, metrics: Mapping[str, int | float]) -> bool:
-        """Takes one epoch of a trial and says whether to stop it; an epoch that is known already changes nothing."""
+        """Record one epoch of a trial and return whether to stop it; an epoch already recorded is ignored."""
         trial = self.trials[number]
         if self.out_of_storage or int(metrics["epoch"]) <= trial.epoch:
             return False
@@ -131,7 +131,7 @@ class Ledger(Closing):
         return False
 
     def ended(self, number: int) -> None:
-        """The trial's worker has returned: it has finished, its end is known already, or the sweep is being closed."""
+        """Record that the trial's worker has returned: it finished, it was stopped, or the sweep is closing."""
         trial = self.trials[number]
         unfinished = not trial.reports or not trial.reports[-1]["finished"]
         lacking = [goal.metric for goal in self.sweep.goals if not math.isfinite(trial.value(goal.metric))]
@@ -145,12 +145,12 @@ class Ledger(Closing):
             self._end(trial, "finished", None)
 
     def failed(self, number: int, reason: str) -> None:
-        """The trial is given up, diverged or crashed too often; the sweep goes on without it."""
+        """Record a trial that diverged or crashed too often; the sweep continues without it."""
         if not self.trials[number].is_over:
             self._end(self.trials[number], "failed", reason)
 
     def crashed(self, number: int, reason: str) -> None:
-        """The trial's worker died; it will be started again from its checkpoint."""
+        """Record that the trial's worker died; the trial is restarted from its checkpoint."""
         trial = self.trials[number]
         if not trial.is_over:
             trial.state, trial.reason = "waiting", reason
@@ -171,7 +171,7 @@ class Ledger(Closing):
         self._retention.drop(self.trials)
 
     def _open_repeats(self) -> None:
-        """Once the search is over: what shall confirm it, begun or not."""
+        """Once the search is over, open the repeats that confirm it, whether or not they have started."""
         if self.sweep.confirm is None or self.repeats is not None or not self.is_searched:
             return
         self.repeats = Repeats(self.searched, self.sweep)
@@ -197,7 +197,7 @@ class Ledger(Closing):
             self._unfinished.append(trial.number)
 
     def _prepare(self, number: int) -> bool:
-        """Gives the trial its file; False when its settings turn out to be no legal run."""
+        """Write the trial's config file; return False if its settings are not a valid run."""
         folder, values = self.folder.trial(number), self._source(number).values(number)
         reason = None
         # A kill may have come before the end of one that was refused was written: it is looked at again.
@@ -220,7 +220,7 @@ class Ledger(Closing):
         return self.repeats if self.repeats is not None and number in self.repeats.numbers else self._store
 
     def _judge(self, trial: Trial) -> bool:
-        """Passes the newest report to the study, and ends the trial if the study gives it up."""
+        """Pass the newest report to the study, and end the trial if the study stops it."""
         if not trial.reports or trial.reports[-1]["finished"]:
             return False
         newest, source = trial.reports[-1], self._source(trial.number)

@@ -1,4 +1,4 @@
-"""How much a sweep leaves behind: the encoders of its best trials, and what they take."""
+"""Which encoders a sweep keeps, and how much storage it uses."""
 
 from collections.abc import Mapping
 
@@ -11,7 +11,7 @@ from orchestrator.storage.path import in_bytes
 
 
 class Retention:
-    """Keeps the encoders of the best finished trials, and removes any other.
+    """Keeps the encoders of the best finished trials, and removes all others.
 
     Those that lead the search come first, a whole Pareto front, then all by the first metric, repeats among them.
 
@@ -25,11 +25,11 @@ class Retention:
         self._there = {trial.number for trial in folder.with_encoder()}
 
     def ended(self, number: int) -> None:
-        """A trial has ended, and may have left an encoder."""
+        """Record that a trial has ended and may have exported an encoder."""
         self._there.add(number)
 
     def drop(self, trials: Mapping[int, Trial]) -> None:
-        """Removes the encoders that shall not stay; that of a trial which has not ended is left alone."""
+        """Remove the encoders that are not kept; those of unfinished trials are left alone."""
         over = [trials[n] for n in self._there if n in trials and trials[n].is_over]
         finished = [trial for trial in over if trial.state == "finished"]
         leaders = [trial.number for trial in leading(finished, self._sweep)]
@@ -41,6 +41,6 @@ class Retention:
 
 
 def holdings(folder: SweepFolder) -> str:
-    """What a sweep's folder holds by now."""
+    """The size of a sweep's folder and its number of encoders, as text."""
     encoders = count(len(folder.with_encoder()), "encoder")
     return f"{in_bytes(folder.path.size())} in {folder.path.near()}, {encoders}"

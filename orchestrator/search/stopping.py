@@ -1,4 +1,4 @@
-"""Why a sweep hands out nothing more, and how a storage that fails closes it."""
+"""Closing a sweep before it is complete, also when its storage fails."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -7,11 +7,11 @@ from orchestrator.records.folder import storage_trouble
 
 
 class Closing:
-    """What of a sweep can be closed before it is complete.
+    """A sweep that can be closed before it is complete.
 
     Attributes:
-        closing: why nothing more is handed out, or None.
-        out_of_storage: whether nothing more is written either.
+        closing: why no further trial is handed out, or None.
+        out_of_storage: whether nothing more is written.
     """
 
     def __init__(self) -> None:
@@ -19,18 +19,18 @@ class Closing:
         self.out_of_storage = False
 
     def close(self, reason: str) -> None:
-        """Hands out nothing more; of several reasons the first is told, unless the storage fails."""
+        """Hand out no further trial; of several reasons the first one is shown, unless the storage fails."""
         self.closing = self.closing or reason
 
     def close_without_storage(self, reason: str) -> None:
-        """Closes a sweep whose disk is full or out of reach: no trial fails of it, each goes on from what is there."""
+        """Close a sweep whose storage is full or unreachable: no trial fails, each resumes from its last checkpoint."""
         self.out_of_storage = True
-        # Told before any other reason, since this one asks for something to be done.
+        # Replaces any other reason, since the user has to act on this one.
         self.closing = reason
 
     @contextmanager
     def closed_without_storage(self) -> Iterator[None]:
-        """Closes the sweep where the block meets a storage that takes or gives nothing more."""
+        """Close the sweep if the storage fails inside the block."""
         try:
             yield
         except OSError as error:

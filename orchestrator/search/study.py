@@ -1,7 +1,7 @@
-"""The stored Optuna study: what to try next, and when to give up on a trial.
+"""The stored Optuna study: suggests settings, and decides whether a trial stops early.
 
-Suggestion n depends on the sweep's seed, on n and on what the study holds, never on the process that asks: a sweep that
-was cut off and continued suggests what an uninterrupted one would have.
+Suggestion n depends on the sweep's seed, on n and on the study's content, not on the process that asks: a continued
+sweep makes the same suggestions as an uninterrupted one.
 """
 
 import math
@@ -28,18 +28,18 @@ from orchestrator.storage.path import Place, at
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)
 
-# The newest rung that let a trial go on, kept with the trial.
+# Attribute of a trial: the newest rung at which it was allowed to continue.
 _CLEARED = "cleared"
 
 
 class StoredStudy:
-    """An Optuna study in a journal; the caller holds the sweep's lock, so nobody else writes.
+    """An Optuna study in a journal; the caller holds the sweep's lock, so there is no other writer.
 
     Args:
-        journal: its file, made if it does not exist.
+        journal: its file, created if it does not exist.
         sweep: sampler, scheduler, modes and seed.
         space: the dimensions.
-        epochs: budget of a trial, of which the scheduler's grace is a part.
+        epochs: budget of a trial, from which the scheduler derives its rungs.
     """
 
     def __init__(self, journal: Place | Path, sweep: SweepConfig, *, space: Space, epochs: int) -> None:
@@ -58,34 +58,34 @@ class StoredStudy:
         )
 
     def __len__(self) -> int:
-        """How many trials were ever asked for, enqueued ones included."""
+        """The number of trials asked for so far, enqueued ones included."""
         return len(self._trials())
 
     def enqueue(self, settings: Sequence[Mapping[str, Any]]) -> None:
-        """Puts known-good settings before all suggestions; those that are there already stay as they are."""
+        """Add known-good settings before all suggestions; settings already enqueued are left unchanged."""
         for values in settings[len(self) :]:
             self._study.enqueue_trial(self._space.params(values))
 
     def ask(self) -> int:
-        """Opens the next trial and returns its number."""
+        """Open the next trial and return its number."""
         waiting = [trial.number for trial in self._trials() if trial.state == TrialState.WAITING]
         number = min(waiting, default=len(self))
         self._live[number] = self._study.ask()
         return number
 
     def values(self, number: int) -> dict[str, Any]:
-        """The settings of a trial by dotted path; asked again, or by another process, it answers the same."""
+        """The settings of a trial by dotted path, the same for every call and every process."""
         stored = self._stored(number)
         return self._space.suggest(stored if stored.state.is_finished() else self._trial(number))
 
     def state(self, number: int) -> TrialState:
-        """Optuna's word for how far a trial is."""
+        """The state of a trial in Optuna's terms."""
         return self._stored(number).state
 
     def report(self, number: int, value: float, epoch: int) -> None:
-        """Stores one epoch's value of the metric, unless the epoch is there already or the value is not finite.
+        """Store one epoch's value of the metric, unless the epoch is already stored or the value is not finite.
 
-        With several metrics nothing is stored: Optuna has no place for it, and no rung asks for it.
+        With several metrics nothing is stored: Optuna does not support it, and no rung needs it.
         """
         if (
             len(self._study.directions) == 1
@@ -95,10 +95,10 @@ class StoredStudy:
             self._trial(number).report(value, epoch)
 
     def should_stop(self, number: int) -> bool:
-        """Whether the newest value is too bad to go on, which the scheduler decides at its rungs.
+        """Whether to stop the trial after its newest value, which the scheduler decides at its rungs.
 
-        A trial told to go on is not judged again by those that reach the rung later; one told to stop is, by whoever
-        asks after a crash, and by the same values.
+        A decision to continue is stored and final, whatever other trials report at the rung later. A decision to stop
+        is made again after a crash, from the same values.
         """
         rung = (trial := self._stored(number)).last_step
         if rung not in self._rungs or trial.user_attrs.get(_CLEARED) == rung:
@@ -111,7 +111,7 @@ class StoredStudy:
         return False
 
     def tell(self, number: int, end: End, value: float | Sequence[float] | None = None) -> None:
-        """Closes a trial; a stopped one keeps its values by epoch, a failed one has none that the sampler would use.
+        """Close a trial; a stopped one keeps its values by epoch, a failed one has none that the sampler uses.
 
         Args:
             number: of the trial.
@@ -139,10 +139,10 @@ class StoredStudy:
 
 
 class AddressedSampler(BaseSampler):
-    """Any sampler, seeded anew for each trial and parameter: no draw depends on which others were made before it.
+    """Any sampler, with its own seed for each trial and parameter: no draw depends on earlier draws.
 
     Args:
-        make: the sampler for some seeds.
+        make: returns the sampler for given seeds.
         seed: of the sweep.
     """
 
@@ -151,20 +151,20 @@ class AddressedSampler(BaseSampler):
         self._joint = make(Seeds(draw=seed, sweep=seed))
 
     def infer_relative_search_space(self, study: optuna.Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
-        """The parameters that will be drawn together."""
+        """The parameters that are drawn jointly."""
         self._joint = self._sampler(trial.number)
         return self._joint.infer_relative_search_space(study, trial)
 
     def sample_relative(
         self, study: optuna.Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
     ) -> dict[str, Any]:
-        """Draws them, by the sampler that named them."""
+        """Draw them, with the sampler that named them."""
         return self._joint.sample_relative(study, trial, search_space)
 
     def sample_independent(
         self, study: optuna.Study, trial: FrozenTrial, param_name: str, param_distribution: BaseDistribution
     ) -> Any:
-        """Draws one parameter on its own."""
+        """Draw one parameter on its own."""
         return self._sampler(trial.number, param_name).sample_independent(study, trial, param_name, param_distribution)
 
     def _sampler(self, *address: int | str) -> BaseSampler:

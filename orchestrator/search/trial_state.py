@@ -1,4 +1,4 @@
-"""How far a trial is, as whoever watches a sweep sees it."""
+"""The state of a trial, as watchers of a sweep see it."""
 
 import math
 from collections.abc import Sequence
@@ -15,7 +15,7 @@ End = Literal["finished", "stopped", "failed"]
 
 @dataclass
 class Trial:
-    """A trial as the watchers see it.
+    """A trial as watchers see it.
 
     Args:
         number: from 0, in the order of asking; a repeat's names its trial and its seed, see
@@ -38,7 +38,7 @@ class Trial:
 
     @classmethod
     def of(cls, folder: TrialFolder, values: Values) -> "Trial":
-        """What its folder knows of a trial; one whose settings were refused has no budget."""
+        """A trial read from its folder; one with invalid settings has no budget."""
         run, result = folder.config().get("run"), folder.result() or {"state": "waiting", "reason": None}
         epochs = run["training"]["epochs"] if run else 0
         return cls(folder.number, values, epochs, result["state"], folder.reports(), result["reason"])
@@ -55,7 +55,7 @@ class Trial:
 
     @property
     def is_over(self) -> bool:
-        """Whether nothing more will come from it."""
+        """Whether it has ended."""
         return self.state not in ("waiting", "running")
 
     def value(self, metric: str) -> float:

@@ -87,7 +87,7 @@ def main() -> int:
 
 def best_setting(folder: SweepFolder) -> Arm:
     """What the best trial of a sweep was given."""
-    run = Standings(folder).led[-1][0].trial.config()["run"]
+    run = Standings(folder).history[-1][0].trial.config()["run"]
     msr = run["addons"]["msr"]
     more = {"step": ("steps",), "exponential": ("decay_rate",)}.get(msr["schedule"], ())
     return arm(msr["base_weight"], msr["schedule"], run["augment"]["strength"], **{name: msr[name] for name in more})

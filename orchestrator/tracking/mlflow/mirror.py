@@ -134,9 +134,9 @@ class Mirror:
         parent, now = self._runs[_PARENT], self._standings
         now.update(self._seen)
         self._seen.clear()
-        parent.send_points([self._lead(count) for count in range(parent.epoch + 1, len(now.led) + 1)])
+        parent.send_points([self._lead(count) for count in range(parent.epoch + 1, len(now.history) + 1)])
         tags = {"trials": str(len(now.trials))}
-        leaders = [str(standing.trial.number) for standing in now.led[-1]] if now.led else []
+        leaders = [str(standing.trial.number) for standing in now.history[-1]] if now.history else []
         if leaders and all(leader in self._runs for leader in leaders):  # else one has yet to be sent, and is told then
             kind = "best" if len(now.goals) == 1 else "front"
             tags[f"{kind}_trial"] = " ".join(leaders)
@@ -153,7 +153,7 @@ class Mirror:
 
     def _lead(self, count: int) -> Points:
         """The best values once so many trials had finished."""
-        front, goals = self._standings.led[count - 1], self._standings.goals
+        front, goals = self._standings.history[count - 1], self._standings.goals
         metrics: dict[str, int | float] = {"finished_trials": count}
         for goal, values in zip(goals, zip(*(standing.values for standing in front), strict=True), strict=True):
             metrics[f"best/{goal.metric}"] = min(values, key=goal.cost)

@@ -4,6 +4,7 @@ Also the smallest example of an executor: this is all that a second one, on Slur
 """
 
 import multiprocessing
+import sys
 from collections import Counter
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
@@ -51,7 +52,7 @@ class LocalProcesses:
                 ledger.started(number)
                 running[ours] = number, process
             if not running:
-                return
+                break
             for ours in wait(list(running), timeout=0.2):
                 number, process = running[ours]
                 try:
@@ -69,6 +70,7 @@ class LocalProcesses:
                         again.append(number)
         for _, process in running.values():
             process.kill()
+        assert "ray" not in sys.modules
 
 
 def _train(driver: Connection, work: Work, trial: dict[str, str], shared: dict[str, Any]) -> None:
@@ -78,3 +80,4 @@ def _train(driver: Connection, work: Work, trial: dict[str, str], shared: dict[s
             raise SystemExit(0)  # stopped early
 
     work(trial, tell, **shared)
+    assert "ray" not in sys.modules

@@ -52,7 +52,7 @@ def two_goals(tmp_path: Path) -> SweepFolder:
 
 
 def test_leaders_of_a_folder_are_its_front(two_goals: SweepFolder) -> None:
-    led = Standings(two_goals).led
+    led = Standings(two_goals).history
     assert len(led) == 3
     assert [(one.trial.number, one.values) for one in led[-1]] == [(0, (50.0, 9.0)), (1, (40.0, 3.0))]
 
@@ -67,12 +67,12 @@ def test_standings_kept_up_are_those_read_anew(two_goals: SweepFolder) -> None:
         kept.update(trials)
         assert kept.trials == kept.ended == {trial.number for trial in two_goals.trials()}
     anew = Standings(two_goals)
-    assert [[one.trial.number for one in front] for front in kept.led] == [
-        [one.trial.number for one in front] for front in anew.led
+    assert [[one.trial.number for one in front] for front in kept.history] == [
+        [one.trial.number for one in front] for front in anew.history
     ]
-    assert len(kept.led) == 9
-    assert sorted(one.trial.number for one in kept.led[-1]) == sorted(
-        front({one.trial.number: one.values for led in kept.led for one in led}, GOALS)
+    assert len(kept.history) == 9
+    assert sorted(one.trial.number for one in kept.history[-1]) == sorted(
+        front({one.trial.number: one.values for led in kept.history for one in led}, GOALS)
     )
 
 

@@ -91,7 +91,7 @@ def test_cut_off_in_the_search_and_in_a_repeat_it_names_a_front_and_its_confirma
     assert {n: command.sweep.trial(n).result_file.stat().st_mtime_ns for n in ended} == ended
 
     found = json.loads(command.sweep.confirmation.read_text())
-    front = [standing.trial.number for standing in Standings(command.sweep).led[-1]]
+    front = [standing.trial.number for standing in Standings(command.sweep).history[-1]]
     settings = [one["trial"] for one in found["settings"]]
     assert found["complete"]
     assert settings == list(dict.fromkeys([front[0], 0, 1]))

