@@ -1,4 +1,4 @@
-"""What the ops share that show one image's foreground before another one's background."""
+"""Shared by the ops that put one image's foreground on another one's background."""
 
 import torch
 from jaxtyping import Bool, Float, Int64, UInt8
@@ -10,13 +10,13 @@ from augment.views import Bank, Batch, Params
 
 SLOTS = boxes.SLOTS + 1  # where a donor is cropped, and whether it is flipped
 
-# What `Batch.lenders` says of a background that is the image's own, of one that is nobody's, and of one that is not
-# known, for want of a usable mask.
-OWN, NOBODY, UNKNOWN = -1, -2, -3
+# In `Batch.lenders`: the background is the image's own; it is no image's (a plain colour); it is unknown, because the
+# image has no usable mask.
+OWN, PLAIN, UNKNOWN = -1, -2, -3
 
 
 class Geometry(base.Config):
-    """How what is borrowed is cropped and flipped, drawn apart from the image that borrows it.
+    """The crop and flip of what a view borrows, drawn independently of the view's own.
 
     Args:
         box: of the crop.

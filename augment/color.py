@@ -34,7 +34,7 @@ def rotate_hue_(images: Float[Tensor, "B 3 H W"], turns: Float[Tensor, "B"]) -> 
     distance = (value + least).sub_(red)
     value, least = torch.maximum(value, red), torch.minimum(least, red)
     chroma = value - least
-    # Where there is no chroma the hue is of no influence, so any divisor will do.
+    # Without chroma the hue does not matter, so any divisor will do.
     distance = distance.sub_(least).div_(chroma.clamp(min=torch.finfo(images.dtype).tiny)).add_(1)
     sextants = torch.copysign(distance, green - blue)  # (B, H, W)
     # Less the hues that lack red, green and blue altogether, and two turns more, which leaves none below 0.

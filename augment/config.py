@@ -1,4 +1,4 @@
-"""What every configuration in the house is made of."""
+"""The base class and the field types of every configuration."""
 
 from typing import Annotated
 

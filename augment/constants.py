@@ -1,7 +1,7 @@
-"""Settings that kernels read, put on a device once.
+"""Constants that kernels read, copied to a device once.
 
-Whatever is made of Python's numbers at every call is copied from the host at every call: a GPU waits for it, and a
-captured graph cannot hold it.
+A tensor made from Python numbers in a call is copied from the host at every call: the GPU waits for it, and a CUDA
+graph cannot capture it.
 """
 
 from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""The only source of randomness in the house: counter-based draws (Philox 4x32-10), addressed, never advanced.
+"""The only source of random numbers: counter-based draws (Philox 4x32-10), addressed, never advanced.
 
 A draw is a pure function of its address, so there is no state to save, and neither the place of a sample in a batch,
 nor the number of workers, nor an op added elsewhere can change it. An address is (seed, epoch, row, stream, slot).
@@ -157,7 +157,7 @@ def normal(seed: int, name: str, shape: Sequence[int]) -> Float32[Tensor, "..."]
 
 
 def derive_seed(seed: int, *names: str | int) -> int:
-    """A 32-bit seed for a library that insists on drawing for itself, such as Optuna's sampler.
+    """A 32-bit seed for a library with a generator of its own, such as Optuna's samplers.
 
     Args:
         seed: of the run, in [0, 2^64).

@@ -1,4 +1,4 @@
-"""What is behind a foreground: two ways to fill its hole from the pixels around it, over whole batches."""
+"""Inpainting: two ways to fill the hole of a foreground from the pixels around it, for whole batches."""
 
 import torch
 import torch.nn.functional as F
@@ -10,18 +10,18 @@ HOLE = 13
 
 
 def tiled(images: UInt8[Tensor, "B 3 H W"], masks: UInt8[Tensor, "B 1 H W"]) -> UInt8[Tensor, "B 3 H W"]:
-    """Fill the bounding box of each foreground with the largest strip beside it, mirrored again and again.
+    """Fill the bounding box of each foreground with the largest strip next to it, mirrored repeatedly.
 
     Args:
         images: 0 to 255.
-        masks: coverage of what is to go, 0 to 255.
+        masks: coverage of the foreground to remove, 0 to 255.
 
     Returns:
         The images without their foreground; where its box is the whole frame, as `diffused` fills it.
 
     Source: Only-BG-T of the backgrounds challenge (arXiv 2006.09994) fills the box by tiling; which strip, as the code
         of object-aware contrastive learning (arXiv 2108.00049) chooses it. Both repeat the strip; ours is mirrored, so
-        that no seam betrays it.
+        that it shows no seam.
     """
     height, width = images.shape[-2:]
     hole = masks[:, 0] >= HOLE
@@ -45,14 +45,14 @@ def tiled(images: UInt8[Tensor, "B 3 H W"], masks: UInt8[Tensor, "B 1 H W"]) -> 
 
 
 def diffused(images: UInt8[Tensor, "B 3 H W"], masks: UInt8[Tensor, "B 1 H W"]) -> UInt8[Tensor, "B 3 H W"]:
-    """Let the colours around each foreground flow into its hole: ever smoother, the farther from its edge.
+    """Diffuse the colours around each foreground into its hole, the smoother the farther from its edge.
 
     Args:
         images: 0 to 255.
-        masks: coverage of what is to go, 0 to 255.
+        masks: coverage of the foreground to remove, 0 to 255.
 
     Returns:
-        The images without their foreground; black where nothing but foreground was.
+        The images without their foreground; black where all was foreground.
 
     Source: the push-pull algorithm of Gortler et al., "The lumigraph" (SIGGRAPH 1996), section 3.4, with means of 2 x 2
         known pixels and bilinear enlargement.
@@ -74,14 +74,14 @@ def _pushed(colours: Float[Tensor, "B 3 H W"], known: Float[Tensor, "B 1 H W"]) 
 
 
 def _extent(hit: Bool[Tensor, "B side"]) -> tuple[Int64[Tensor, "B 1 1"], Int64[Tensor, "B 1 1"]]:
-    """The first place of a row that is hit, and the place behind the last one; 0 and 0 without any."""
+    """The first true place of each row, and one past the last; 0 and 0 if there is none."""
     side = hit.shape[1]
     first, last = hit.int().argmax(1), side - hit.flip(1).int().argmax(1)
     return first[:, None, None], torch.where(hit.any(1), last, 0)[:, None, None]
 
 
 def _mirrored(distance: Int64[Tensor, "..."], depth: Int64[Tensor, "B 1 1"]) -> Int64[Tensor, "..."]:
-    """How deep in a strip to look at a distance from it: there and back again."""
+    """Depth in a mirrored strip at a distance from it: a triangle wave."""
     period = 2 * depth.clamp(min=1)
     along = distance % period
     return torch.minimum(along, period - 1 - along)

@@ -15,21 +15,21 @@ from augment.views import Batch, Params, Step, View, ViewSpec, joined
 # What a batch holds once per image.
 _PER_IMAGE = ("images", "masks", "backgrounds", "rows", "lenders")
 
-# Bytes of the views of a part of a batch on CPU, which are made one after the other: with many times more each would
-# leave the cache, with half as many its parameters would cost as much as its pixels.
+# On CPU a batch is split into parts whose views have this many bytes: many times more would not fit in the cache, and
+# with half as many the ops' parameters would cost as much as the pixels.
 _AT_ONCE = 16 << 20
 
 
 class Pipeline:
     """Makes the views of a batch; holds settings only, so that a call is a function of its arguments.
 
-    Views of the same steps and size are made together, as one longer batch: fewer kernels, the same numbers.
+    Views with equal steps and sizes are made together as one longer batch: fewer kernels, the same numbers.
 
     Args:
         views: what to make, by name; a view may start from another one.
         recipes: steps by recipe name.
         mean: of the data set's red, green and blue, in [0, 1].
-        std: idem, standard deviation, above 0.
+        std: standard deviation of each channel, above 0.
         seed: of the run, in [0, 2^64).
 
     Raises:
@@ -68,15 +68,15 @@ class Pipeline:
 
     @property
     def needs(self) -> frozenset[str]:
-        """The fields of a batch, beside its images, without which some step cannot be applied."""
+        """The fields of a batch, besides its images, without which some step cannot be applied."""
         steps = [step for steps in self._steps.values() for step in steps if hasattr(step.op, "needs")]
         return frozenset[str]().union(*(step.op.needs(step.config) for step in steps))
 
     def __call__(self, batch: Batch, rows: Int64[Tensor, "B"], epoch: draws.Epoch) -> dict[str, View]:
         """Every view of a batch.
 
-        From its second call on nothing comes from the host or goes there, if `epoch` is on the device too: a CUDA
-        graph can capture it.
+        From the second call on nothing is copied to or from the host, if `epoch` is on the device too, so a CUDA graph
+        can capture it.
 
         Args:
             batch: images in [0, 1], and what else the steps need.
@@ -91,7 +91,7 @@ class Pipeline:
         """
         batch = replace(batch, rows=rows, neutral=self._mean)
         pieces = self._pieces(batch.images)
-        # What fills the cache by itself is not made longer.
+        # A part that fills the cache by itself is not concatenated.
         groups = self._groups if pieces == 1 else [[point] for group in self._groups for point in group]
         parts: dict[str, list[View]] = {name: [] for name in self._views}
         whole: dict[str, Tensor] = {}

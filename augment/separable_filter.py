@@ -1,6 +1,6 @@
 """Weighted sums of a few pixels, down the columns and along the rows: what blurring and resampling come to.
 
-A few taps for each pixel, at any size: a matrix for each image, or a convolution, does more and waits longer.
+Each output pixel sums a few taps, whatever the size; a matrix per image, or a convolution, does more work.
 """
 
 import torch
@@ -22,7 +22,7 @@ def filtered(planes: Float[Tensor, "B C H W"], down: Taps, across: Taps) -> Floa
     Args:
         planes: of images.
         down: how each column is made of pixels in the same column.
-        across: idem for the rows.
+        across: the same for the rows.
     """
     if planes.mT.is_contiguous():
         return _summed(_summed(planes.mT, *across).mT, *down)

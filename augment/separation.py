@@ -1,4 +1,4 @@
-"""Taking images apart, once before training: which pixels are foreground, and what is behind them."""
+"""Separates foregrounds from backgrounds, once before training."""
 
 from collections.abc import Iterator
 from typing import Annotated, Literal
@@ -15,7 +15,7 @@ from augment.borrowing import OWN, UNKNOWN
 from augment.views import Bank
 
 _CHUNK = 1 << 20  # pixels worked on at once: a fixed amount of memory, however many images there are
-# Foreground shares between which a mask is believed: the lower one is what most users of unsupervised masks take.
+# A mask is used if its share of foreground is within these; most users of unsupervised masks take the lower one.
 AREA = (0.01, 0.9)
 MIN_DONORS = 3  # a view, the lender of its background, and the lender of another foreground
 
@@ -34,16 +34,16 @@ class Config(base.Config):
 
     Args:
         hardness: `soft` takes masks as coverage, `hard` rounds them at one half.
-        noise: how masks are spoilt, to learn how much their quality matters: `dilate` or `erode` all, `shift` each up,
-            down, left or right, or `shuffle`: give some the mask of another image. It is the same in all epochs.
+        noise: how masks are degraded, to measure how much their quality matters: `dilate` or `erode` all, `shift` each
+            up, down, left or right, or `shuffle`: give some the mask of another image. It is the same in all epochs.
         noise_amount: only with noise: radius or distance as a share of the image's height, or, of `shuffle`, the share
             of images; in [0, 1].
-        area: smallest and largest share of foreground in a mask that is believed, after the noise; an image with
-            another one is left alone and lends nothing.
-        holes: how a background is completed where the foreground was: `tile` the box around it with a strip beside it,
+        area: smallest and largest share of foreground in a mask that is used, after the noise; an image with
+            another one is left unchanged and lends nothing.
+        holes: how a background is completed where the foreground was: `tile` the box around it with a strip next to it,
             or `diffuse` the colours around it into it.
 
-    Source: arXiv 2103.12719 tells none of these: its masks' area filter and noise are not public, and sources disagree
+    Source: arXiv 2103.12719 states none of these: its masks' area filter and noise are not public, and sources disagree
         on tiled or inpainted. Soft masks as in Whac-A-Mole's code; 1 % as the common filter of unsupervised masks.
     """
 
@@ -74,7 +74,7 @@ def foregrounds(
 
 
 def lenders(masks: UInt8[Tensor, "N 1 H W"]) -> Int64[Tensor, "N"]:
-    """Whose backgrounds images have, as `Batch.lenders` says it: their own, or, without a usable mask, nobody knows.
+    """Whose backgrounds images have, as in `Batch.lenders`: their own, or unknown without a usable mask.
 
     Args:
         masks: from `foregrounds`.
@@ -111,7 +111,7 @@ def bank(
         images: 0 to 255.
         masks: from `foregrounds`.
         backgrounds: from `completed`.
-        area: with which the masks were read, to be told where too few are usable.
+        area: with which the masks were read, for the error message if too few are usable.
         rows: of the images in the data set, ascending.
         count: rows of the data set.
 

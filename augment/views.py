@@ -19,7 +19,7 @@ Params = Mapping[str, Tensor]
 class Bank:
     """Images of a data set, resident on the device, from which a view may borrow a background or a foreground.
 
-    All of them, or a sample. Only images whose mask is usable lend: of the others nobody knows what is foreground.
+    All of them, or a sample. Only images with a usable mask lend: the foreground of the others is unknown.
     `augment.separation` makes it.
 
     Args:
@@ -45,9 +45,9 @@ class Batch:
     Args:
         images: float, in [0, 1], (B, 3, H, W).
         masks: foreground coverage in [0, 1], (B, 1, H, W), or None where the data set has no masks.
-        backgrounds: what would be seen without the foreground, in [0, 1], (B, 3, H, W), or None where nobody needs it.
+        backgrounds: the images without their foreground, in [0, 1], (B, 3, H, W), or None if no step needs it.
         rows: row of each image in the data set, (B,), or None.
-        lenders: whose background it is, as a place among the bank's donors, -1 for the image's own, -2 for nobody's, -3
+        lenders: whose background it is, as a place among the bank's donors, -1 for the image's own, -2 for none, -3
             where what is behind its foreground is not known, (B,), or None where each image has its own.
         bank: where ops may borrow from, or None.
         neutral: the colour, in [0, 1], that a view's normalisation maps to 0.
@@ -79,7 +79,7 @@ class Step:
         name: the op's file name in `augment/ops`; also its key in `View.params` and in the random streams.
         op: the op's module (`Config, SLOTS, sample, apply, describe, compare`; where it has them, `SHARED`, the number
             of its first slots that are the same for all views of an image, `RESIZES`, whether it gives a view its size,
-            and `needs(config)`, the fields of a `Batch` beside the images that it reads).
+            and `needs(config)`, the fields of a `Batch` besides the images that it reads).
         config: the op's own `Config`.
     """
 
@@ -139,7 +139,7 @@ def joined(views: Sequence[View], images: Float[Tensor, "B 3 S S"]) -> View:
 
 @dataclass(frozen=True)
 class Target:
-    """What AugSelf is asked to predict of an ordered pair of views.
+    """What AugSelf predicts for an ordered pair of views.
 
     Args:
         values: (B, d) float for regression and binary, (B,) int64 for classes.

@@ -20,7 +20,7 @@ class Config(BaseConfig):
 
     Args:
         name: `byol`.
-        momentum: of the twin at the start; it rises to 1 along a half-cosine.
+        momentum: of the momentum encoder at the start; it rises to 1 along a half-cosine.
         hidden: width of the hidden layers of projector and predictor.
         outputs: dimensions in which views are compared.
     """
@@ -62,12 +62,12 @@ class Method(nn.Module):
         return Encoded(features, projection, self.predictor(projection))
 
     def encode_target(self, images: Float[Tensor, "B 3 S S"]) -> Encoded:
-        """The twin's features and projections; nobody predicts from a twin."""
+        """Features and projections of the momentum encoder, which has no predictor."""
         features, projection = self.twin(images)
         return Encoded(features, projection, projection)
 
     def key(self, encoded: Encoded, view: str) -> Float[Tensor, "B P"]:
-        """The projection, as a constant."""
+        """The projection, detached."""
         return encoded.projection.detach()
 
     def pair_loss(self, query: Encoded, key: Float[Tensor, "B P"], negatives: Sequence[Tensor]) -> Float[Tensor, ""]:
@@ -79,11 +79,11 @@ class Method(nn.Module):
         return cosine_distance(query.prediction, key)
 
     def after_step(self, progress: Float[Tensor, ""], keys: Mapping[str, Tensor]) -> None:
-        """The twin follows with the momentum of the step to come."""
+        """Update the momentum encoder with the momentum of the next step."""
         self.twin.update(cosine_rate(progress, self.momentum))
 
     def parameter_groups(self) -> list[dict]:
-        """All trained weights alike; the twin's are not trained."""
+        """One group of all trained weights; the momentum encoder's are not trained."""
         return [{"params": [parameter for parameter in self.parameters() if parameter.requires_grad]}]
 
 

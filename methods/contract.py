@@ -1,9 +1,9 @@
-"""The page to read first: what a method, an add-on and a loss are.
+"""What a method, an add-on and a loss are; read this module first.
 
-A method declares a `Plan`: the views it wants and the pairs it compares. Add-ons rewrite it, and `Objective` walks it.
+A method declares a `Plan`: the views it needs and the pairs it compares. Add-ons rewrite it, and `Objective` runs it.
 
-Several ranks may share a training. Hooks then see their own rank's part of the batch, and what a loss or a state needs
-of all parts they take from `methods.parts.gather`. Losses are means over a part; batch-norm's statistics are of all.
+Several ranks may share a training. Hooks then see their rank's part of the batch, and gather what a loss or a buffer
+needs from all ranks with `methods.parts.gather`. Losses are means over a part; batch-norm statistics cover all parts.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -31,7 +31,7 @@ class Pair:
         query: name of the view that goes through the online network.
         key: name of the view that gives the key.
         weight: of this term, a number or a function of progress.
-        key_from: what makes the key: `target` the momentum twin (no gradient), `online` the same network (the method
+        key_from: what makes the key: `target` the momentum encoder (no gradient), `online` the same network (the method
             decides about the gradient), `prediction` the online predictor's output (always detached), `codes` the
             method's own assignment of what the online network gives (SwAV), `labels` the data set.
         negatives: views whose keys, made in the same way, are extra negatives of this query: row i for row i.
@@ -50,19 +50,19 @@ class Pair:
 
 @dataclass(frozen=True)
 class Plan:
-    """The views a method wants, the pairs it compares, and what is worth a curve of its own.
+    """The views a method needs, the pairs it compares, and what it logs.
 
     Args:
         views: by name; every name is also part of the view's random streams.
         pairs: at most one for each ordered pair of views.
-        schedules: functions of progress to log beside the losses, by metric name.
-        measures: functions of the views to log beside the losses, by metric name.
-        recipes: the steps that views name, by recipe: the user's, which a method leaves to whoever builds the run, and
-            add-ons' own (`<add-on>/<recipe>`).
-        contrastive: whether queries are told apart from other images, so that a pair may have further negatives.
-        queued: whether queries are told apart from keys of past batches too, so that `after_step` may be given more.
-        enqueue_negatives: whether it is given the further negatives beside the pairs' own keys.
-        separation: how foreground and background are taken apart where a step needs it.
+        schedules: functions of progress to log with the losses, by metric name.
+        measures: functions of the views to log with the losses, by metric name.
+        recipes: steps by recipe: the user's, which are filled in after the method's `plan`, and add-ons' own
+            (`<add-on>/<recipe>`).
+        contrastive: whether queries are contrasted with other images, so that a pair may have further negatives.
+        queued: whether they are contrasted with keys of past batches too, so that `after_step` may get more keys.
+        enqueue_negatives: whether it also gets the further negatives.
+        separation: how foreground and background are separated if a step needs it.
     """
 
     views: Mapping[str, ViewSpec]
@@ -78,7 +78,7 @@ class Plan:
 
 @dataclass(frozen=True)
 class Encoded:
-    """What one pass of a network gives for one view.
+    """The output of a network for one view.
 
     Args:
         features: the encoder's pooled output, what a user keeps, (B, D).
@@ -93,7 +93,7 @@ class Encoded:
 
 @dataclass(frozen=True)
 class Losses:
-    """What a step gives.
+    """The result of one step.
 
     Args:
         total: the scalar to differentiate.
@@ -109,12 +109,12 @@ class Losses:
 
 
 class Encoder(nn.Module):
-    """The network that a user keeps: `methods/encoders/<name>.py` defines `Config` and `build(config) -> Encoder`.
+    """The network that is exported: `methods/encoders/<name>.py` defines `Config` and `build(config) -> Encoder`.
 
     It maps normalised images (B, 3, H, W) to pooled features (B, num_features). The file may also define
     `reference_code(config)`, lines of Python that make the same network in a public library. A class and no protocol,
-    because a method needs a module that says its width, and Python has no type for both. Where `any_size` holds, no
-    image is too small or too large for it, and none need be tried.
+    because a method needs an nn.Module with a width, and Python has no type for both. With `any_size` it
+    accepts images of every size, and none is tried at startup.
     """
 
     num_features: int
@@ -145,20 +145,20 @@ class Method(Protocol):
         ...
 
     def after_step(self, progress: Tensor, keys: Mapping[str, Tensor]) -> None:
-        """What changes state outside the gradient: momentum twin, queue. `progress` is of the step to come."""
+        """Update state that has no gradient: momentum encoder, memory bank. `progress` is that of the next step."""
         ...
 
     def parameter_groups(self) -> list[dict]:
-        """Parameter groups for the optimiser; a group may fix its own `lr_schedule: constant`."""
+        """Parameter groups for the optimizer; a group may fix its own `lr_schedule: constant`."""
         ...
 
 
 @runtime_checkable
 class MomentumMethod(Method, Protocol):
-    """A method with a momentum twin, which pairs with `key_from="target"` need."""
+    """A method with a momentum encoder, which pairs with `key_from="target"` need."""
 
     def encode_target(self, images: Tensor) -> Encoded:
-        """One pass of one view through the twin, without gradient."""
+        """One pass of one view through the momentum encoder, without gradient."""
         ...
 
 
@@ -184,8 +184,8 @@ class AddOnLoss(Protocol):
     def __call__(
         self, views: Mapping[str, View], online: Mapping[str, Encoded], target: Mapping[str, Encoded]
     ) -> Losses:
-        """The total, weighted, and parts to log as `loss/<add-on>/<part>`; keys are of no influence.
+        """The total, weighted, and parts to log as `loss/<add-on>/<part>`; its keys are ignored.
 
-        `online` and `target` hold the views that went through the network or its twin.
+        `online` and `target` hold the views that went through the network or its momentum encoder.
         """
         ...

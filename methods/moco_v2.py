@@ -24,7 +24,7 @@ class Config(BaseConfig):
     Args:
         name: `moco_v2`.
         temperature: that similarities are divided by.
-        momentum: of the twin, the same for the whole training.
+        momentum: of the momentum encoder, constant over the training.
         queue_size: number of past keys that serve as negatives; no more than the training images makes sense.
         symmetric: whether each view is a query and a key, at twice the cost; otherwise the first is compared with the
             second.
@@ -62,7 +62,7 @@ class Method(nn.Module):
         with queries of the online network; we store keys, as both papers do. The twin moves after the optimiser's step,
         where the official code moves it before the next forward: the same sequence. The official shuffling of images
         between GPUs hides which keys share batch statistics with a query; twin and online network have batches of their
-        own here, and one GPU has nobody to shuffle with.
+        own here, and with one GPU there is nothing to shuffle.
     """
 
     def __init__(self, config: Config, encoder: Encoder) -> None:
@@ -80,12 +80,12 @@ class Method(nn.Module):
         return Encoded(features, projection, projection)
 
     def encode_target(self, images: Float[Tensor, "B 3 S S"]) -> Encoded:
-        """The twin's features and projections."""
+        """Features and projections of the momentum encoder."""
         features, projection = self.twin(images)
         return Encoded(features, projection, projection)
 
     def key(self, encoded: Encoded, view: str) -> Float[Tensor, "B P"]:
-        """The projection, as a constant."""
+        """The projection, detached."""
         return encoded.projection.detach()
 
     def pair_loss(self, query: Encoded, key: Float[Tensor, "B P"], negatives: Sequence[Tensor]) -> Float[Tensor, ""]:
@@ -93,12 +93,12 @@ class Method(nn.Module):
         return info_nce(query.projection, key, self.queue.rows, temperature=self.temperature, matched=negatives)
 
     def after_step(self, progress: Float[Tensor, ""], keys: Mapping[str, Float[Tensor, "B P"]]) -> None:
-        """The twin follows, and the queue takes the step's keys, those of all ranks."""
+        """Update the momentum encoder, and enqueue the step's keys of all ranks."""
         self.twin.update(torch.full_like(progress, 1 - self.momentum))
         self.queue.enqueue(normalize(torch.cat([gather(key) for key in keys.values()]), dim=1))
 
     def parameter_groups(self) -> list[dict]:
-        """All trained weights alike; the twin's are not trained."""
+        """One group of all trained weights; the momentum encoder's are not trained."""
         return [{"params": [parameter for parameter in self.parameters() if parameter.requires_grad]}]
 
 

@@ -1,4 +1,4 @@
-"""The one module that the loop, DistributedDataParallel and torch.compile see: it walks any plan."""
+"""The loss of any plan: the one module that the loop, DistributedDataParallel and torch.compile see."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
@@ -18,18 +18,18 @@ _ONLINE_KEYS: tuple[KeySource, ...] = ("online", "prediction", "codes")
 class Objective(nn.Module):
     """The loss of a method under a plan, add-ons included.
 
-    Each view is encoded once per network that somebody reads it from, and each key is made once, however many pairs
-    share it. Every view is a pass of its own, so batch-norm statistics are per view. `forward` is pure but for
-    batch-norm; all else that changes from step to step changes in `after_step`. Nothing waits for the device, and
-    shapes are static.
+    Each view is encoded once per network that a pair or loss needs it from, and each key is made once, however many
+    pairs share it. Every view is a separate pass, so batch-norm statistics are per view. `forward` changes only
+    batch-norm statistics; all other state changes in `after_step`. Nothing waits for the device, and shapes are
+    static.
 
     Args:
-        method: gives the networks and the loss of a pair; an nn.Module.
+        method: has the networks and the loss of a pair; an nn.Module.
         plan: the method's own, or what add-ons made of it.
-        addon_losses: losses beside the pairs', by add-on; nn.Modules.
+        addon_losses: losses added to the pairs', by add-on; nn.Modules.
 
     Raises:
-        ValueError: if the plan cannot be walked with this method.
+        ValueError: if this method cannot follow the plan.
     """
 
     def __init__(self, method: Method, plan: Plan, addon_losses: Mapping[str, AddOnLoss]) -> None:
@@ -50,7 +50,7 @@ class Objective(nn.Module):
 
     @property
     def encoder(self) -> nn.Module:
-        """The network that a user keeps."""
+        """The network that is exported."""
         return self.method.encoder
 
     def forward(
@@ -69,7 +69,7 @@ class Objective(nn.Module):
         """
         online = {view: _full_precision(self.method.encode(views[view].images)) for view in self._online}
         target = self._encode_target(views)
-        # Low precision is for the networks only: similarities over temperatures need all their digits.
+        # Low precision is for the networks only: similarities divided by temperatures need full precision.
         with torch.autocast(views[self._online[0]].images.device.type, enabled=False):
             keys = {(source, view): self._key(source, view, online, target, labels) for source, view in self._keys}
             parts: dict[str, Tensor] = {}
@@ -94,16 +94,16 @@ class Objective(nn.Module):
         return Losses(total, parts, {view: key.detach() for view, key in own.items()})
 
     def after_step(self, progress: Float[Tensor, ""], keys: Mapping[str, Tensor]) -> None:
-        """Move what follows the weights without gradient; call it after the optimiser's step.
+        """Update state that has no gradient; call it after the optimizer's step.
 
         Args:
-            progress: of the step to come, (k + 1) / K after the k-th of K steps; what lies beyond 1 counts as 1.
+            progress: of the next step, (k + 1) / K after the k-th of K steps; values above 1 count as 1.
             keys: `Losses.keys` of the step just done.
         """
         self.method.after_step(progress.clamp(max=1), keys)
 
     def parameter_groups(self) -> list[dict]:
-        """The method's groups for the optimiser, and one for the add-ons' own weights if they have any."""
+        """The method's parameter groups, and one for the add-ons' own weights if they have any."""
         groups = self.method.parameter_groups()
         own = list(self.addon_losses.parameters())
         return [*groups, {"params": own}] if own else groups

@@ -69,7 +69,7 @@ class Method(nn.Module):
         """Nothing: SimCLR has no state outside its weights."""
 
     def parameter_groups(self) -> list[dict]:
-        """All weights alike."""
+        """One group of all weights."""
         return [{"params": list(self.parameters())}]
 
 

@@ -63,7 +63,7 @@ class Method(nn.Module):
         return Encoded(features, projection, self.predictor(projection))
 
     def key(self, encoded: Encoded, view: str) -> Float[Tensor, "B P"]:
-        """The projection, as a constant."""
+        """The projection, detached."""
         return encoded.projection.detach()
 
     def pair_loss(self, query: Encoded, key: Float[Tensor, "B P"], negatives: Sequence[Tensor]) -> Float[Tensor, ""]:
@@ -78,6 +78,6 @@ class Method(nn.Module):
         """Nothing: SimSiam has no state outside its weights."""
 
     def parameter_groups(self) -> list[dict]:
-        """The predictor's weights apart: their rate never falls."""
+        """Two groups: the predictor's learning rate stays constant."""
         rest = [*self.encoder.parameters(), *self.projector.parameters()]
         return [{"params": rest}, {"params": list(self.predictor.parameters()), "lr_schedule": "constant"}]

@@ -64,5 +64,5 @@ class Method(nn.Module):
         """Nothing: there is no state outside the weights."""
 
     def parameter_groups(self) -> list[dict]:
-        """All weights alike."""
+        """One group of all weights."""
         return [{"params": list(self.parameters())}]

@@ -29,11 +29,11 @@ class Config(BaseConfig):
         name: `swav`.
         num_prototypes: that a batch is shared out among.
         temperature: that scores are divided by before a view's prediction is taken from them.
-        epsilon: smoothness of the codes; the smaller, the nearer each image comes to one prototype alone.
+        epsilon: smoothness of the codes; the smaller, the closer each image is to a single prototype.
         sinkhorn_iterations: rounds of sharing out.
         freeze: share of the budget in which the prototypes are not trained.
-        queue_size: projections of past batches that are shared out beside each view's batch, 0 for none; for batches
-            that are not several times the number of prototypes.
+        queue_size: projections of past batches that are assigned together with each view's batch, 0 for none; for
+            batches that are not several times the number of prototypes.
         queue_start: share of the budget after which they are; before, features change too fast.
         small_views: further views, smaller ones, that predict the codes of both full-size views and have none of their
             own; they need a recipe `small`, with a crop.
@@ -123,7 +123,7 @@ class Method(nn.Module):
             self._queue(view).enqueue(gather(normalize(keys[view], dim=1)))
 
     def parameter_groups(self) -> list[dict]:
-        """The prototypes apart, frozen at first."""
+        """Two groups: the prototypes are frozen at first."""
         rest = [*self.encoder.parameters(), *self.projector.parameters()]
         return [{"params": rest}, {"params": list(self.prototypes.parameters()), "frozen": self.config.freeze}]
 

@@ -10,7 +10,7 @@ It defines `Config`, `SLOTS` (random numbers per image), `sample`, `apply`, `des
 - `SHARED`: how many of the first `SLOTS` all views of an image share.
 - `PROBES`: settings that change every image, by name ("" if there is one): the `invariance` protocol measures them.
 - `scaled(config, strength)`: the settings at another strength of colour augmentation.
-- `needs(config)`: fields of a batch, beside its images, that `apply` reads.
+- `needs(config)`: fields of a batch, besides its images, that `apply` reads.
 - `donor_geometry(config, geometry)`: the crop and flip of what a view borrows from another image, if a view has this
   op.
 """

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from augment import borrowing
 from augment import config as base
-from augment.borrowing import NOBODY, OWN, Geometry, arranged, arrangement, chosen, fetched, other_place, visible
+from augment.borrowing import OWN, PLAIN, Geometry, arranged, arrangement, chosen, fetched, other_place, visible
 from augment.constants import constant
 from augment.separation import AREA, Area
 from augment.views import Batch, Params, Target
@@ -31,8 +31,8 @@ class Config(base.Config):
             set; or one colour: `mean` of the data set (0 after normalisation), `grey` (one half) or `black`.
         p: probability.
         shared_coin: whether the views of an image that have this op toss one coin together, or each its own.
-        area: smallest and largest share of foreground in a view that is given another background; others stay as they
-            are, for want of something to see, or of room behind it.
+        area: smallest and largest share of foreground in a view that is given another background; others stay
+            unchanged: they show too little foreground, or too little background.
         donor: how the donor is cropped and flipped.
     """
 
@@ -44,7 +44,7 @@ class Config(base.Config):
 
 
 def needs(config: Config) -> frozenset[str]:
-    """The fields of a batch, beside its images, that `apply` reads."""
+    """The fields of a batch, besides its images, that `apply` reads."""
     return frozenset({"masks", "bank"} if config.plate == "donor" else {"masks"})
 
 
@@ -74,7 +74,7 @@ def apply(batch: Batch, params: Params, size: int | None = None) -> Batch:
     Args:
         batch: with masks, and a bank and rows where donors are wanted.
         params: from `sample`.
-        size: of no influence.
+        size: ignored.
 
     Returns:
         The batch with other images and, where it has them, backgrounds; an image that is not drawn, or whose foreground
@@ -83,8 +83,8 @@ def apply(batch: Batch, params: Params, size: int | None = None) -> Batch:
     Raises:
         ValueError: if the batch lacks what is needed.
 
-    Source: BG_RM, BG_Random and BG_Swaps of arXiv 2103.12719, whose order of ops is not told: foreground and background
-        have their own crops and flips and soft masks, as in Whac-A-Mole's code (arXiv 2212.04825).
+    Source: BG_RM, BG_Random and BG_Swaps of arXiv 2103.12719, which does not state the order of ops: foreground and
+        background have their own crops and flips and soft masks, as in Whac-A-Mole's code (arXiv 2212.04825).
     """
     if batch.masks is None:
         raise ValueError("background needs masks, and the batch has none: take a data set that has them")
@@ -92,7 +92,7 @@ def apply(batch: Batch, params: Params, size: int | None = None) -> Batch:
     if "donor" in params:
         plates, lenders = _borrowed(batch, params)
     else:
-        plates, lenders = _plain(batch, params), torch.full_like(params["colour"], NOBODY)
+        plates, lenders = _plain(batch, params), torch.full_like(params["colour"], PLAIN)
     backgrounds = None if batch.backgrounds is None else chosen(applied, plates, batch.backgrounds)
     images = chosen(applied, torch.lerp(plates, batch.images, batch.masks), batch.images)
     own = torch.full_like(lenders, OWN) if batch.lenders is None else batch.lenders
@@ -124,7 +124,7 @@ def compare(first: Mapping[str, Params], second: Mapping[str, Params]) -> Target
 
     Args:
         first: parameters of all ops of the first view, by op name.
-        second: idem of the second view.
+        second: parameters of all ops of the second view, by op name.
 
     Returns:
         Binary of (B, 1): 1 where they agree.

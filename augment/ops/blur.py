@@ -18,7 +18,7 @@ from augment.views import Batch, Params, Target
 SLOTS = 2
 TARGET_WIDTH = 1
 PHOTOMETRIC = True
-REACH = 3  # the kernel ends at this many of the largest sigma, beyond which lies 0.3 % of a Gaussian
+REACH = 3  # the kernel ends at this many of the largest sigma, beyond it is 0.3 % of a Gaussian
 
 
 def _positive(sigma: tuple[float, float]) -> tuple[float, float]:
@@ -67,7 +67,7 @@ def sample(config: Config, shape: tuple[int, int], uniforms: Float[Tensor, "B sl
 
 
 def apply(batch: Batch, params: Params, size: int | None = None) -> Batch:
-    """Blur along columns and along rows, with edges reflected; `size` is of no influence."""
+    """Blur along columns and along rows, with edges reflected; `size` is ignored."""
     height, width = batch.images.shape[-2:]
 
     def blurred(images: Tensor, kernel: Tensor) -> Tensor:
@@ -86,7 +86,7 @@ def compare(first: Mapping[str, Params], second: Mapping[str, Params]) -> Target
 
     Args:
         first: parameters of all ops of the first view, by op name.
-        second: idem of the second view.
+        second: parameters of all ops of the second view, by op name.
 
     Returns:
         Regression of (B, 1), in [-1, 1].

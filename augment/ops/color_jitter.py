@@ -64,7 +64,7 @@ def sample(config: Config, shape: tuple[int, int], uniforms: Float[Tensor, "B sl
 
     Args:
         config: how often, and how far each adjustment goes.
-        shape: height and width of the images in pixels; of no influence.
+        shape: height and width of the images in pixels; ignored.
         uniforms: `SLOTS` numbers per image in [0, 1).
 
     Returns:
@@ -92,7 +92,7 @@ def sample(config: Config, shape: tuple[int, int], uniforms: Float[Tensor, "B sl
 
 
 def apply(batch: Batch, params: Params, size: int | None = None) -> Batch:
-    """Adjust each image in its own order; `size` is of no influence.
+    """Adjust each image in its own order; `size` is ignored.
 
     Hue is costly, so it is turned once for all images: what comes before it in an image's order is done before, what
     comes after it after, and the other rounds are identities for that image. Where it can be known which images those

@@ -76,14 +76,14 @@ def compare(first: Mapping[str, Params], second: Mapping[str, Params]) -> Target
 
     Args:
         first: parameters of all ops of the first view, by op name.
-        second: idem of the second view.
+        second: parameters of all ops of the second view, by op name.
 
     Returns:
         Regression of (B, 4): centre y, centre x, height, width, each in [-1, 1].
 
     Source: AugSelf (arXiv 2111.09613), official code: both centres are mirrored by the *first* view's flip, so x
         changes its sign from (first, second) to (second, first) only where the two flips agree. Readers of the paper
-        report a plain difference. Quarter turns are of no influence, as in that code: boxes are compared upright.
+        report a plain difference. Quarter turns are ignored, as in that code: boxes are compared upright.
     """
     difference = describe(first["crop"]) - describe(second["crop"])
     if "flip" in first:

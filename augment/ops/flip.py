@@ -38,7 +38,7 @@ def sample(config: Config, shape: tuple[int, int], uniforms: Float[Tensor, "B sl
 
     Args:
         config: how often.
-        shape: height and width of the images in pixels; of no influence.
+        shape: height and width of the images in pixels; ignored.
         uniforms: `SLOTS` numbers per image in [0, 1).
 
     Returns:
@@ -48,7 +48,7 @@ def sample(config: Config, shape: tuple[int, int], uniforms: Float[Tensor, "B sl
 
 
 def apply(batch: Batch, params: Params, size: int | None = None) -> Batch:
-    """Mirror the drawn images and their masks left to right; `size` is of no influence."""
+    """Mirror the drawn images and their masks left to right; `size` is ignored."""
     flipped = params["flipped"][:, None, None, None].to(batch.images.dtype)
     # By a weight of 0 or 1, which is exact: on CPU faster than a choice by `where`.
     return batch.moved(lambda plane: torch.lerp(plane, plane.flip(-1), flipped))
@@ -64,7 +64,7 @@ def compare(first: Mapping[str, Params], second: Mapping[str, Params]) -> Target
 
     Args:
         first: parameters of all ops of the first view, by op name.
-        second: idem of the second view.
+        second: parameters of all ops of the second view, by op name.
 
     Returns:
         Binary of (B, 1): 1 where the flips agree.

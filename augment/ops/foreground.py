@@ -1,4 +1,4 @@
-"""Another image's foreground before the background of this one: the negative that a look at backgrounds mistakes."""
+"""Another image's foreground on the background of this one: a hard negative for features that rely on backgrounds."""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -20,7 +20,7 @@ TARGET_WIDTH = 1
 
 
 class Config(base.Config):
-    """How often the other image stands before this one's background, and how it gets there.
+    """How often the other image is put on this one's background, and how.
 
     Args:
         matched: probability that it does; otherwise the other image is shown with its own background.
@@ -38,12 +38,12 @@ class Config(base.Config):
 
 
 def needs(config: Config) -> frozenset[str]:
-    """The fields of a batch, beside its images, that `apply` reads."""
+    """The fields of a batch, besides its images, that `apply` reads."""
     return frozenset({"bank", "backgrounds"} if config.cut == "paste" else {"bank", "masks"})
 
 
 def sample(config: Config, shape: tuple[int, int], uniforms: Float[Tensor, "B slots"]) -> Params:
-    """Draw the other images, and which of them stand before this image's background.
+    """Draw the other images, and which of them are put on this image's background.
 
     Args:
         config: how often, and how.
@@ -51,7 +51,7 @@ def sample(config: Config, shape: tuple[int, int], uniforms: Float[Tensor, "B sl
         uniforms: `SLOTS` numbers per image in [0, 1).
 
     Returns:
-        `paste` or `fill` (B,) bool, the cut's name: whether the other image stands before this one's background;
+        `paste` or `fill` (B,) bool, the cut's name: whether the other image is put on this one's background;
         `other` (B,) in [0, 1), the share of the way around the bank; `area` (B, 2); its `box` and `flipped`. Nothing is
         the identity.
     """
@@ -64,7 +64,7 @@ def sample(config: Config, shape: tuple[int, int], uniforms: Float[Tensor, "B sl
 
 
 def apply(batch: Batch, params: Params, size: int | None = None) -> Batch:
-    """Show another image than this one, and neither the lender of its background.
+    """Show another image: not this one, nor the lender of its background.
 
     With r the other image, q this one and m their masks, `paste` gives m_r r + (1 - m_r) x background of q, and `fill`
     gives m_q r + (1 - m_q) q. Where neither is drawn, m is out of `area`, or the background of q is not known, it is r
@@ -73,7 +73,7 @@ def apply(batch: Batch, params: Params, size: int | None = None) -> Batch:
     Args:
         batch: with rows, a bank and, to paste, backgrounds, to fill, masks.
         params: from `sample`.
-        size: of no influence.
+        size: ignored.
 
     Returns:
         Images and their masks; backgrounds are dropped.
@@ -110,17 +110,17 @@ def apply(batch: Batch, params: Params, size: int | None = None) -> Batch:
 
 
 def describe(params: Params) -> Float[Tensor, "B 2"]:
-    """1, for the image is always another, and 1 where it was to stand before this one's background, else 0."""
+    """1, since the image is always another one; and 1 where it is drawn on this one's background, else 0."""
     matched = _matched(params).float()
     return torch.stack((torch.ones_like(matched), matched), dim=1)
 
 
 def compare(first: Mapping[str, Params], second: Mapping[str, Params]) -> Target:
-    """Whether both views drew this image's background or both the other's own.
+    """Whether both views drew this image's background, or neither.
 
     Args:
         first: parameters of all ops of the first view, by op name.
-        second: idem of the second view.
+        second: parameters of all ops of the second view, by op name.
 
     Returns:
         Binary of (B, 1): 1 where they agree.

@@ -42,7 +42,7 @@ def sample(config: Config, shape: tuple[int, int], uniforms: Float[Tensor, "B sl
 
     Args:
         config: how often.
-        shape: height and width of the images in pixels; of no influence.
+        shape: height and width of the images in pixels; ignored.
         uniforms: `SLOTS` numbers per image in [0, 1).
 
     Returns:
@@ -52,7 +52,7 @@ def sample(config: Config, shape: tuple[int, int], uniforms: Float[Tensor, "B sl
 
 
 def apply(batch: Batch, params: Params, size: int | None = None) -> Batch:
-    """Take the colour from the drawn images; `size` is of no influence."""
+    """Take the colour from the drawn images; `size` is ignored."""
     gray = params["gray"][:, None, None, None].to(batch.images.dtype)
     # By a weight of 0 or 1, which is exact: on CPU twice as fast as a choice by `where`.
     return replace(batch, images=torch.lerp(batch.images, luma(batch.images), gray))
@@ -68,7 +68,7 @@ def compare(first: Mapping[str, Params], second: Mapping[str, Params]) -> Target
 
     Args:
         first: parameters of all ops of the first view, by op name.
-        second: idem of the second view.
+        second: parameters of all ops of the second view, by op name.
 
     Returns:
         Binary of (B, 1): 1 where they agree.

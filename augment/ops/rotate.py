@@ -50,7 +50,7 @@ def sample(config: Config, shape: tuple[int, int], uniforms: Float[Tensor, "B sl
 
 
 def apply(batch: Batch, params: Params, size: int | None = None) -> Batch:
-    """Turn each image, with its mask and background, anticlockwise; `size` is of no influence.
+    """Turn each image, with its mask and background, anticlockwise; `size` is ignored.
 
     A quarter turn where the number is odd, then half a turn where it is 2 or 3: both only move pixels.
     """
@@ -73,7 +73,7 @@ def compare(first: Mapping[str, Params], second: Mapping[str, Params]) -> Target
 
     Args:
         first: parameters of all ops of the first view, by op name.
-        second: idem of the second view.
+        second: parameters of all ops of the second view, by op name.
 
     Returns:
         Classes of (B,), in {0, 1, 2, 3}.

@@ -43,7 +43,7 @@ def sample(config: Config, shape: tuple[int, int], uniforms: Float[Tensor, "B sl
 
     Args:
         config: how often, and from which value on.
-        shape: height and width of the images in pixels; of no influence.
+        shape: height and width of the images in pixels; ignored.
         uniforms: `SLOTS` numbers per image in [0, 1).
 
     Returns:
@@ -55,7 +55,7 @@ def sample(config: Config, shape: tuple[int, int], uniforms: Float[Tensor, "B sl
 
 
 def apply(batch: Batch, params: Params, size: int | None = None) -> Batch:
-    """Invert what is at or above the image's threshold; `size` is of no influence.
+    """Invert what is at or above the image's threshold; `size` is ignored.
 
     Source: as torchvision's and PIL's solarize, but for threshold 1: those invert pure white there, this nothing, so
         that the identity parameter is an identity.
@@ -75,7 +75,7 @@ def compare(first: Mapping[str, Params], second: Mapping[str, Params]) -> Target
 
     Args:
         first: parameters of all ops of the first view, by op name.
-        second: idem of the second view.
+        second: parameters of all ops of the second view, by op name.
 
     Returns:
         Regression of (B, 1), in [-1, 1].

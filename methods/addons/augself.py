@@ -1,4 +1,4 @@
-"""AugSelf: features must tell how the augmentations of two views differ, and so keep what augmentations change."""
+"""AugSelf: heads predict from features how the augmentations of two views differ, so that features keep it."""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -25,7 +25,7 @@ Weight = Annotated[float, Field(ge=0)]
 
 
 class Config(BaseConfig):
-    """What is predicted, and how much that counts beside the method's loss; a weight of 0 makes no head.
+    """What is predicted, and its weight next to the method's loss; a weight of 0 makes no head.
 
     Args:
         crop: weight of centre and size of the box.
@@ -67,10 +67,10 @@ class Config(BaseConfig):
 
 
 def rewrite(plan: Plan, config: Config) -> Plan:
-    """The plan as it is, or with a second view beside the only one of a method such as supervised.
+    """The plan unchanged, or with a second view if the method has a single one, as supervised.
 
-    That second view, `<view>_again`, is drawn like the first and encoded for AugSelf alone: the labels' loss stays on
-    the first view, so that what the layer adds to the method is AugSelf and nothing else.
+    That second view, `<view>_again`, is drawn like the first and encoded only for AugSelf: the labels' loss stays on
+    the first view, so that the add-on changes nothing else.
 
     Args:
         plan: of any method, before or after other add-ons.

@@ -1,4 +1,4 @@
-"""Background augmentations: another background behind the same foreground, so that nothing is learnt from it."""
+"""Background augmentations: another background behind the same foreground, so that features do not rely on it."""
 
 import math
 from collections.abc import Collection, Mapping, Sequence
@@ -25,7 +25,7 @@ _UNMOVED = Geometry(box=boxes.Config(scale=(1.0, 1.0), ratio=(1.0, 1.0)), flip=0
 
 
 class Config(BaseConfig):
-    """What is put behind the foregrounds, how often, and what queries are told apart from.
+    """What is put behind the foregrounds, how often, and which negatives queries get.
 
     Args:
         kind: `remove` puts one colour (BG_RM), `random` and `swap` another image's background, drawn for each view
@@ -38,8 +38,8 @@ class Config(BaseConfig):
         negative: how it is matched, see `augment/ops/foreground.py`.
         enqueue: whether a method's queue takes matched negatives too, so that later queries must differ from them;
             otherwise one is a negative of its own query alone.
-        order: `after_crop`: foreground and background are cropped and flipped apart; `before_crop`: together, as one
-            image, of which the area law then judges the whole, and nothing is counted as left alone.
+        order: `after_crop`: foreground and background are cropped and flipped independently; `before_crop`: together,
+            as one image; `area` then applies to the whole image, and `background/left_alone` is not logged.
         colour: only with `remove`: the data set's `mean` (0 after normalisation), `grey` or `black`.
         shared_coin: whether the views of an image toss one coin together, or each its own.
         small_views: whether views smaller than the largest ones get other backgrounds too.
@@ -64,11 +64,11 @@ class Config(BaseConfig):
 
 
 def rewrite(plan: Plan, config: Config) -> Plan:
-    """Put other backgrounds into every view made from a source image, and matched negatives beside every query.
+    """Put other backgrounds into every view made from a source image, and add matched negatives to every query.
 
     A background comes after what moves the image (or first of all) and before the recipe `aggressive`, whose colours
     then fall on both alike. Views that start from another one share its background, so with `msr` an aggressive view
-    has its weak parent's, and the order in which the two add-ons are listed is of no influence. What is borrowed is
+    has its weak parent's, and the order in which the two add-ons are listed does not matter. What is borrowed is
     cropped and flipped by the same settings as the view itself, or with it.
 
     A matched negative leaves its query's view behind the background and goes on as the pair's key does, with draws of

@@ -81,7 +81,7 @@ def rewrite(plan: Plan, config: Config) -> Plan:
     pass as a query has made already, so a step costs what the method alone costs: two online passes and two of the
     twin. (Over MoCo v2 in one direction the other view is no query: one online pass more. The queue keeps weak keys.)
     Without a twin weak views pass through the online network too, four passes in all: over SimCLR all keys keep their
-    gradient; over SimSiam all are projections without gradient, since its own keys must be that lest it collapse.
+    gradient; over SimSiam all are projections without gradient, as SimSiam's own keys must be to prevent collapse.
 
     Args:
         plan: of a method whose views all end with the recipe `aggressive`.

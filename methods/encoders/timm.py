@@ -94,7 +94,7 @@ def reference_code(config: Config) -> list[str]:
 
 
 def _options(config: Config) -> dict[str, Any]:
-    """What timm is asked for beside the name."""
+    """The arguments of `timm.create_model` besides the name."""
     return {"num_classes": 0} | ({} if config.image_size is None else {"img_size": config.image_size})
 
 

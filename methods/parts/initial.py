@@ -19,21 +19,21 @@ _ADDED_SPREAD = 0.02
 
 @torch.no_grad()
 def init_weights(module: nn.Module, seed: int) -> None:
-    """Draw every weight on CPU, so that device, order of construction and other parts of the network do not matter.
+    """Draw every weight on CPU, independently of device, order of construction and other parts of the network.
 
     Convolutions without bias are normal with the variance that keeps gradients in scale behind a ReLU (fan-out, as in
     torchvision's ResNet); those with bias, such as the patches of a transformer, and linear layers are uniform within
     1 / sqrt(inputs), biases included, torch's own default. Tokens, positions and embeddings are normal with deviation
-    0.02. Whatever was built constant stays so: the ones and zeros of norms, zeroed biases and branches, layer scales.
-    Twins become copies of what they follow, prototypes are put on the unit sphere, and queues hold directions of their
-    own until they are written.
+    0.02. What was built constant stays constant: the ones and zeros of norms, zeroed biases and branches, layer scales.
+    Momentum encoders become copies of their online networks, prototypes are put on the unit sphere, and memory banks
+    hold random directions until they are written.
 
     Args:
         module: a method or an encoder; parameters are named relative to it.
         seed: of the run.
 
     Raises:
-        ValueError: if a layer has trainable weights and nobody here knows how to draw them.
+        ValueError: if a layer has trainable weights of an unknown kind.
 
     Source: deviation 0.02 as in arXiv 2010.11929's code and in timm, which draw a transformer's linear layers with it
         too, or by Xavier's rule; ours lie between the two.

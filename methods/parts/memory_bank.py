@@ -7,9 +7,9 @@ from torch.nn.functional import normalize
 
 
 class MemoryBank(nn.Module):
-    """The newest rows; the oldest are overwritten first. All of it is buffers, so a state dict holds it.
+    """A ring buffer of the newest rows. All state is in buffers, so a state dict holds it.
 
-    Until rows are written, seeded unit vectors stand in their places (`methods.parts.initial` draws them).
+    Until rows are written, their places hold seeded unit vectors (`methods.parts.initial` draws them).
 
     Args:
         size: number of rows kept, K.
@@ -25,13 +25,13 @@ class MemoryBank(nn.Module):
 
     @torch.no_grad()
     def reset(self, noise: Float[Tensor, "K P"]) -> None:
-        """Forget what was written, and put the directions of some noise in its place."""
+        """Replace all rows by the directions of some noise."""
         self.rows.copy_(normalize(noise, dim=1))
         self.count.zero_()
 
     @torch.no_grad()
     def enqueue(self, rows: Float[Tensor, "B P"]) -> None:
-        """Write rows over the oldest ones, around the end where need be; of more than K the last K."""
+        """Overwrite the oldest rows, wrapping around; of more than K rows the last K are kept."""
         size = len(self.rows)
         rows = rows[-size:]
         places = (self.count + torch.arange(len(rows), device=rows.device)) % size

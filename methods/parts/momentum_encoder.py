@@ -1,4 +1,4 @@
-"""The momentum twin: a slow copy of the online network that makes keys."""
+"""The momentum encoder: a moving average of the online network that makes keys."""
 
 # pyright: reportPrivateImportUsage=false
 # torch has its fused operations on lists of tensors under names with an underscore.
@@ -14,7 +14,7 @@ from torch import Tensor, nn
 class MomentumEncoder(nn.Module):
     """A copy of some networks whose parameters are a moving average of theirs.
 
-    Only parameters are averaged. Batch-norm buffers are the twin's own: it runs in train mode on its own batches, as in
+    Only parameters are averaged. Batch-norm buffers are its own: it runs in train mode on its own batches, as in
     BYOL's and MSR's code. The parameters take no gradient, and a state dict holds them like any others.
 
     Args:
@@ -29,7 +29,7 @@ class MomentumEncoder(nn.Module):
 
     @torch.no_grad()
     def forward(self, images: Float[Tensor, "B 3 H W"]) -> tuple[Float[Tensor, "B _"], ...]:
-        """What each network of the chain gives, without gradient."""
+        """The output of each network of the chain, without gradient."""
         outputs: list[Tensor] = [images]
         for network in self.networks:
             outputs.append(network(outputs[-1]))
@@ -42,11 +42,11 @@ class MomentumEncoder(nn.Module):
 
     @torch.no_grad()
     def update(self, rate: Float[Tensor, ""]) -> None:
-        """Take `rate` of every online parameter and keep the rest of the own one; 0 changes no bit.
+        """Move every parameter towards the online one by `rate`, own + rate * (online - own); 0 changes no bit.
 
         Args:
-            rate: 1 - momentum, in [0, 1], 0-d, on the parameters' device. Momenta end so near to 1 that float32 has no
-                digits left for what is missing.
+            rate: 1 - momentum, in [0, 1], 0-d, on the parameters' device. Momenta end so close to 1 that 1 - momentum
+                would lose its digits in float32.
         """
         own = self._own_parameters()
         # Three fused kernels: lerp has no fused form for a weight that stays on the device.
@@ -62,7 +62,7 @@ class MomentumEncoder(nn.Module):
 
 
 def cosine_rate(progress: Float[Tensor, ""], momentum: float) -> Float[Tensor, ""]:
-    """The rate of a twin that follows ever more slowly: 1 - `momentum` at the start, falling along a half-cosine to 0.
+    """The rate of a momentum encoder that slows down: 1 - `momentum` at the start, falling along a half-cosine to 0.
 
     Args:
         progress: share of the budget done, in [0, 1].

@@ -13,13 +13,13 @@ def sinkhorn(
 
     Args:
         scores: of every sample for every cluster.
-        epsilon: > 0; the smaller, the nearer each sample comes to one cluster alone.
+        epsilon: > 0; the smaller, the closer each sample is to a single cluster.
         iterations: each evens out the clusters, then the samples; >= 1.
         mass: of the samples, >= 0 and not all 0; None counts them alike. What a sample of no mass gets does not move
             the others, as if it were not there, which keeps shapes static.
 
     Returns:
-        Shares in [0, 1]; rows sum to 1, whatever their mass.
+        Shares in [0, 1]; rows sum to 1 for every mass.
 
     Source: arXiv 2006.09882, section 3.1 and algorithm 1, in logarithms, so that no exponential overflows in float32:
         the official code exponentiates scores / epsilon, up to e^20. Its divisions by the total, the number of clusters

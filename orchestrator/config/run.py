@@ -1,4 +1,4 @@
-"""The section `run:` of a file, typed; each component reads its own part of it."""
+"""The section `run:` of a file, typed; each component's `Config` reads its own part."""
 
 import copy
 import hashlib

@@ -1,11 +1,11 @@
-"""The one exception that is meant for the person at the keyboard, and what to tell of others."""
+"""The exception for mistakes that the user can correct, and how errors are printed."""
 
 # What to do about a run that needs too much memory.
 LESS_MEMORY = "a smaller run.training.batch_size, run.training.precision = bf16, or fewer trials at a time would help"
 
 
 class UserError(Exception):
-    """A mistake the user can mend, told in one clear sentence: what, where, the law it breaks, the remedy.
+    """A mistake the user can correct, in one sentence: what, where, the rule it breaks, what to do.
 
     The command lines print it as `error: <sentence>` and exit with code 2; a traceback would only hide it.
     """
@@ -26,6 +26,6 @@ def named(error: BaseException) -> str:
     return f"{type(error).__name__}: {first_line(error)}"
 
 
-def told(error: BaseException) -> str:
-    """What a command line prints of mistakes: a line for each; an indented one goes with the line before."""
+def error_lines(error: BaseException) -> str:
+    """An error as command lines print it: `error: ` before each line, except indented continuations."""
     return "".join(f"{'' if line.startswith(' ') else 'error: '}{line}\n" for line in str(error).split("\n"))

@@ -1,4 +1,4 @@
-"""What the machine computes with, and how exactly."""
+"""The device that computes, and its numerical settings."""
 
 import gc
 import resource
@@ -24,7 +24,7 @@ def captures(device: torch.device) -> bool:
 
 
 def wait_for(device: torch.device) -> None:
-    """Returns when a device has done what it was given; a CPU has at once."""
+    """Wait until a device has done its work; a CPU has at once."""
     if device.type == "cuda":
         torch.cuda.synchronize(device)
 
@@ -39,7 +39,7 @@ def has_room(device: torch.device, images: int) -> bool:
 
 
 def sent(tensor: Tensor, device: torch.device) -> Tensor:
-    """A tensor on a device; the host goes on at once, and a GPU takes the numbers when it comes to it.
+    """A copy of a tensor on a device, without waiting for the copy.
 
     A copy from memory that is not pinned waits until all work before it is done.
     """
@@ -68,7 +68,7 @@ def uses_bf16(precision: Literal["auto", "fp32", "bf16"], device: torch.device) 
 
 @contextmanager
 def arithmetic(threads: int, device: torch.device) -> Iterator[None]:
-    """Repeatable arithmetic for the block, then the settings found before it.
+    """Repeatable arithmetic in the block; the settings before it are restored.
 
     On CPU the same threads give the same bits, so torch is held to its deterministic kernels. On a GPU it may take
     the fastest.
@@ -95,9 +95,9 @@ def arithmetic(threads: int, device: torch.device) -> Iterator[None]:
 
 @contextmanager
 def memory_share(share: float) -> Iterator[None]:
-    """Holds this process to its share of the GPU's memory for the block, and returns what it took afterwards.
+    """Limit this process to its share of the GPU's memory in the block, and free its memory afterwards.
 
-    Several trials on one GPU would otherwise let the first ones take all of it, and another than the greedy one fail.
+    Otherwise the first of several trials on one GPU could take all memory, and another one would fail.
 
     Args:
         share: of a GPU, as many as the process was given; 1 or more, or 0, is no limit.

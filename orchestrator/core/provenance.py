@@ -1,4 +1,4 @@
-"""Where a number comes from: the commit, the libraries and the machine that made it."""
+"""Where a result comes from: the commit, the libraries and the machine."""
 
 import os
 import platform

@@ -1,4 +1,4 @@
-"""The folder is the registry: a component is named by its file, and this is the only place that looks one up."""
+"""Looks components up by name: a component is a file in its package, or a user's own module."""
 
 import importlib
 import pkgutil
@@ -19,7 +19,7 @@ def find(package: str, name: str) -> ModuleType:
     """The module of a component, which defines its `Config`.
 
     Args:
-        package: where the house keeps components of this kind, such as `methods` or `augment.ops`.
+        package: the package of components of this kind, such as `methods` or `augment.ops`.
         name: a file name in that package, or the dotted name of a module of the user's own (`mylab.methods.vicreg`).
 
     Raises:
@@ -50,12 +50,12 @@ def find(package: str, name: str) -> ModuleType:
 
 
 def user_packages() -> list[str]:
-    """The top-level packages of the user's own components that were found so far, which workers need too."""
+    """Top-level packages of the user's own components found so far; workers need them too."""
     return sorted(_user_packages)
 
 
 def names(package: str) -> list[str]:
-    """The components that the house keeps in a package, sorted: its modules that define a `Config`.
+    """Names of the components in one of our packages, sorted: its modules that define a `Config`.
 
     One whose library is not installed is left out.
     """
@@ -73,7 +73,7 @@ def names(package: str) -> list[str]:
 
 
 def suggest(name: str, known: list[str]) -> str:
-    """The tail of an error message about an unknown name: the nearest valid one, or all if they are few."""
+    """The end of an error message about an unknown name: the nearest known name, or all if they are few."""
     nearest = get_close_matches(name, known, n=1, cutoff=0.5)
     if nearest:
         return f"; did you mean {nearest[0]}?"
@@ -84,10 +84,10 @@ def suggest(name: str, known: list[str]) -> str:
 
 def _told(error: Exception) -> str:
     """What went wrong in a module's code, and in which line of it."""
-    told = named(error)
+    what = named(error)
     lines = [frame for frame in traceback.extract_tb(error.__traceback__) if frame.name == "<module>"]
-    # Python cannot have come to any line of a file that it cannot read, and says itself where that is.
-    return f"{told} ({lines[-1].filename}, line {lines[-1].lineno})" if lines else told
+    # A SyntaxError has no frame in the module; its own message says where it is.
+    return f"{what} ({lines[-1].filename}, line {lines[-1].lineno})" if lines else what
 
 
 def _is_component(module: ModuleType) -> bool:

@@ -8,14 +8,14 @@ from torch.optim import Optimizer
 
 Kind = TypeVar("Kind", bound=Optimizer)
 
-# Methods of an optimiser that torch wraps against its compiler, beside `step`.
+# Methods of an optimizer that torch wraps to disable its compiler, besides `step`.
 _WRAPPED = ("add_param_group", "load_state_dict", "state_dict", "zero_grad")
 
 
 def without_compiler(kind: type[Kind]) -> type[Kind]:
-    """A kind of optimiser whose methods are not wrapped to keep torch's compiler away.
+    """An optimizer class whose methods are not wrapped to disable torch's compiler.
 
-    Nobody compiles them here, and the wrappers import the compiler: over two seconds of every process that trains.
+    Optimizers are never compiled here, and the wrappers import the compiler: over two seconds per process.
     """
     methods = {name: inspect.unwrap(getattr(kind, name)) for name in _WRAPPED}
     return cast(

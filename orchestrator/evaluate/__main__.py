@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from rich.console import Console
 
 from orchestrator.core import command_line
-from orchestrator.core.errors import UserError, told
+from orchestrator.core.errors import UserError, error_lines
 from orchestrator.core.terminal import protect_output
 from orchestrator.evaluate import arguments as described
 from orchestrator.evaluate import suite as suites
@@ -40,7 +40,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         )
         problem = _send(found, uri)
     except (UserError, UnavailableError) as error:
-        sys.stderr.write(told(error))
+        sys.stderr.write(error_lines(error))
         return 2
     if problem:
         print(f"warning: {problem}", file=sys.stderr)

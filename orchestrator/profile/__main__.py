@@ -21,7 +21,7 @@ from torch.profiler import profile as profiler
 
 from orchestrator.config.run import RunConfig, resolve, with_values
 from orchestrator.core import command_line, hardware
-from orchestrator.core.errors import UserError, told
+from orchestrator.core.errors import UserError, error_lines
 from orchestrator.core.terminal import protect_output
 from orchestrator.probing.features import encoder_features
 from orchestrator.profile import arguments as described
@@ -80,7 +80,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         )  # the device that Ray would give a trial
         seen = profiled(study.run, assembly.load_data(study.run), device, steps=options.steps, trace=options.trace)
     except UserError as error:
-        sys.stderr.write(told(error))
+        sys.stderr.write(error_lines(error))
         return 2
     sys.stdout.write("\n".join(_lines(study, device, seen, options.steps)) + "\n")
     if options.trace:

@@ -1,4 +1,4 @@
-"""What no single section of a file can see: laws between sections, and between a file and the machine."""
+"""Rules between the sections of a file, and between a file and the machine."""
 
 import json
 from collections.abc import Mapping
@@ -24,12 +24,12 @@ _REJECTIONS = (ValueError, RuntimeError, AssertionError)  # of an encoder; timm 
 
 
 def check_run(run: RunConfig) -> list[Mistake]:
-    """What breaks the laws between the sections of a run; its data are looked at once all else is right."""
+    """Violations of the rules between the sections of a run; its data is read only if there are none without it."""
     return check_settings(run) or check_on_data(run)
 
 
 def check_settings(run: RunConfig) -> list[Mistake]:
-    """What breaks those laws that a run can be held to without a look at its data."""
+    """Violations of the rules that can be checked without reading the data."""
     mistakes: list[Mistake] = []
     epochs, warmup = run.training.epochs, run.optimizer.warmup_epochs
     if warmup >= epochs:
@@ -50,7 +50,7 @@ def check_settings(run: RunConfig) -> list[Mistake]:
 
 
 def check_on_data(run: RunConfig) -> list[Mistake]:
-    """What a run asks of its data and they do not have; the user's own images are decoded for it.
+    """What a run needs of its data that the data does not have; the user's own images are decoded for this.
 
     Args:
         run: nothing is wrong with its settings.
@@ -67,7 +67,7 @@ def check_on_data(run: RunConfig) -> list[Mistake]:
 
 
 def check_sweep(sweep: SweepConfig, run: RunConfig, *, searched: bool) -> list[Mistake]:
-    """What breaks the laws between a sweep and its run.
+    """Violations of the rules between a sweep and its run.
 
     Args:
         sweep: the section.
@@ -85,7 +85,7 @@ def check_sweep(sweep: SweepConfig, run: RunConfig, *, searched: bool) -> list[M
 
 
 def check_trial(sweep: SweepConfig, run: RunConfig, *, epochs: int) -> list[Mistake]:
-    """What makes a trial one that its sweep cannot compare with the others.
+    """Why a sweep cannot compare a trial with the others.
 
     Args:
         sweep: the section.
@@ -108,7 +108,7 @@ def check_trial(sweep: SweepConfig, run: RunConfig, *, epochs: int) -> list[Mist
 
 
 def check_data(run: RunConfig) -> None:
-    """Look whether the data set's files are what they should be, where it offers to.
+    """Verify the data set's files, if its module can.
 
     Raises:
         UserError: if one is missing or damaged.
@@ -119,14 +119,14 @@ def check_data(run: RunConfig) -> None:
 
 
 def check_storage(storage: Place, name: str) -> None:
-    """Refuse a place where nothing can be written; leaves nothing there.
+    """Require that a place can be written to; leaves nothing there.
 
     Args:
         storage: of sweep folders.
         name: of the sweep.
 
     Raises:
-        UserError: naming what stands in the way.
+        UserError: naming the obstacle.
     """
     try:
         (storage / name).check()
@@ -162,7 +162,7 @@ def _split_mistakes(run: RunConfig, card: DatasetCard) -> list[Mistake]:
 
 
 def _label_mistakes(run: RunConfig, card: DatasetCard, plan: Plan) -> list[Mistake]:
-    """What asks for labels where the data set has none, or for other classes than it has."""
+    """Components that need labels if the data set has none, or other classes than it has."""
     law = f"needs labels, and run.dataset.name = {run.dataset.name} as set up here has none; "
     mistakes = [
         Mistake(f"run.evaluation.{name}", law + "drop it, and use view_retrieval and collapse")

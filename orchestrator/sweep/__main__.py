@@ -30,14 +30,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _run(options: argparse.Namespace, given: Sequence[str]) -> int:
     # Imported here, so that Ctrl-C is met by `main` at any moment, and a mistake in the file before Ray is imported.
-    from orchestrator.core.errors import UserError, told
+    from orchestrator.core.errors import UserError, error_lines
     from orchestrator.storage.path import on_disk
 
     try:
         with on_disk(shipped.path_of(options.file)) as file, _prepared(options, file):
             return _done(options, given, file)
     except UserError as error:
-        sys.stderr.write(told(error))
+        sys.stderr.write(error_lines(error))
         return 2
 
 

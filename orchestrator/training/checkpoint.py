@@ -1,4 +1,4 @@
-"""Checkpoints that survive a kill at any instruction: each is there whole or not at all; the last two are kept."""
+"""Checkpoints that survive a kill at any instruction: each is complete or does not exist; the last two are kept."""
 
 import io
 import logging
@@ -27,7 +27,7 @@ def write(folder: Place | Path, state: dict) -> Place:
     """Store a state as the folder's newest checkpoint.
 
     Args:
-        folder: a disk's must exist; a worker that outlives its driver shall not bring back one that was put aside.
+        folder: on a disk it must exist: a worker that outlives its driver must not recreate a folder that was archived.
         state: tensors, numbers, strings, lists and dicts; `step` (int) names the file.
 
     Returns:
@@ -54,7 +54,7 @@ def write(folder: Place | Path, state: dict) -> Place:
 def read_latest(folder: Place | Path) -> dict | None:
     """The newest state that can be read, or None where there is none.
 
-    A torn or corrupt file is passed over with a warning: to go on from the one before it only costs some steps again.
+    A damaged file is skipped with a warning: resuming from the one before only repeats some steps.
     """
     for file in _newest_first(at(folder).glob("checkpoint-*.pt")):
         try:

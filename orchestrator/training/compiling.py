@@ -1,4 +1,4 @@
-"""Augmentation fused by torch's compiler, where that is worth its time and can be had."""
+"""Compiles the augmentation with torch.compile if that pays and is possible."""
 
 import logging
 from collections.abc import Callable
@@ -9,7 +9,7 @@ import torch
 Given = ParamSpec("Given")
 Made = TypeVar("Made")
 
-# Pixels of a whole training's views from which on a GPU earns its compiler's half minute back. Reckoned, not measured:
+# Pixels in all views of a training from which on compiling pays for its half minute on a GPU. Estimated, not measured:
 # fusing saves some 100 passes over a view, each 24 bytes a pixel, at 4 TB/s. 200 epochs of STL-10 at 96 pixels have
 # four times as many, as many of CIFAR-10 a fifth. A CPU never does: it gains a few per cent of a tenth of its step.
 WORTHWHILE = 10**11

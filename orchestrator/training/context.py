@@ -1,4 +1,4 @@
-"""What surrounds a training: where its numbers, checkpoints and encoder go, and how it may fail."""
+"""The interface of a training to its environment: where its reports, checkpoints and encoder go."""
 
 from typing import Protocol, runtime_checkable
 
@@ -8,7 +8,7 @@ Report = dict[str, float | int]
 
 @runtime_checkable
 class Context(Protocol):
-    """The surroundings of a training: where its numbers, checkpoints and encoder go. The loop knows no more of them."""
+    """Where the reports, checkpoints and encoder of a training go: all that the loop knows of its environment."""
 
     def report(self, metrics: Report) -> None:
         """Take one epoch's numbers.
@@ -19,7 +19,7 @@ class Context(Protocol):
         ...
 
     def save_checkpoint(self, state: dict) -> None:
-        """Keep a state that `load_checkpoint` may be asked for after a crash."""
+        """Store a state that `load_checkpoint` returns after a crash."""
         ...
 
     def load_checkpoint(self) -> dict | None:
@@ -27,9 +27,9 @@ class Context(Protocol):
         ...
 
     def export(self, encoder_state: dict, card: dict) -> None:
-        """Take the finished encoder's weights and the card that says what they are."""
+        """Store the finished encoder's weights and the card that describes them."""
         ...
 
 
 class Diverged(Exception):
-    """The numbers left the finite range; the message says where. The trial ends, the sweep goes on."""
+    """A loss or a metric is not finite; the message says where. The trial ends, the sweep continues."""

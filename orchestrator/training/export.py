@@ -1,4 +1,4 @@
-"""The encoder as a user gets it: weights in safetensors, and a card in JSON that says what they are."""
+"""The exported encoder: weights in safetensors, and a card in JSON that describes them."""
 
 import json
 import shlex
@@ -64,10 +64,10 @@ def describe(run: RunConfig, card: DatasetCard, metrics: Report) -> dict[str, An
 def loading(run: RunConfig) -> list[str]:
     """Lines of Python that turn the files into a network, `model`, where the folder is the working directory.
 
-    They need torchvision or timm alone where one of them has the architecture, and this repository otherwise.
+    They need only torchvision or timm if one of them has the architecture, and this package otherwise.
     """
     module = find("methods.encoders", run.encoder.name)
-    # `elsewhere` is the name of before, which users' modules may have.
+    # `elsewhere` is the older name, which a user's module may still define.
     reference_code = getattr(module, "reference_code", getattr(module, "elsewhere", None))
     made = reference_code(run.encoder) if reference_code is not None else []
     if made:
@@ -109,7 +109,7 @@ def read(folder: Place | Path) -> Exported:
     try:
         card = json.loads(described.read_text(encoding="utf-8"))
         if card["format"] != FORMAT:
-            raise UserError(f"{described}: format = {card['format']}: {FORMAT} must hold; export it anew")
+            raise UserError(f"{described}: format is {card['format']}; this version reads {FORMAT}, so export it again")
         module = find("methods.encoders", card["encoder"]["name"])
         encoder = module.build(module.Config.model_validate_json(json.dumps(card["encoder"])))
         encoder.load_state_dict(load(weights.read_bytes()))

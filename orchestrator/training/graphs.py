@@ -1,4 +1,4 @@
-"""Work that a GPU repeats from a graph of its kernels: one launch in the place of hundreds."""
+"""Work that a GPU replays from a CUDA graph: one launch instead of hundreds."""
 
 import logging
 from collections import Counter
@@ -9,14 +9,14 @@ import torch
 
 Made = TypeVar("Made")
 
-# Done this often in the ordinary way first: libraries choose their kernels then, and optimisers make their state.
+# Eager runs before the capture, in which libraries choose their kernels and optimizers create their state.
 WARM_UP = 3
 
 logger = logging.getLogger(__name__)
 
 
 class Capturing:
-    """What works that follow one another share.
+    """Shared by pieces of work that run one after the other.
 
     Attributes:
         stream: of their warm-up and capture: gradients are accumulated where they were first, and libraries keep memory
@@ -30,7 +30,7 @@ class Capturing:
         self.possible = True
 
     def refuse(self, error: BaseException) -> None:
-        """Go on without, and say why, once."""
+        """Continue without graphs, and log the reason once."""
         while error.__context__ is not None:  # the end of a capture that has failed is an error of its own
             error = error.__context__
         self.possible = False
@@ -38,10 +38,10 @@ class Capturing:
 
 
 class Replayed(Generic[Made]):
-    """Work on a GPU, from a graph as soon as there is one. Where it cannot be captured it goes on in the ordinary way.
+    """Work on a GPU, replayed from a graph once it is captured; if it cannot be captured it stays eager.
 
-    It must read and write tensors of fixed place alone. What it decides on the host, its key has to tell: for another
-    key another graph is made.
+    It must read and write only tensors whose memory stays in place. Its key must cover every decision it makes on the
+    host: each key has a graph of its own.
 
     Args:
         work: takes nothing; gives tensors, whose place stays, so that a later call overwrites them.
@@ -55,7 +55,7 @@ class Replayed(Generic[Made]):
         self._graphs: dict[Hashable, tuple[Callable[[], None], Made]] = {}  # what replays each, and what it makes
 
     def __call__(self) -> Made:
-        """The work, done once more."""
+        """Run the work once."""
         key = self._key()
         if not self._capturing.possible:
             self._graphs.clear()

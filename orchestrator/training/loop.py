@@ -1,7 +1,7 @@
-"""The training loop in plain PyTorch: it runs in a test, a Tune actor or a Train worker and knows none of them.
+"""The training loop in plain PyTorch; it does not know what runs it: a test, a Tune actor or a Train worker.
 
-Where torch.distributed has its default process group, the ranks of it share one training, with the numbers of one:
-every batch is cut into equal parts, and what a loss, a norm or a queue needs of other ranks is gathered.
+If torch.distributed has a default process group, its ranks share one training and get the numbers of a single process:
+every batch is split into equal parts, and what a loss, a norm or a memory bank needs from other ranks is gathered.
 """
 
 from typing import Any
@@ -24,7 +24,7 @@ from orchestrator.training.stopwatch import Stopwatch
 
 __all__ = ["Context", "Diverged", "Training", "TrainingConfig", "train"]
 
-# Steps between looks at the loss: reading it makes a GPU wait, so it is not done at every step.
+# Steps between checks that the loss is finite: reading it makes a GPU wait.
 CHECK_STEPS = 100
 
 
@@ -86,7 +86,7 @@ class Training:
         self._lap_images = 0
 
     def run_epoch(self, context: Context) -> None:
-        """Train to the end of the epoch begun or to begin, evaluate, save, report."""
+        """Train to the end of the current epoch, evaluate, save, report."""
         epoch = self.step // self.epoch_steps + 1
         batches = self.batches(epoch)[self.step % self.epoch_steps :]
         checkpoint_steps = self.run.training.checkpoint_steps
@@ -119,7 +119,7 @@ class Training:
         return self._optimise(rows, epoch, progress=self.step / self.steps, upcoming=(self.step + 1) / self.steps)
 
     def deliver(self, report: Report, context: Context) -> None:
-        """Hand out a report; the encoder goes first, so that whoever hears of the end finds it there."""
+        """Report an epoch; a finished encoder is exported first, so that it exists when the end is reported."""
         if report["finished"]:
             state = self.objective.encoder.state_dict()
             card = export.describe(self.run, self.data.card, report)
@@ -127,7 +127,7 @@ class Training:
         ranks.from_first(lambda: context.report(report))
 
     def state_dict(self) -> dict[str, Any]:
-        """All that a resumed training needs; draws have no state, so no generator is among it."""
+        """Everything that a resumed training needs; draws have no state, so there is no generator."""
         return {
             "identity": identity(self.run),
             "step": self.step,
@@ -139,10 +139,10 @@ class Training:
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on where a state was taken.
+        """Restore a state.
 
         Raises:
-            UserError: if it was taken from a run of other settings.
+            UserError: if the state belongs to another run.
         """
         own = identity(self.run)
         if state["identity"] != own:
@@ -212,7 +212,7 @@ class Training:
             ranks.from_first(lambda: context.save_checkpoint(self.state_dict()))
 
     def _timings(self) -> dict[str, float]:
-        """Of the time since the last report (or resume); the checkpoint in it is that of the epoch before."""
+        """Timings since the last report or resume; they include the checkpoint of the epoch before."""
         seconds = self._stopwatch.lap()
         total, images, self._lap_images = seconds.pop("total"), self._lap_images, 0
         trained = sum(seconds.get(part, 0.0) for part in ("loading", "augmentation", "training"))

@@ -1,29 +1,29 @@
-"""What a worker tells the driver, each a flat dict; apart from the trial, for whoever passes it on needs no torch."""
+"""Messages from a worker to the driver, flat dicts; a module of its own, because executors read them without torch."""
 
 from collections.abc import Callable, Mapping
 from typing import Any
 
-# What a worker tells the driver: a report, or why there will be none.
+# Sends a message to the driver: a report, or why there will be none.
 Tell = Callable[[dict[str, Any]], None]
 
-# Tune flattens what it is given and adds keys of its own; ours are found again by the first part of their name.
+# Tune flattens results and adds keys of its own; ours have a prefix.
 _OURS = "report/"
 _GIVEN_UP = "given up"
 _STORAGE_FAILURE = "storage failure"
 
 
 def report(tell: Tell, metrics: Mapping[str, int | float]) -> None:
-    """Hands one epoch to the driver."""
+    """Sends one epoch's report to the driver."""
     tell({_OURS + name: value for name, value in metrics.items()})
 
 
 def give_up(tell: Tell, reason: str) -> None:
-    """Ends the trial as failed; to start it again would lead to the same end."""
+    """Ends the trial as failed; a restart would fail in the same way."""
     tell({_GIVEN_UP: reason})
 
 
 def lack_storage(tell: Tell, trouble: str) -> None:
-    """Ends the sweep for now: something could not be written for want of space."""
+    """Stops the sweep: something could not be written because storage is full."""
     tell({_STORAGE_FAILURE: trouble})
 
 
@@ -38,5 +38,5 @@ def given_up(result: dict[str, Any]) -> str | None:
 
 
 def storage_failure(result: dict[str, Any]) -> str | None:
-    """What the trial could not write for want of space, or None."""
+    """What the trial could not write because storage is full, or None."""
     return result.get(_STORAGE_FAILURE)

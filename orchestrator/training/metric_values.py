@@ -6,7 +6,7 @@ from typing import Any
 
 from orchestrator.core.errors import UserError
 
-_RESERVED = ("epoch", "finished", "lr")  # what every report holds beside metrics; and all below `time/`
+_RESERVED = ("epoch", "finished", "lr")  # what every report holds besides metrics; and all below `time/`
 
 
 class MetricError(UserError):
@@ -53,5 +53,5 @@ def _number(name: str, metric: str, value: Any) -> int | float:
             raise TypeError
         return float(value)
     except (TypeError, ValueError, OverflowError) as error:
-        told = repr(value) if len(repr(value)) <= 60 else type(value).__name__
-        raise MetricError(name, f"the metric {metric} must be a number, not {told}") from error
+        shown = repr(value) if len(repr(value)) <= 60 else type(value).__name__
+        raise MetricError(name, f"the metric {metric} must be a number, not {shown}") from error

@@ -1,7 +1,7 @@
-"""One training shared out to several processes: what they do together, what rank 0 does for all, what must agree.
+"""One training on several processes: what rank 0 does for all, and what must agree.
 
-An error that all ranks meet, or rank 0 for all, is raised on all. One that a rank meets alone ends its process and with
-it the others: on CPU their next exchange raises at once, and Ray Train ends the workers of a trial that has lost one.
+An error on all ranks, or on rank 0 in `from_first`, is raised on all. An error on a single rank ends its process and
+the others: on CPU their next collective raises at once, and Ray Train ends the workers of a trial that lost one.
 """
 
 from collections.abc import Callable
@@ -18,9 +18,9 @@ Made = TypeVar("Made")
 
 
 def share(objective: nn.Module) -> nn.Module:
-    """What to call in the place of an objective, so that weights' gradients are those of the batch of all ranks.
+    """Wrap an objective so that the gradients of its weights are those of the batch of all ranks.
 
-    Alone it is the objective itself. Batch-norms are converted in place.
+    With one rank it is the objective itself. Batch-norms are converted in place.
     """
     if world_size() == 1:
         return objective
@@ -33,10 +33,10 @@ def share(objective: nn.Module) -> nn.Module:
 
 
 def from_first(make: Callable[[], Made]) -> Made:
-    """What rank 0 makes, on every rank; the others make nothing, and wait.
+    """The result of `make` on rank 0, on every rank; the other ranks wait.
 
     Raises:
-        Exception: whatever rank 0 raised, on all ranks, so that none waits for one that has given up.
+        Exception: what rank 0 raised, on all ranks, so that none waits forever.
     """
     if world_size() == 1:
         return make()
@@ -54,7 +54,7 @@ def from_first(make: Callable[[], Made]) -> Made:
 
 
 def require_agreement(module: nn.Module) -> None:
-    """Compare what every rank has in a module's weights and buffers, bit by bit, at the cost of one number for each.
+    """Require that weights and buffers are equal on all ranks, by one checksum for each.
 
     Raises:
         RuntimeError: naming what differs; on all ranks.

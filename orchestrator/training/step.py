@@ -1,4 +1,4 @@
-"""One optimiser step: work of fixed shapes on tensors of fixed place, so that a GPU can repeat it from graphs."""
+"""One optimizer step with fixed shapes and fixed memory, so that a GPU can replay it from CUDA graphs."""
 
 import logging
 from collections.abc import Mapping
@@ -22,10 +22,10 @@ logger = logging.getLogger(__name__)
 
 
 class Step:
-    """The images, the objective and its optimiser, and what one step does with them.
+    """One optimizer step: loads a batch, makes its views, and updates the weights.
 
-    What changes from step to step is written into tensors on the device beforehand. On a GPU each phase is captured
-    after a few steps and replayed from then on, if the images lie there and no other worker takes part.
+    What changes from step to step is first written into tensors on the device. On a GPU each phase is captured after a
+    few steps and replayed from then on, if the images are there and the training has one worker.
 
     Args:
         parts: of the training.
@@ -57,13 +57,13 @@ class Step:
         self.forget()
 
     def __call__(self, rows: Int64[Tensor, "B"], epoch: int, *, progress: float, upcoming: float) -> Losses:
-        """One step with the rates that the optimiser has.
+        """One step with the optimizer's current learning rates.
 
         Args:
             rows: of the images, those of all workers.
             epoch: from 1.
             progress: share of the budget done after this step, in (0, 1].
-            upcoming: the same after the next one; what lies beyond 1 counts as 1.
+            upcoming: the same after the next step; values above 1 count as 1.
 
         Returns:
             The losses of this worker's part; on a GPU the next step overwrites them.
@@ -84,11 +84,11 @@ class Step:
             self._views = self._augment()
         with self._stopwatch.measure("training"):
             losses = self._learn()
-        del self._batch, self._views  # a replayed step has kept them itself, and another may free them
+        del self._batch, self._views  # a replayed step keeps its own; without graphs this frees them
         return losses
 
     def forget(self) -> None:
-        """Drop what was captured: tensors have changed their places."""
+        """Drop captured graphs: tensors have moved."""
         self._load, self._augment, self._learn = self._loading, self._augmentation, self._training
         if self._capturing is not None:
             replayed = partial(Replayed, key=self._frozen, capturing=self._capturing)
@@ -107,7 +107,7 @@ class Step:
         return groups.frozen(self._optimizer, self._done)
 
     def _loading(self) -> Batch:
-        # Images off the device are asked for by the rows as they came, of which the host need not be told.
+        # Images outside the device are indexed by the rows on the host, so that nothing is copied back.
         return self._images.batch(self._rows if self._images.capturable else self._given)
 
     def _augmentation(self) -> Mapping[str, View]:

@@ -1,4 +1,4 @@
-"""Where the time of an epoch goes, measured without ever making a GPU wait."""
+"""Where the time of an epoch goes, measured without making a GPU wait."""
 
 import time
 from collections import defaultdict

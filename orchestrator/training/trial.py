@@ -1,4 +1,4 @@
-"""One trial in a worker, whoever runs that: a `Context` for the loop whose files go to the trial's folder."""
+"""One trial in a worker of any executor: a `Context` for the loop that writes to the trial's folder."""
 
 import logging
 from collections.abc import Iterator
@@ -20,11 +20,11 @@ from orchestrator.training.parts import Data
 
 
 class TrialContext:
-    """The loop's surroundings in a worker.
+    """The loop's `Context` in a worker.
 
     Args:
         folder: of the trial; the place of its checkpoints and of its encoder.
-        tell: hands something to the driver.
+        tell: sends a message to the driver.
     """
 
     def __init__(self, folder: TrialFolder, tell: Tell) -> None:
@@ -63,10 +63,10 @@ def run_trial(config: dict[str, Any], tell: Tell, data: Data, dataset: dict[str,
 
     Args:
         config: what the searcher gave Tune: the trial's `folder`.
-        tell: hands something to the driver; only the first worker has anything to tell.
+        tell: sends a message to the driver; only the first worker uses it.
         data: shared by all trials, mapped from Ray's object store.
         dataset: the settings that `data` was made with; a trial that tries other ones decodes its own, and so does one
-            whose evaluations read more splits. One that takes images apart in another way does so itself.
+            whose evaluations read more splits. One that separates foregrounds in another way does so itself.
     """
     folder = TrialFolder.at(config["folder"])
     run = resolve(folder.config()["run"])
@@ -105,9 +105,9 @@ def _end_by_metric(error: MetricError, tell: Tell) -> None:
 
 @contextmanager
 def _warnings_in(file: Place) -> Iterator[None]:
-    """Keeps what the house warns of during the block, since nobody reads a worker's terminal.
+    """Appends our warnings during the block to a file, because a worker's terminal is not shown.
 
-    What the first worker warns of: a file has one writer, and the others see the same obstacles and files like its own.
+    Only the first worker's: a file has one writer, and the others meet the same conditions.
     """
     if rank() > 0:
         yield
