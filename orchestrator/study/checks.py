@@ -33,7 +33,7 @@ def check_settings(run: RunConfig) -> list[Mistake]:
     mistakes: list[Mistake] = []
     epochs, warmup = run.training.epochs, run.optimizer.warmup_epochs
     if warmup >= epochs:
-        law = f"warmup_epochs < {epochs} must hold, the whole budget (run.training.epochs)"
+        law = f"must be less than the whole budget, run.training.epochs = {epochs}"
         mistakes.append(Mistake("run.optimizer.warmup_epochs", law, f"{warmup:g}"))
     if unusable := _encoder_mistakes(run, set()):
         return mistakes + unusable  # a method needs an encoder
@@ -137,7 +137,7 @@ def check_storage(storage: Place, name: str) -> None:
 def _batch_mistakes(run: RunConfig, card: DatasetCard) -> list[Mistake]:
     if run.training.batch_size <= card.train_size:
         return []
-    law = f"batch_size <= {card.train_size} must hold, the number of training images"
+    law = f"exceeds the {card.train_size} training images; use at most {card.train_size}"
     return [Mistake("run.training.batch_size", law, str(run.training.batch_size))]
 
 

@@ -193,8 +193,8 @@ class Training:
     def _require_steps(self) -> None:
         if self.epoch_steps < 1:
             raise UserError(
-                f"run.training.batch_size = {self.run.training.batch_size}: batch_size <= {len(self.images)} (the "
-                "number of training images) must hold"
+                f"run.training.batch_size = {self.run.training.batch_size}: exceeds the {len(self.images)} training "
+                f"images; use at most {len(self.images)}"
             )
         if self.run.training.batch_size % world_size():
             raise UserError(
@@ -203,8 +203,8 @@ class Training:
             )
         if self._warmup_steps >= self.steps:
             raise UserError(
-                f"run.optimizer.warmup_epochs = {self.run.optimizer.warmup_epochs}: warmup_epochs < "
-                f"{self.run.training.epochs} (run.training.epochs) must hold"
+                f"run.optimizer.warmup_epochs = {self.run.optimizer.warmup_epochs}: must be less than the whole budget, "
+                f"run.training.epochs = {self.run.training.epochs}"
             )
 
     def _save(self, context: Context) -> None:

@@ -260,7 +260,7 @@ def test_values_that_the_data_do_not_allow_are_refused_alone_together_and_enqueu
     entry = {"dataset": small, "training.batch_size": 64}
 
     def told(section: dict, entries: list[dict]) -> str:
-        with pytest.raises(ConfigError, match="batch_size <= ") as caught:
+        with pytest.raises(ConfigError, match="training images; use at most") as caught:
             check_values_on_data(read_space(section, RUN), entries, RUN)
         return str(caught.value)
 

@@ -120,12 +120,16 @@ OPEN_TO_NOTHING = (
         ),
         ("search.encoder.depth", {"choice": [8, 9]}, "search.encoder.depth = 9: must be 8, 18, 34 or 50"),
         ("run.optimizer.lrr", 0.1, "run.optimizer.lrr = 0.1: unknown key; did you mean lr?"),
-        ("run.optimizer.warmup_epochs", 3.0, "run.optimizer.warmup_epochs = 3: warmup_epochs < 3 must hold"),
+        (
+            "run.optimizer.warmup_epochs",
+            3.0,
+            "run.optimizer.warmup_epochs = 3: must be less than the whole budget, run.training.epochs = 3",
+        ),
         ("run.training.epochs", -3, "run.training.epochs = -3: epochs >= 1 must hold"),
         (
             "run.training.batch_size",
             65,
-            "run.training.batch_size = 65: batch_size <= 64 must hold, the number of training",
+            "run.training.batch_size = 65: exceeds the 64 training images; use at most 64",
         ),
         (
             "search.evaluation.knn.every",

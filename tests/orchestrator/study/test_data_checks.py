@@ -49,7 +49,7 @@ def test_batch_must_fit_into_what_is_left_to_train_on(tmp_path):
     write_folder(tmp_path / "images", {"a": 10, "b": 10})
     changes = {"run.dataset": own_images(tmp_path, validation_share=0.3), "run.training.batch_size": 15}
     assert refusal(tmp_path, changes) == (
-        "run.training.batch_size = 15: batch_size <= 14 must hold, the number of training images"
+        "run.training.batch_size = 15: exceeds the 14 training images; use at most 14"
     )
 
 
@@ -74,7 +74,7 @@ def test_other_mistakes_are_told_before_images_are_decoded(tmp_path, section):
 def test_published_data_are_not_fetched_for_a_run_that_they_do_not_fit(tmp_path, monkeypatch):
     monkeypatch.setattr(cifar10, "verify", None)
     told = refusal(tmp_path, {"run.dataset": {"name": "cifar10"}, "run.training.batch_size": 50_000})
-    assert told.startswith("run.training.batch_size = 50000: batch_size <= 45000 must hold")
+    assert told.startswith("run.training.batch_size = 50000: exceeds the 45000 training images")
 
 
 def test_images_that_cannot_be_used_are_told_once(tmp_path):

@@ -58,7 +58,7 @@ CASES = {
     "empty range": Case("[0.3, 0.3]: low < high must hold", search={WEIGHT: {"uniform": [0.3, 0.3]}}),
     "log range through zero": Case("low > 0 must hold on a log", search={"optimizer.lr": {"log_uniform": [0.0, 1.0]}}),
     "unknown metric": Case("sweep.metric = val_kn/1: no evaluation of this run", {"sweep.metric": "val_kn/1"}),
-    "batch beyond the data": Case("batch_size <= 64 must hold", {"run.training.batch_size": 65}),
+    "batch beyond the data": Case("exceeds the 64 training images", {"run.training.batch_size": 65}),
     "condition that never holds": Case(
         "can never hold: run.addons.msr.schedule is fixed to cosine",
         search={WEIGHT: {"uniform": [0.0, 0.5], "when": {"addons.msr.schedule": "step"}}},

@@ -210,9 +210,9 @@ def test_training_without_labels_needs_none():
 
 
 def test_batch_beyond_the_data_and_endless_warmup_are_refused():
-    with pytest.raises(UserError, match="batch_size <= 72"):
+    with pytest.raises(UserError, match="exceeds the 72 training images; use at most 72"):
         trained(tiny_run(training={"batch_size": 73}))
-    with pytest.raises(UserError, match="warmup_epochs < 2"):
+    with pytest.raises(UserError, match="must be less than the whole budget, run.training.epochs = 2"):
         trained(tiny_run(optimizer={"warmup_epochs": 2.0}))
 
 
