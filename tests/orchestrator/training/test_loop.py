@@ -212,7 +212,7 @@ def test_training_without_labels_needs_none():
 def test_batch_beyond_the_data_and_endless_warmup_are_refused():
     with pytest.raises(UserError, match="exceeds the 72 training images; use at most 72"):
         trained(tiny_run(training={"batch_size": 73}))
-    with pytest.raises(UserError, match="must be less than the whole budget, run.training.epochs = 2"):
+    with pytest.raises(UserError, match=r"must be less than the whole budget, run\.training\.epochs = 2"):
         trained(tiny_run(optimizer={"warmup_epochs": 2.0}))
 
 
