@@ -42,9 +42,12 @@ def check_settings(run: RunConfig) -> list[Mistake]:
         plan = planning.plan(run)
         planning.pipeline(run, plan, _UNSEEN)
         mistakes += _encoder_mistakes(run, {view.size for view in plan.views.values() if view.size is not None})
+        settings = run.dump()
+        if reason := _method_rejection(json.dumps(settings["method"]), json.dumps(settings["encoder"])):
+            mistakes.append(Mistake("run.method", reason))
     except UserError as error:
         mistakes.append(Mistake("", str(error)))
-    except ValueError as error:  # a constructor's own law, between fields
+    except ValueError as error:  # a rule of `plan` between the method's fields
         mistakes.append(Mistake("run.method", str(error)))
     return mistakes
 
@@ -245,4 +248,20 @@ def _rejection(encoder: str, size: int | None) -> str:
                 built(torch.empty(2, 3, size, size))  # torch imports its compiler for this: two seconds
     except _REJECTIONS as error:
         return str(error) or type(error).__name__
+    return ""
+
+
+@lru_cache(maxsize=32)
+def _method_rejection(method: str, encoder: str) -> str:
+    """Why a method cannot be built over an encoder, which can; empty if it can. Both are settings in JSON."""
+    methods, encoders = (
+        find(package, json.loads(settings)["name"])
+        for package, settings in (("methods", method), ("methods.encoders", encoder))
+    )
+    try:
+        with torch.device("meta"):
+            network = encoders.build(encoders.Config.model_validate_json(encoder))
+            methods.Method(methods.Config.model_validate_json(method), network)
+    except ValueError as error:  # a rule of the constructor between the method's fields
+        return str(error)
     return ""

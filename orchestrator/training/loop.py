@@ -203,8 +203,8 @@ class Training:
             )
         if self._warmup_steps >= self.steps:
             raise UserError(
-                f"run.optimizer.warmup_epochs = {self.run.optimizer.warmup_epochs}: must be less than the whole budget, "
-                f"run.training.epochs = {self.run.training.epochs}"
+                f"run.optimizer.warmup_epochs = {self.run.optimizer.warmup_epochs}: must be less than the whole "
+                f"budget, run.training.epochs = {self.run.training.epochs}"
             )
 
     def _save(self, context: Context) -> None:

@@ -62,6 +62,8 @@ def test_settings_that_a_constructor_rejects_are_named(own_method):
         raise ValueError("hidden must be even")
 
     own_method.plan, own_method.Method = byol.plan, reject
+    (mistake,) = check_settings(tiny_run(method={"name": "mylab.method", "hidden": 17}, addons={}))
+    assert str(mistake) == "run.method: hidden must be even"
     with pytest.raises(UserError, match=r"^run\.method: hidden must be even$"):
         assembly.objective(tiny_run(method={"name": "mylab.method"}, addons={}))
 
