@@ -5,12 +5,14 @@ import runpy
 import sys
 from argparse import ArgumentParser, RawDescriptionHelpFormatter
 from importlib.metadata import version
+from pathlib import Path
 
 # Before the working folder is on the path, so that no folder of the user's takes their place.
 import augment  # noqa: F401
 import methods  # noqa: F401
 from orchestrator.cli.commands import COMMANDS, arguments
 from orchestrator.core import command_line
+from orchestrator.core.shadowing import shadowing
 
 SHELLS = ("bash", "zsh", "fish")
 _EPILOG = """\
@@ -27,6 +29,9 @@ examples:
 def main() -> None:
     """Run the command that `sys.argv` names, in this process, until it exits."""
     command_line.set_script(sys.argv[0])
+    if (problem := shadowing(Path.cwd())) is not None:
+        sys.stderr.write(f"error: {problem}\n")
+        sys.exit(2)
     sys.path.append(os.getcwd())  # the user's own modules; last, so that they replace nobody else's
     if "_ARGCOMPLETE" in os.environ:  # a shell asks for completions
         from orchestrator.cli import completion

@@ -143,3 +143,14 @@ def test_tab_completes_commands_options_and_names(line, offered, tmp_path):
     )
     assert done.returncode == 0, done.stderr
     assert set(answer.read_text().split("\013")) == offered
+
+
+@pytest.mark.parametrize(
+    ("file", "told"), [("methods.py", "AugSweep's package methods"), ("yaml.py", "the library yaml")]
+)
+def test_a_file_of_the_users_that_workers_would_import_for_ours_is_refused(file, told, started, tmp_path, capsys):
+    (tmp_path / file).touch()
+    with pytest.raises(SystemExit) as ended:
+        started("sweep", "x")
+    assert ended.value.code == 2
+    assert capsys.readouterr().err.startswith(f"error: {tmp_path / file} hides {told}; ")

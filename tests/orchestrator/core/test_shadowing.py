@@ -1,5 +1,6 @@
 """A user's file with the name of a package is refused in a line, before it is imported."""
 
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -46,3 +47,15 @@ def test_other_names_are_a_users_own(tmp_path: Path) -> None:
     assert started(ROOT, "-c", "import orchestrator").returncode == 0
     (tmp_path / "methods.py").write_text("")
     assert "ImportError: " in started(tmp_path, "-c", "import orchestrator").stderr
+
+
+def test_packages_that_ray_unpacked_on_a_node_into_a_folder_each_are_imported(tmp_path: Path) -> None:
+    folders = []
+    for package in ("augment", "methods", "orchestrator"):
+        folders.append(str(tmp_path / f"_ray_pkg_{package}"))
+        ignored = shutil.ignore_patterns("*.png", "*.webp", "__pycache__")
+        shutil.copytree(ROOT / package, tmp_path / f"_ray_pkg_{package}" / package, ignore=ignored)
+    path = f"import sys; sys.path[:0] = {folders!r}; import orchestrator; print(orchestrator.__file__)"
+    done = started(tmp_path, "-c", path)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith(folders[2])
