@@ -69,3 +69,8 @@ def test_dry_run_bytes_are_those_of_real_checkpoints_and_images(tmp_path):
     assert cost.encoder_bytes < cost.checkpoint_bytes < cost.work_bytes
     splits = [data.splits["train"], data.splits["validation"]]  # `bank` is `train`
     assert cost.data_bytes == sum(part.nbytes for split in splits for part in (split.images, split.labels, split.masks))
+
+
+def test_dry_run_times_a_training_of_a_single_step(tmp_path):
+    changes = {"run.dataset.train_size": 30, "run.training.epochs": 1}  # one batch of 16
+    assert "cost, estimated from 3 steps" in dry_run(load_study(write_study(tmp_path, with_changes(changes))))
