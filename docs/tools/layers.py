@@ -14,6 +14,7 @@ from pathlib import Path
 ROOT = Path(__file__).parents[2]
 PICTURE = ROOT / "docs" / "pictures" / "layers.svg"
 WIDTH, MARGIN, HEIGHT, GAP = 900, 16, 44, 8  # pixels
+CHARACTER = 5.7  # mean width in pixels of what captions are made of
 FONT = "font-family='Helvetica, Arial, sans-serif'"
 
 
@@ -80,6 +81,8 @@ def _text(left: float, top: float, text: str, *, size: int = 12, weight: str = "
 
 
 def _labelled(left: float, top: float, width: float, name: str, what: str, fill: str, line: str) -> list[str]:
+    if len(what) > (width - 24) / CHARACTER:
+        raise ValueError(f"the first docstring line of {name} has {len(what)} characters, too many for its box: {what}")
     return [
         _box(left, top, width, HEIGHT, fill, line),
         _text(left + 12, top + 18, name, size=14, weight="bold"),

@@ -32,6 +32,8 @@ MARKER = "<!-- Below: written by docs/tools/reference.py from the pydantic model
 COMPONENTS = {
     "sweep.sampler": "orchestrator.search.samplers",
     "sweep.scheduler": "orchestrator.search.schedulers",
+    "sweep.executor": "orchestrator.executors",
+    "sweep.tracker": "orchestrator.tracking",
     "run.dataset": "orchestrator.datasets",
     "run.augment.recipes": "augment.ops",
     "run.method": "methods",

@@ -21,7 +21,11 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
     for target in sorted(linked):
         source = ROOT / target
         # Not a page of its own, whatever its ending: its links are relative to another place.
-        name = f"source/{target}.txt" if source.suffix in (".md", ".py", ".yaml", ".toml") else f"source/{target}"
+        name = (
+            f"source/{target}.txt"
+            if source.suffix in (".md", ".py", ".sbatch", ".toml", ".yaml")
+            else f"source/{target}"
+        )
         files.append(File.generated(config, normpath(name), content=source.read_bytes()))
     return files
 

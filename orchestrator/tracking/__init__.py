@@ -1,1 +1,1 @@
-"""Where the numbers of a sweep are compared: one module or package for each tracker, see `contract`."""
+"""Where numbers are compared: one module per tracker, see `contract`."""
