@@ -71,9 +71,9 @@ class _Ray:
 
     def check(self) -> None:
         if self._address is not None:
-            from orchestrator.executors.ray.cluster_checks import require_answer
+            from orchestrator.executors.ray.cluster_checks import locate
 
-            require_answer(self._address)
+            self._address = locate(self._address)
 
     def ready(self, folder: Place, *, data_bytes: int) -> AbstractContextManager[None]:
         from orchestrator.executors.ray.cluster import cluster

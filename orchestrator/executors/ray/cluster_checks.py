@@ -9,8 +9,10 @@ from importlib.util import find_spec
 from typing import Any
 
 import ray
+from ray._common.usage import usage_lib
 
 # What follows has no public name yet.
+from ray._private import services
 from ray._private.authentication.authentication_token_setup import (
     ensure_token_if_auth_enabled,
     maybe_enable_token_auth_if_token_available,
@@ -36,17 +38,18 @@ _TOKEN = (
 _UNITS = (("cpus_per_worker", "CPU"), ("gpus_per_worker", "GPU"))
 
 
-def require_answer(address: str) -> None:
-    """Refuse an address where nobody listens, since Ray itself would try for a long time.
+def locate(address: str) -> str:
+    """The cluster's `host:port`, where something answers; Ray itself would try for a long time.
 
     Args:
-        address: `host:port`, or `auto`, which Ray looks up itself.
+        address: `host:port`, or `auto` for the cluster that `ray start` made this machine a part of. A Ray that a
+            process started for itself, such as another sweep's, is never that: it ends with its process.
 
     Raises:
-        UserError: nobody answers, or it is no address of this kind.
+        UserError: nothing answers, it is no address of this kind, or `auto` finds no cluster or several.
     """
     if address == "auto":
-        return
+        return _started_here()
     host, _, port = address.rpartition(":")
     if "/" in address or not host or not port.isdecimal():
         raise UserError(
@@ -60,6 +63,41 @@ def require_answer(address: str) -> None:
             f"--address {address}: no Ray cluster answers there ({error}); start one with `ray start --head "
             "--include-dashboard=true`, or leave --address out (and RAY_ADDRESS unset) to use this machine alone"
         ) from error
+    return address
+
+
+def _started_here() -> str:
+    maybe_enable_token_auth_if_token_available(warn_if_disabled=False)
+    try:
+        ensure_token_if_auth_enabled(create_token_if_missing=False)  # else Ray's library would abort the process
+    except AuthenticationError as error:
+        raise UserError(f"--address auto: {_TOKEN}") from error
+    found = sorted(address for address in services.find_gcs_addresses() if not is_private(address))
+    latest = services.find_bootstrap_address(None)
+    if latest in found:
+        return latest
+    if len(found) == 1:
+        return found[0]
+    if found:
+        raise UserError(
+            f"--address auto: this machine is part of several clusters: {', '.join(found)}; name one of them"
+        )
+    raise UserError(
+        "--address auto: this machine belongs to no Ray cluster (one that another sweep started for itself does not "
+        "count); start one with `ray start --head --include-dashboard=true`, or leave --address out"
+    )
+
+
+def is_private(address: str) -> bool:
+    """Whether a process started the Ray at an address for itself by `ray.init`, or nothing answers there."""
+    host, _, port = address.rpartition(":")
+    try:
+        socket.create_connection((host, int(port)), _ANSWER).close()
+        return bool(usage_lib.is_ray_init_cluster(GcsClient(address=address)))
+    except OSError:
+        return True
+    except AuthenticationError:
+        return False  # `require_token` says what to do
 
 
 def require_token(address: str) -> None:

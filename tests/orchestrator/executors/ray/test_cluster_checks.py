@@ -31,15 +31,34 @@ def test_an_address_where_nobody_listens_is_refused_at_once() -> None:
     with socket.socket() as bound:  # not listening, so that it is nobody else's either
         bound.bind(("127.0.0.1", 0))
         with pytest.raises(UserError, match="no Ray cluster answers there"):
-            cluster_checks.require_answer(f"127.0.0.1:{bound.getsockname()[1]}")
+            cluster_checks.locate(f"127.0.0.1:{bound.getsockname()[1]}")
     with socket.create_server(("127.0.0.1", 0)) as listening:
-        cluster_checks.require_answer(f"127.0.0.1:{listening.getsockname()[1]}")
+        cluster_checks.locate(f"127.0.0.1:{listening.getsockname()[1]}")
 
 
 @pytest.mark.parametrize("address", ["ray://127.0.0.1:10001", "head", "head:", ":6379", "head:port"])
 def test_what_is_no_address_of_a_head_is_refused_with_the_way(address: str) -> None:
     with pytest.raises(UserError, match="must be host:port"):
-        cluster_checks.require_answer(address)
+        cluster_checks.locate(address)
+
+
+def test_auto_takes_what_was_started_as_a_cluster_and_nothing_private(monkeypatch: pytest.MonkeyPatch) -> None:
+    private = {"127.0.0.1:1", "127.0.0.1:2"}
+    monkeypatch.setattr(cluster_checks, "is_private", private.__contains__)
+    monkeypatch.setattr(cluster_checks, "maybe_enable_token_auth_if_token_available", lambda **named: None)
+    monkeypatch.setattr(cluster_checks, "ensure_token_if_auth_enabled", lambda **named: None)
+    running, latest = set(private), "127.0.0.1:1"
+    monkeypatch.setattr(cluster_checks.services, "find_gcs_addresses", lambda: running)
+    monkeypatch.setattr(cluster_checks.services, "find_bootstrap_address", lambda folder: latest)
+    with pytest.raises(UserError, match="--address auto: this machine belongs to no Ray cluster"):
+        cluster_checks.locate("auto")
+    running.add("10.0.0.1:6379")
+    assert cluster_checks.locate("auto") == "10.0.0.1:6379"
+    running.add("10.0.0.1:6380")
+    with pytest.raises(UserError, match=r"several clusters: 10\.0\.0\.1:6379, 10\.0\.0\.1:6380; name one"):
+        cluster_checks.locate("auto")
+    latest = "10.0.0.1:6380"
+    assert cluster_checks.locate("auto") == latest
 
 
 def test_workers_are_counted_node_by_node(monkeypatch: pytest.MonkeyPatch) -> None:

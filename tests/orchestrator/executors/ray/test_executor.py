@@ -10,10 +10,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+import ray
 
 from orchestrator.config.run import resolve, with_values
 from orchestrator.config.search_space import Choice, Dimension, Range, Space
 from orchestrator.config.sweep import SweepConfig
+from orchestrator.executors.ray import cluster_checks
 from orchestrator.executors.ray.cluster import cluster
 from orchestrator.executors.ray.executor import execute
 from orchestrator.records.folder import SweepFolder, TrialFolder
@@ -237,6 +239,10 @@ def test_a_diverged_trial_fails_with_its_reason_and_the_next_one_reuses_its_work
 
 def test_ray_takes_no_signal_from_the_sweep(handlers_before_ray: list[Any]) -> None:
     assert [signal.getsignal(number) for number in HANDLED] == handlers_before_ray
+
+
+def test_a_sweep_s_own_ray_is_not_one_to_join(handlers_before_ray: list[Any]) -> None:
+    assert cluster_checks.is_private(ray.get_runtime_context().gcs_address)
 
 
 def test_nothing_listens_beyond_this_machine() -> None:
