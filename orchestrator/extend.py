@@ -21,6 +21,8 @@ subclass of `Config`, or as said below) and the functions or classes of its kind
   `EvaluationData` and its `Features`; `over_variants` for the accuracy on every variant of the test split.
 - An optimizer: `Config` has the fields of `OptimizerSettings`; `build(config, groups, lr)`, with `without_compiler`.
 - A sampler of a search: `sampler(config, seeds)`, with `Seeds`.
+- An executor or a tracker of a sweep: the functions that `orchestrator.executors.contract` and
+  `orchestrator.tracking.contract` list, which build an `Executor` (it runs `Work`) or a `Tracker`.
 - A scheduler of a search: `rungs(config, epochs)` and `should_stop(config, number, costs)`, with `Config` alone.
 
 Fields of a `Config` may be a `Probability` or an `Interval`. Random numbers come from `draws`, addressed and never
@@ -61,6 +63,7 @@ from orchestrator.core.errors import UserError
 from orchestrator.core.torch_compat import without_compiler
 from orchestrator.data.images import DatasetCard, ImageSet, fingerprint, held_out_rows, require_split
 from orchestrator.data.streamed import Stream
+from orchestrator.executors.contract import Executor, Work
 from orchestrator.metrics import Timing
 from orchestrator.probing.data import EvaluationData, Features
 from orchestrator.probing.features import Encode, labels_of, standard_error, unit
@@ -68,6 +71,7 @@ from orchestrator.probing.frozen import FrozenEncoder
 from orchestrator.probing.score import Score
 from orchestrator.probing.variants import over_variants
 from orchestrator.search.samplers import Seeds
+from orchestrator.tracking.contract import Tracker
 
 __all__ = [
     "AddOn",
@@ -79,6 +83,7 @@ __all__ = [
     "Encoded",
     "Encoder",
     "EvaluationData",
+    "Executor",
     "Features",
     "FrozenEncoder",
     "Geometry",
@@ -103,10 +108,12 @@ __all__ = [
     "Stream",
     "Target",
     "Timing",
+    "Tracker",
     "UserError",
     "View",
     "ViewSpec",
     "Weight",
+    "Work",
     "average",
     "constant",
     "cosine_rate",
