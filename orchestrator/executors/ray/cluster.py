@@ -17,6 +17,8 @@ from orchestrator.executors.ray import FOR_WORKERS, cluster_checks, liveness, st
 
 # What Ray needs in its object store beside the data.
 _STORE_MARGIN = 256 * 1024**2
+# Bytes of a folder's path that leave room for `/ray/session_<date>_<time>_<pid>/sockets/plasma_store`.
+_LONGEST_FOLDER = 39
 
 
 @contextmanager
@@ -92,6 +94,7 @@ def _start(sweep: SweepConfig, *, object_store_bytes: int, log: Path) -> None:
                 log_to_driver=False,
                 logging_level=logging.CRITICAL,  # what goes wrong is told by the ledger
                 object_store_memory=object_store_bytes,
+                **_short_folder(),
             )
     except Exception as error:  # Ray raises bare ones, as when its node takes too long on a busy machine
         raise UserError(
@@ -101,6 +104,12 @@ def _start(sweep: SweepConfig, *, object_store_bytes: int, log: Path) -> None:
     own = ray.util.get_node_ip_address()
     if own != "127.0.0.1":
         raise UserError(f"Ray must listen on 127.0.0.1 alone, got {own}; import {__name__} before ray")
+
+
+def _short_folder() -> dict[str, str]:
+    """Ray's own option for its folder where TMPDIR is too long: a socket's path has 107 bytes at most."""
+    given = os.environ.get("RAY_TMPDIR") or os.environ.get("TMPDIR") or "/tmp"
+    return {"_temp_dir": "/tmp/ray"} if len(os.fsencode(given)) > _LONGEST_FOLDER else {}
 
 
 def _join(address: str, log: Path) -> None:

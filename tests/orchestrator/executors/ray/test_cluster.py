@@ -62,3 +62,12 @@ def test_ray_that_does_not_start_is_told_in_one_line(monkeypatch, tmp_path):
         pass
     assert str(told.value).startswith("Ray did not start: The current node timed out during startup. (more in ")
     assert "\n" not in str(told.value)
+
+
+@pytest.mark.parametrize(("length", "options"), [(39, {}), (40, {"_temp_dir": "/tmp/ray"})])
+def test_a_folder_too_long_for_sockets_is_not_ray_s(
+    monkeypatch: pytest.MonkeyPatch, length: int, options: dict
+) -> None:
+    monkeypatch.delenv("RAY_TMPDIR", raising=False)
+    monkeypatch.setenv("TMPDIR", "/" + "x" * (length - 1))
+    assert clusters._short_folder() == options
