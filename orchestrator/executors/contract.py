@@ -60,7 +60,7 @@ class Executor(Protocol):
     def run(self, ledger: "Ledger", work: Work, *, shared: Mapping[str, Any], is_over: Callable[[], bool]) -> None:
         """Run what the ledger hands out until it is handed out, or until it is over.
 
-        Call the ledger from this thread:
+        Call the ledger from one thread, this one or another:
 
         - `next()`: the number of a trial to start, None if there is none now; `is_handed_out`: there will be none.
         - `started(number)`: a worker has taken the trial, whose folder is `ledger.folder.trial(number).path`.
