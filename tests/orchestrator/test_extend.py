@@ -29,7 +29,7 @@ def mylab(tmp_path, monkeypatch):
     monkeypatch.syspath_prepend(tmp_path)
     yield
     for name in [name for name in sys.modules if name.partition(".")[0] == "mylab"]:
-        monkeypatch.delitem(sys.modules, name)
+        del sys.modules[name]
 
 
 @pytest.mark.parametrize("name", MODULES)
