@@ -32,4 +32,4 @@ def located(place: str) -> Path | ObjectPlace:
     Raises:
         UserError: if the address is malformed.
     """
-    return ObjectPlace.at(place) if place.startswith(SCHEME) else expanded(place)
+    return ObjectPlace.parse(place) if place.startswith(SCHEME) else expanded(place)

@@ -16,7 +16,7 @@ from orchestrator.evaluate import suite as suites
 from orchestrator.evaluate.runner import Runner, Unscored
 from orchestrator.evaluate.table import heading, remarks, table
 from orchestrator.evaluate.target import Subject, subject, sweep_of
-from orchestrator.storage.path import at
+from orchestrator.storage.path import parse
 from orchestrator.storage.s3 import UnavailableError
 from orchestrator.tracking.mlflow.address import tracking_uri
 from orchestrator.tracking.mlflow.tracker import send_evaluation, send_scores
@@ -29,7 +29,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = command_line.parser(described).parse_args(arguments)
     try:
         uri = tracking_uri(options.tracking_uri)
-        found = subject(options.encoder, at(options.storage), uri, size=options.size, threads=options.threads)
+        found = subject(options.encoder, parse(options.storage), uri, size=options.size, threads=options.threads)
         suite = suites.load(options.suite, options.set, found.own, found.encoder.decoding)
         evaluation = Runner(found, suite).run()
         if not evaluation.rows:

@@ -14,7 +14,7 @@ from orchestrator.probing.frozen import FrozenEncoder, at_rest
 from orchestrator.records.folder import CONFIG, ENCODER_CARD, ENCODER_WEIGHTS, SweepFolder, TrialFolder
 from orchestrator.records.leaderboard import Standings
 from orchestrator.records.test_scores import Shelf
-from orchestrator.storage.path import Place, at, on_disk
+from orchestrator.storage.path import Place, on_disk, parse
 from orchestrator.tracking.mlflow.tracker import find_run
 from orchestrator.training import assembly, export
 from orchestrator.training.export import Exported
@@ -63,7 +63,7 @@ def subject(name: str, storage: Place, uri: str, *, size: int | None = None, thr
     if third_party.is_published(name):
         encoder = third_party.load(name, size)
         return Subject(encoder, None, None, threads, _shelf(storage, name, encoder))
-    given = at(name)
+    given = parse(name)
     if _CHECKPOINT.fullmatch(given.name):
         return _of_checkpoint(given)
     folder = given.parent if given.name == ENCODER_WEIGHTS else given
@@ -119,7 +119,7 @@ def locate(name: str, storage: Place, uri: str) -> TrialFolder:
     Raises:
         UserError: if there is no such trial here, or the sweep has no finished one.
     """
-    given = at(name)
+    given = parse(name)
     if given.name.isdecimal() and (given / CONFIG).exists():
         return TrialFolder(given)
     for folder in (SweepFolder(given), SweepFolder(storage / name)):

@@ -25,7 +25,7 @@ from orchestrator.config import yaml_file
 from orchestrator.core.errors import UserError, first_line
 from orchestrator.core.trial_number import origin_and_place
 from orchestrator.storage.held import HeldError
-from orchestrator.storage.path import Place, at
+from orchestrator.storage.path import Place, parse
 from orchestrator.storage.s3 import UnavailableError
 
 # What one report or one result holds: numbers, and for results also words.
@@ -92,9 +92,9 @@ def _yaml_mapping(text: bytes) -> Record:
     return found
 
 
-def _parsed(file: Place, parse: Callable[[bytes], Parsed], text: bytes, where: str = "") -> Parsed:
+def _parsed(file: Place, read: Callable[[bytes], Parsed], text: bytes, where: str = "") -> Parsed:
     try:
-        return parse(text)
+        return read(text)
     except (ValueError, UserError, RecursionError) as error:
         raise damaged(file, f"{where}{first_line(error)}") from error
 
@@ -107,13 +107,13 @@ class TrialFolder:
     """
 
     def __init__(self, path: Place | Path) -> None:
-        self.path = at(path)
+        self.path = parse(path)
         self.number = int(self.path.name)
 
     @classmethod
-    def at(cls, text: str) -> "TrialFolder":
+    def parse(cls, text: str) -> "TrialFolder":
         """The trial whose path has this text, on any node that shares the storage."""
-        return cls(at(text))
+        return cls(parse(text))
 
     @property
     def encoder_weights(self) -> Place:
@@ -208,7 +208,7 @@ class SweepFolder:
     """
 
     def __init__(self, path: Place | Path) -> None:
-        self.path = at(path)
+        self.path = parse(path)
         self.name = self.path.name
         self.file = self.path / "sweep.yaml"
         self.journal = self.path / "study.journal"
@@ -272,7 +272,7 @@ class SweepFolder:
             UserError: another process runs this sweep.
         """
         try:
-            with self.path.hold():
+            with self.path.lock():
                 yield
         except HeldError as error:
             raise UserError(

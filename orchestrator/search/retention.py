@@ -43,4 +43,4 @@ class Retention:
 def holdings(folder: SweepFolder) -> str:
     """The size of a sweep's folder and its number of encoders, as text."""
     encoders = count(len(folder.with_encoder()), "encoder")
-    return f"{in_bytes(folder.path.size())} in {folder.path.near()}, {encoders}"
+    return f"{in_bytes(folder.path.size())} in {folder.path.display()}, {encoders}"

@@ -24,7 +24,7 @@ from orchestrator.records.folder import damaged
 from orchestrator.search.journal import Journal
 from orchestrator.search.samplers import Seeds
 from orchestrator.search.trial_state import End
-from orchestrator.storage.path import Place, at
+from orchestrator.storage.path import Place, parse
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)
 
@@ -48,7 +48,7 @@ class StoredStudy:
         self._rungs = sweep.rungs(epochs)
         self._stops = partial(find(SCHEDULERS, sweep.scheduler.name).should_stop, sweep.scheduler)
         sampler = partial(find(SAMPLERS, sweep.sampler.name).sampler, sweep.sampler)
-        self._storage = _replayed(at(journal))
+        self._storage = _replayed(parse(journal))
         self._study = optuna.create_study(
             study_name=sweep.name,
             storage=self._storage,

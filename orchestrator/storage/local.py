@@ -67,13 +67,13 @@ class LocalPlace(PosixPath):
         """The folder itself."""
         return self
 
-    def near(self) -> str:
+    def display(self) -> str:
         """Relative, unless it lies elsewhere."""
         relative = os.path.relpath(self)
         return str(self) if relative.startswith("..") else relative
 
     @contextmanager
-    def hold(self) -> Iterator[None]:
+    def lock(self) -> Iterator[None]:
         """Locks the file `lock`; the kernel lets go when the process dies, on NFS the server, however it dies."""
         self.mkdir(parents=True, exist_ok=True)
         with (self / "lock").open("a+", encoding="utf-8") as file:

@@ -45,7 +45,7 @@ class ObjectPlace:
     append_limit: ClassVar[int | None] = 128 * 1024
 
     @classmethod
-    def at(cls, text: str) -> "ObjectPlace":
+    def parse(cls, text: str) -> "ObjectPlace":
         """The place of an address.
 
         Raises:
@@ -179,11 +179,11 @@ class ObjectPlace:
         folder.mkdir(parents=True, exist_ok=True)
         return folder
 
-    def near(self) -> str:
+    def display(self) -> str:
         """The whole address."""
         return str(self)
 
-    def hold(self) -> AbstractContextManager[None]:
+    def lock(self) -> AbstractContextManager[None]:
         """Holds the prefix by a lease, which lies beside it: so it can be renamed meanwhile."""
         return lease.held(self._claims)
 

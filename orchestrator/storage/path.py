@@ -106,11 +106,11 @@ class Place(Protocol):
         """A local folder for files that can be recreated: this one, or one in the user's cache."""
         ...
 
-    def near(self) -> str:
+    def display(self) -> str:
         """Its text as a user in this working folder would type it."""
         ...
 
-    def hold(self) -> AbstractContextManager[None]:
+    def lock(self) -> AbstractContextManager[None]:
         """Has a folder for this process alone while the block runs; it is free again however the process ends.
 
         Raises:
@@ -148,13 +148,13 @@ def on_disk(name: str) -> AbstractContextManager[Path]:
 @contextmanager
 def _copy(name: str) -> Iterator[Path]:
     try:
-        with at(name).on_disk() as file:
+        with parse(name).on_disk() as file:
             yield file
     except OSError as error:
         raise UserError(str(error)) from error
 
 
-def at(where: str | Path | Place) -> Place:
+def parse(where: str | Path | Place) -> Place:
     """The place that a text names: a folder's path or an address in an object store.
 
     Raises:
@@ -165,7 +165,7 @@ def at(where: str | Path | Place) -> Place:
     if not isinstance(where, str):
         return where
     if where.startswith(SCHEME):
-        return ObjectPlace.at(where)
+        return ObjectPlace.parse(where)
     if "://" in where:
         raise UserError(f"{where}: it must be a folder, or an object store's s3://BUCKET/PREFIX")
     return LocalPlace(where).absolute()

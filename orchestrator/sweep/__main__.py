@@ -57,12 +57,12 @@ def _prepared(options: argparse.Namespace, file: Path) -> AbstractContextManager
 
 
 def _done(options: argparse.Namespace, given: Sequence[str], file: Path) -> int:
-    from orchestrator.storage.path import at
+    from orchestrator.storage.path import parse
     from orchestrator.study.checks import check_storage
     from orchestrator.study.study_file import load_study
 
     study = load_study(file, options.set, trials=options.trials)
-    storage = at(options.storage)
+    storage = parse(options.storage)
     check_storage(storage, study.sweep.name)
     if options.dry_run:
         from orchestrator.sweep.dry_run import dry_run

@@ -12,7 +12,7 @@ from orchestrator.search.formatting import columns, count, leading, numbered, se
 from orchestrator.search.ledger import Ledger
 from orchestrator.search.retention import holdings
 from orchestrator.search.trial_state import Trial
-from orchestrator.storage.path import at
+from orchestrator.storage.path import parse
 
 Row = Mapping[str, int | float]
 Scores = Mapping[str, Row]
@@ -85,7 +85,7 @@ def _best(ledger: Ledger, leader: Trial, trials: Sequence[Trial]) -> list[str]:
     lines = [f"Best: trial {leader.number}, {goal.metric} {with_error(report, goal.metric)} on validation data"]
     if leader.values:
         lines.append(f"  settings  {settings(leader.values)}")
-    lines.append(f"  encoder   {ledger.folder.trial(leader.number).encoder_weights.near()}")
+    lines.append(f"  encoder   {ledger.folder.trial(leader.number).encoder_weights.display()}")
     ties = [trial for trial in _rivals([leader], trials) if not _clearly_beats(leader, trial, [goal])]
     # Without standard errors nobody knows what a tie is.
     if ties and f"{goal.metric}_se" in report:
@@ -153,10 +153,10 @@ def _commands(
     ledger: Ledger, leaders: Sequence[Trial], command: Sequence[str], *, places: Sequence[str], compare: str
 ) -> str:
     """Where the sweep lies, and lines to paste into a shell of this working folder."""
-    python = at(sys.executable).near()
+    python = parse(sys.executable).display()
     sweep, evaluate = (command_line.words(f"orchestrator.{name}", python) for name in ("sweep", "evaluate"))
     lines = [
-        f"folder      {ledger.folder.path.near()} (this text is in {ledger.folder.summary.near()})",
+        f"folder      {ledger.folder.path.display()} (this text is in {ledger.folder.summary.display()})",
         f"holds       {holdings(ledger.folder)}",
         f"compare     {compare}",
     ]
@@ -166,9 +166,9 @@ def _commands(
         lines.append(f"more        {shlex.join([*sweep, *_with_trials(command, 2 * ledger.sweep.trials)])}")
     folders = [ledger.folder.trial(leader.number) for leader in leaders]
     rerun = "rerun best" if len(leaders) == 1 else "rerun one"
-    lines += [f"evaluate    {shlex.join([*evaluate, folder.path.near(), *places])}" for folder in folders]
+    lines += [f"evaluate    {shlex.join([*evaluate, folder.path.display(), *places])}" for folder in folders]
     there = [*places, *_cluster(command)]
-    lines += [f"{rerun:12}{shlex.join([*sweep, folder.config_file.near(), *there])}" for folder in folders[:1]]
+    lines += [f"{rerun:12}{shlex.join([*sweep, folder.config_file.display(), *there])}" for folder in folders[:1]]
     return "\n".join(lines)
 
 

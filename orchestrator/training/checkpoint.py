@@ -11,7 +11,7 @@ from pathlib import Path
 
 import torch
 
-from orchestrator.storage.path import Place, at
+from orchestrator.storage.path import Place, parse
 from orchestrator.storage.s3 import UnavailableError
 
 # The one in use and the one to fall back on if the disk lied about the newest.
@@ -36,7 +36,7 @@ def write(folder: Place | Path, state: dict) -> Place:
     Raises:
         OSError: if the disk is full or refuses.
     """
-    folder = at(folder)
+    folder = parse(folder)
     file = folder / f"checkpoint-{state['step']:08d}.pt"
     content = io.BytesIO()
     torch.save(state, content)  # not into the file: torch hides the system's error behind one of its own
@@ -56,7 +56,7 @@ def read_latest(folder: Place | Path) -> dict | None:
 
     A damaged file is skipped with a warning: resuming from the one before only repeats some steps.
     """
-    for file in _newest_first(at(folder).glob("checkpoint-*.pt")):
+    for file in _newest_first(parse(folder).glob("checkpoint-*.pt")):
         try:
             return _read(file)
         except UnavailableError:  # all of them are out of reach, and none is damaged

@@ -18,7 +18,7 @@ from orchestrator.core.errors import UserError
 from orchestrator.core.registry import find
 from orchestrator.data.images import DatasetCard
 from orchestrator.records.folder import CONFIG, ENCODER_CARD, ENCODER_WEIGHTS
-from orchestrator.storage.path import Place, at
+from orchestrator.storage.path import Place, parse
 from orchestrator.training.context import Report
 
 FORMAT = "augsweep-encoder/2"
@@ -86,7 +86,7 @@ def write(folder: Place | Path, encoder_state: Mapping[str, Tensor], card: Mappi
     Raises:
         OSError: if the disk is full or refuses.
     """
-    folder = at(folder)
+    folder = parse(folder)
     # safetensors stores rows one after the other and knows no channels_last.
     weights = save({name: value.detach().cpu().contiguous() for name, value in encoder_state.items()})
     (folder / ENCODER_WEIGHTS).write(weights, parents=False)
@@ -99,12 +99,12 @@ def read(folder: Place | Path) -> Exported:
     Raises:
         UserError: if a file is missing, damaged, or of another format.
     """
-    folder = at(folder)
+    folder = parse(folder)
     weights, described = folder / ENCODER_WEIGHTS, folder / ENCODER_CARD
     if not described.exists():
         raise UserError(f"{described} does not exist: only a finished trial has an encoder")
     if not weights.exists():  # the card is written last, and stays
-        rerun = f"python -m orchestrator.sweep {shlex.quote((folder / CONFIG).near())}"
+        rerun = f"python -m orchestrator.sweep {shlex.quote((folder / CONFIG).display())}"
         raise UserError(f"{weights} is gone: better trials took its place (sweep.keep); {rerun} trains it again")
     try:
         card = json.loads(described.read_text(encoding="utf-8"))

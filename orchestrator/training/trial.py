@@ -68,7 +68,7 @@ def run_trial(config: dict[str, Any], tell: Tell, data: Data, dataset: dict[str,
         dataset: the settings that `data` was made with; a trial that tries other ones decodes its own, and so does one
             whose evaluations read more splits. One that separates foregrounds in another way does so itself.
     """
-    folder = TrialFolder.at(config["folder"])
+    folder = TrialFolder.parse(config["folder"])
     run = resolve(folder.config()["run"])
     if run.dump()["dataset"] != dataset or not data.splits.keys() >= set(planning.splits(run)):
         data = assembly.load_data(run)

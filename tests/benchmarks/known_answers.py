@@ -33,7 +33,7 @@ from orchestrator.evaluate.target import subject
 from orchestrator.probing.frozen import FrozenEncoder
 from orchestrator.probing.sample import sample
 from orchestrator.probing.score import Score
-from orchestrator.storage.path import at
+from orchestrator.storage.path import parse
 from orchestrator.training import assembly, export
 from orchestrator.training.baselines import CALIBRATION_IMAGES, calibrated
 
@@ -123,7 +123,7 @@ def main() -> int:
 
 def measured(target: str, folder: Path) -> Scores:
     """All scores of one encoder."""
-    found = subject(target, at(folder), uri="")
+    found = subject(target, parse(folder), uri="")
     tasks = [Task(name, find(PROTOCOLS, name).Config(), on) for name, on in TASKS.items()]
     evaluation = Runner(found, Suite("known_answers", DATASETS, tasks)).run()
     assert not evaluation.unscored, evaluation.unscored

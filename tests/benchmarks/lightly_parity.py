@@ -28,7 +28,7 @@ from methods.contract import Encoder
 from orchestrator.config.run import RunConfig, identity, resolve
 from orchestrator.core import hardware
 from orchestrator.probing.features import encoder_features
-from orchestrator.storage.path import at
+from orchestrator.storage.path import parse
 from orchestrator.training import assembly, groups, loop, planning
 from tests.benchmarks.paired import interval
 from tests.benchmarks.paper_studies import SHARED
@@ -103,7 +103,7 @@ def scores(name: str, seed: int, epochs: int, folder: Path) -> tuple[float, floa
     )
     file = folder / f"{identity(run)[:16]}.json"
     if not file.exists():
-        at(file).write(json.dumps({"run": run.dump(), "scores": trained_side_by_side(run)}, indent=1))
+        parse(file).write(json.dumps({"run": run.dump(), "scores": trained_side_by_side(run)}, indent=1))
     return tuple(json.loads(file.read_text(encoding="utf-8"))["scores"])
 
 

@@ -27,7 +27,7 @@ from orchestrator.config.run import RunConfig, identity, resolve
 from orchestrator.core import hardware
 from orchestrator.data.images import ImageSet
 from orchestrator.probing.features import Encode, encoder_features
-from orchestrator.storage.path import at
+from orchestrator.storage.path import parse
 from orchestrator.training import assembly
 from orchestrator.training.parts import Data
 from tests.benchmarks.paired import difference
@@ -158,7 +158,7 @@ def scores_of(settings: dict[str, Any], folder: Path) -> dict[str, float]:
         data = assembly.load_data(run)
         scores = Scores(run, data)
         assembly.train(run, data, scores)
-        at(file).write(json.dumps({"run": run.dump(), "scores": scores.last}, indent=1))
+        parse(file).write(json.dumps({"run": run.dump(), "scores": scores.last}, indent=1))
     return json.loads(file.read_text(encoding="utf-8"))["scores"]
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from orchestrator.config.paths import value_at
 from orchestrator.records.folder import SweepFolder, read_records
-from orchestrator.storage.path import at
+from orchestrator.storage.path import parse
 
 # What an epoch's report says of time that was not spent on the training itself.
 _NO_WORK = ("time/epoch", "time/images_per_second", "time/checkpoint")
@@ -96,7 +96,7 @@ class Outcome:
 def peer_trials(log: Path) -> list[Trial]:
     """What a peer has done, by the lines that its objective wrote: `trial`, `params`, `report` and when it `ended`."""
     lines: dict[str, list[dict[str, Any]]] = {}
-    for line in read_records(at(log)):
+    for line in read_records(parse(log)):
         lines.setdefault(line["trial"], []).append(line)
     return [Trial(own[0]["params"], [line["report"] for line in own], own[-1]["ended"]) for own in lines.values()]
 

@@ -13,7 +13,7 @@ from typing import Any, NoReturn
 import pytest
 
 from orchestrator.records.folder import Record, SweepFolder
-from orchestrator.storage.path import at
+from orchestrator.storage.path import parse
 from tests.orchestrator.studies import STUDY, with_changes, write_study
 
 ROOT = Path(__file__).parents[2]
@@ -52,7 +52,7 @@ class Command:
         write_study(folder, study)
         self._patience = patience
         self._arguments = (*arguments, *(() if storage is None else ("--storage", storage)))
-        self.sweep = SweepFolder(at(storage or folder / "sweeps") / study["sweep"].get("name", "study"))
+        self.sweep = SweepFolder(parse(storage or folder / "sweeps") / study["sweep"].get("name", "study"))
         self._output, self._errors = folder / f"output-{id(self)}.txt", folder / f"errors-{id(self)}.txt"
         self.process: subprocess.Popen[bytes] | None = None
 

@@ -25,7 +25,7 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 from orchestrator.config.sweep import SweepConfig
 from orchestrator.core import registry
 from orchestrator.core.errors import UserError, named
-from orchestrator.storage.path import at
+from orchestrator.storage.path import parse
 
 # Seconds for a cluster to answer at all, and for its nodes to start a worker and look around.
 _ANSWER, _LOOK = 5.0, 120.0
@@ -160,7 +160,7 @@ def require_alike(storage: str) -> None:
         UserError: naming the node and what is different there.
     """
     mark = f".seen-by-all-nodes-{uuid.uuid4().hex}"
-    written = at(storage) / mark
+    written = parse(storage) / mark
     written.write("this file is looked for on every node, and removed\n")
     try:
         here = _look(str(written))
@@ -214,7 +214,7 @@ def _looks(file: str) -> dict[str, dict[str, Any]]:
 def _look(file: str) -> dict[str, Any]:
     """The versions on this node, and whether it sees a file."""
     versions = {"Python": ".".join(map(str, sys.version_info[:2]))} | {name: version(name) for name in _LIBRARIES}
-    return {"versions": versions, "sees": at(file).exists()}
+    return {"versions": versions, "sees": parse(file).exists()}
 
 
 def _source(name: str) -> str:

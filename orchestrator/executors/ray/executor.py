@@ -67,7 +67,7 @@ class _Events(tune.Callback):
         assert trial.error_file is not None
         text = Path(trial.error_file).read_text(encoding="utf-8")
         with self._ledger.closed_without_storage():
-            (TrialFolder.at(trial.config["folder"]).path / "error.txt").write(text)
+            (TrialFolder.parse(trial.config["folder"]).path / "error.txt").write(text)
         return last_error(text)
 
 

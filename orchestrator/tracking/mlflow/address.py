@@ -62,12 +62,12 @@ def install(error: ModuleNotFoundError) -> str:
     return f"pip install '{_PACKAGES.get(str(error.name), error.name)}'"
 
 
-def near(uri: str) -> str:
+def display(uri: str) -> str:
     """The address as a user in this working folder would type it."""
     file = database_file(uri)
     if file is None:
         return uri
-    place = LocalPlace(file).near()
+    place = LocalPlace(file).display()
     return uri if Path(place).is_absolute() or _is_decoded(place) else f"sqlite:///{place}"
 
 
@@ -75,7 +75,9 @@ def open_command(uri: str) -> str:
     """What shows the store: the address of a server, or the command that starts one."""
     if uri.startswith(("http://", "https://")):
         return f"open {uri}"
-    return shlex.join([LocalPlace(sys.executable).with_name("mlflow").near(), "ui", "--backend-store-uri", near(uri)])
+    return shlex.join(
+        [LocalPlace(sys.executable).with_name("mlflow").display(), "ui", "--backend-store-uri", display(uri)]
+    )
 
 
 def _default() -> str:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from orchestrator.core.errors import UserError
 from orchestrator.records.folder import SweepFolder
 from orchestrator.records.test_scores import read_scores
-from orchestrator.storage.path import Place, at
+from orchestrator.storage.path import Place, parse
 from orchestrator.tracking.mlflow.address import install, shown
 
 if TYPE_CHECKING:
@@ -54,7 +54,7 @@ def find_run(run_id: str, uri: str) -> Found | None:
     if tags is None or "sweep" not in tags:
         return None
     number = None if tags["trial"] == "parent" else int(tags["trial"])
-    return Found(SweepFolder(at(tags["folder"])), tags["sweep"], number)
+    return Found(SweepFolder(parse(tags["folder"])), tags["sweep"], number)
 
 
 def send_scores(folder: SweepFolder, number: int, uri: str) -> str | None:

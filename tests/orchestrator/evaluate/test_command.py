@@ -27,7 +27,7 @@ from orchestrator.probing.frozen import fingerprint
 from orchestrator.probing.linear_probe import L2
 from orchestrator.records import test_scores
 from orchestrator.records.folder import SweepFolder, TrialFolder
-from orchestrator.storage.path import at
+from orchestrator.storage.path import parse
 from orchestrator.tracking.mlflow.tracker import Tracker, send_scores
 from orchestrator.training import assembly, export
 from tests.orchestrator.invented_sweep import begin, end, invent, report
@@ -60,7 +60,7 @@ def run_ids(uri: str, experiment: str) -> dict[str, str]:
 
 def evaluation(trial: TrialFolder) -> Evaluation:
     """By the suite that the command takes if it is not told another."""
-    found = subject(str(trial.path), at("sweeps"), "sqlite:///none.db")
+    found = subject(str(trial.path), parse("sweeps"), "sqlite:///none.db")
     return Runner(found, suites.load("held_out", (), found.own, found.encoder.decoding)).run()
 
 
@@ -164,8 +164,8 @@ def test_command_finds_a_trial_by_every_name_and_logs_to_its_run(
     assert tracker.close(60.0) == []
     ids = run_ids(uri, "named")
     names = ["named", str(folder.path), str(best.path), ids["1"], ids["parent"]]
-    assert [locate(name, at("sweeps"), uri).path for name in names] == [best.path] * 5
-    assert locate(ids["0"], at("sweeps"), uri).number == 0
+    assert [locate(name, parse("sweeps"), uri).path for name in names] == [best.path] * 5
+    assert locate(ids["0"], parse("sweeps"), uri).number == 0
 
     assert __main__.main(["named"]) == 0
     said = capsys.readouterr().out
@@ -191,7 +191,7 @@ def test_archived_sweep_is_found_by_its_runs_and_keeps_them(tmp_path: Path, monk
     ids = run_ids(uri, "again")
     aside = SweepFolder(folder.archive())
     invent(folder.path, trials=1).identity()
-    assert locate(ids["0"], at("sweeps"), uri).path == aside.trial(0).path
+    assert locate(ids["0"], parse("sweeps"), uri).path == aside.trial(0).path
     test_scores.write_scores(aside.trial(0).path, {"metrics": {"test_knn/1/original": 50.0}})
     assert send_scores(aside, 0, uri) is None
     assert run_ids(uri, "again") == ids

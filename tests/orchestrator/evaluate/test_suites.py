@@ -17,7 +17,7 @@ from orchestrator.evaluate.target import Subject
 from orchestrator.probing.frozen import FrozenEncoder
 from orchestrator.probing.score import Score
 from orchestrator.records.test_scores import Shelf, read_scores
-from orchestrator.storage.path import at
+from orchestrator.storage.path import parse
 
 OWN = {"name": "synthetic", "size": 8, "train_size": 60, "validation_size": 20, "test_size": 40}
 
@@ -36,7 +36,7 @@ def write(tmp_path, monkeypatch):
 def pixels(folder) -> Subject:
     network = torch.nn.Flatten()
     encoder = FrozenEncoder("pixels", network, 8, (0.5, 0.5, 0.5), (0.25, 0.25, 0.25))
-    return Subject(encoder, OWN, None, 1, Shelf(at(folder), at(folder), folder / "features"))
+    return Subject(encoder, OWN, None, 1, Shelf(parse(folder), parse(folder), folder / "features"))
 
 
 def measured(name: str, folder, *sets: str):
@@ -90,7 +90,7 @@ def test_scores_of_several_suites_stand_beside_one_another(write, tmp_path):
     first = measured(write("protocols: {knn: {}}"), tmp_path)
     file = write("datasets: {more: {name: synthetic, seed: 1}}\nprotocols: {nearest: {data: [own, more]}, knn: {}}")
     both = measured(file, tmp_path, "datasets.more.test_size=30")
-    metrics = read_scores(at(tmp_path)).metrics
+    metrics = read_scores(parse(tmp_path)).metrics
     assert set(metrics) == {
         name + end
         for name in ("test_knn/1/original", "test_nearest/1/original", "test_nearest/1/more/original")
@@ -125,7 +125,7 @@ def test_diverged_encoder_is_refused_in_a_sentence(write, tmp_path):
     network = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.BatchNorm1d(192))
     network[1].running_mean.fill_(torch.nan)
     encoder = FrozenEncoder("nan", network.eval(), 8, (0.5,) * 3, (0.25,) * 3)
-    subject = Subject(encoder, OWN, None, 1, Shelf(at(tmp_path), at(tmp_path), tmp_path / "features"))
+    subject = Subject(encoder, OWN, None, 1, Shelf(parse(tmp_path), parse(tmp_path), tmp_path / "features"))
     found = Runner(subject, suites.load(write("protocols: {nearest: {}, linear: {}}"), (), OWN, {"size": 8})).run()
     assert [one.reason for one in found.unscored] == [
         "some features are not finite; the encoder has diverged or is damaged"
@@ -147,6 +147,6 @@ def test_protocol_that_trains_the_encoder_is_found_out(write, tmp_path, monkeypa
         "orchestrator.evaluate.runner.find",
         lambda package, name: spoilt if name == "nearest" else find(package, name),
     )
-    subject = Subject(encoder, OWN, None, 1, Shelf(at(tmp_path), at(tmp_path), tmp_path / "features"))
+    subject = Subject(encoder, OWN, None, 1, Shelf(parse(tmp_path), parse(tmp_path), tmp_path / "features"))
     with pytest.raises(RuntimeError, match="spoilt/1 changed the encoder"):
         Runner(subject, suites.load(write("protocols: {nearest: {}}"), (), OWN, {"size": 8})).run()

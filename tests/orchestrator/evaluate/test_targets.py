@@ -14,7 +14,7 @@ from methods.parts.initial import init_weights
 from orchestrator.core.registry import find
 from orchestrator.evaluate import __main__, third_party
 from orchestrator.evaluate.target import subject
-from orchestrator.storage.path import at
+from orchestrator.storage.path import parse
 from orchestrator.training import assembly, checkpoint, export
 from tests.orchestrator.tiny_run import tiny_run
 
@@ -40,7 +40,7 @@ def refused(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
 
 
 def loaded(name: str, size: int | None = None):
-    return subject(name, at("sweeps"), "sqlite:///none.db", size=size).encoder
+    return subject(name, parse("sweeps"), "sqlite:///none.db", size=size).encoder
 
 
 def test_models_of_torchvision_are_scored_and_logged_as_runs_of_their_own(folder, capsys) -> None:

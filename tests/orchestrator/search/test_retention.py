@@ -93,4 +93,4 @@ def test_encoder_that_was_dropped_is_told_with_the_remedy(tmp_path: Path, monkey
     finish(ledger, a=1.0)
     remedy = r"\(sweep\.keep\); python -m orchestrator\.sweep s/trials/0001/config\.yaml trains it again"
     with pytest.raises(UserError, match=remedy):
-        export.read(TrialFolder.at("s/trials/0001").path)
+        export.read(TrialFolder.parse("s/trials/0001").path)

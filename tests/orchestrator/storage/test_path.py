@@ -21,7 +21,7 @@ from orchestrator.search.journal import Journal
 from orchestrator.storage import lease
 from orchestrator.storage.held import HeldError
 from orchestrator.storage.object_store import ObjectPlace
-from orchestrator.storage.path import Place, at
+from orchestrator.storage.path import Place, parse
 from orchestrator.training import checkpoint
 from tests.orchestrator.command import ROOT
 from tests.orchestrator.storage.s3_server import Server
@@ -31,13 +31,13 @@ from tests.orchestrator.storage.s3_server import Server
 def place(request: pytest.FixtureRequest, tmp_path: Path) -> Place:
     """A folder that does not exist yet."""
     if request.param == "disk":
-        return at(tmp_path / "storage" / "s")
-    return at(request.getfixturevalue("server").uri(f"sweeps/{uuid.uuid4().hex}/s"))
+        return parse(tmp_path / "storage" / "s")
+    return parse(request.getfixturevalue("server").uri(f"sweeps/{uuid.uuid4().hex}/s"))
 
 
 @pytest.fixture
 def objects(server: Server) -> ObjectPlace:
-    return ObjectPlace.at(server.uri(f"sweeps/{uuid.uuid4().hex}/s"))
+    return ObjectPlace.parse(server.uri(f"sweeps/{uuid.uuid4().hex}/s"))
 
 
 def test_files_are_written_read_listed_and_removed(place: Place) -> None:
@@ -69,7 +69,7 @@ def test_files_are_written_read_listed_and_removed(place: Place) -> None:
 
 def test_text_and_pickle_name_the_same_place(place: Place) -> None:
     (place / "x").write("1")
-    for other in (at(str(place)), pickle.loads(pickle.dumps(place)), at(place)):
+    for other in (parse(str(place)), pickle.loads(pickle.dumps(place)), parse(place)):
         assert other == place
         assert (other / "x").read_bytes() == b"1"
 
@@ -96,7 +96,7 @@ def test_sweep_is_put_aside_whole_and_held_meanwhile(place: Place) -> None:
     assert not folder.is_locked()
     (trial,) = SweepFolder(aside).trials()
     assert trial.reports() == [{"epoch": 1}]
-    assert TrialFolder.at(str(trial.path)).config() == {"run": {}}
+    assert TrialFolder.parse(str(trial.path)).config() == {"run": {}}
 
 
 def test_checkpoints_fall_back_and_are_bounded(place: Place) -> None:
@@ -137,8 +137,8 @@ def test_journal_comes_back_whole_and_grows_in_parts_where_appending_rewrites(pl
 # Leaner than a fork of this process, whose threads may not be forked.
 _HOLD = """
 import signal, sys
-from orchestrator.storage.path import at
-with at(sys.argv[1]).hold():
+from orchestrator.storage.path import parse
+with parse(sys.argv[1]).lock():
     print("held", flush=True)
     signal.pause()
 """
@@ -154,7 +154,7 @@ def test_second_process_is_refused_with_the_holders_name_and_a_killed_one_lets_g
             pass
         other.kill()
     assert not place.is_held()
-    with place.hold():
+    with place.lock():
         assert place.is_held()
     assert not place.is_held()
 
@@ -168,12 +168,12 @@ def _claim_of(objects: ObjectPlace, **of: object) -> ObjectPlace:
 def test_claim_from_another_host_holds_until_it_runs_out(objects: ObjectPlace, monkeypatch) -> None:
     claim = _claim_of(objects, machine="another", host="node-b", pid=12)
     told = r"process 12 on node-b \(last heard of \d+ s ago; if it is dead, its lease of 60 s runs out in \d+ s\)"
-    with pytest.raises(HeldError, match=told), objects.hold():
+    with pytest.raises(HeldError, match=told), objects.lock():
         pass
     assert claim.exists()
     monkeypatch.setattr(lease, "SECONDS", 0)
     time.sleep(1.1)
-    with objects.hold():
+    with objects.lock():
         assert not claim.exists()
 
 
@@ -182,7 +182,7 @@ def test_of_takers_at_once_never_two_have_it(objects: ObjectPlace) -> None:
 
     def take() -> None:
         try:
-            with objects.hold():
+            with objects.lock():
                 inside.append(1)
                 most.append(len(inside))
                 time.sleep(0.3)
@@ -224,7 +224,7 @@ def test_process_that_lost_its_place_is_ended(objects: ObjectPlace, monkeypatch,
     monkeypatch.setattr(lease, "_RENEWAL", 0.1)
     ended = threading.Event()
     monkeypatch.setattr(lease.os, "kill", lambda pid, number: ended.set())
-    with objects.hold():
+    with objects.lock():
         (claim,) = objects.with_name("s.lock").glob("*")
         assert not ended.wait(0.3)
         while not ended.wait(0.05):

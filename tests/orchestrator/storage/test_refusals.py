@@ -16,7 +16,7 @@ from orchestrator.search.ledger import Ledger
 from orchestrator.search.schedulers import none
 from orchestrator.search.study import StoredStudy
 from orchestrator.storage import s3
-from orchestrator.storage.path import at, on_disk
+from orchestrator.storage.path import on_disk, parse
 from orchestrator.study.checks import check_storage
 from tests.orchestrator.storage.s3_server import Server, s3_server
 
@@ -24,7 +24,7 @@ from tests.orchestrator.storage.s3_server import Server, s3_server
 def refusal(address: str) -> str:
     """What the command would say of an address."""
     with pytest.raises(UserError) as told:
-        check_storage(at(address), "study")
+        check_storage(parse(address), "study")
     text = str(told.value)
     assert "\n" not in text
     return text
@@ -61,7 +61,7 @@ def _at(server: socket.socket) -> str:
 
 def test_endpoint_may_come_from_the_environment(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://{server.address}")
-    check_storage(at("s3://sweeps/by-environment"), "study")
+    check_storage(parse("s3://sweeps/by-environment"), "study")
     assert "there is no bucket nowhere; make it" in refusal("s3://nowhere/x")
     with pytest.raises(UserError, match=r"s3://sweeps/none\.yaml does not exist"), on_disk("s3://sweeps/none.yaml"):
         pass
@@ -72,7 +72,7 @@ def test_outage_closes_the_sweep_and_fails_no_trial(monkeypatch: pytest.MonkeyPa
     space = Space((Dimension("x", Range("uniform", 0, 1)),))
     sweep = SweepConfig(name="s", trials=2, metric="knn", scheduler=none.Config())
     with s3_server() as server:
-        folder = SweepFolder(at(server.uri("sweeps/s")))
+        folder = SweepFolder(parse(server.uri("sweeps/s")))
         store = StoredStudy(folder.journal, sweep, space=space, epochs=1)
         run = {"run": {"training": {"epochs": 1}}}
         ledger = Ledger(folder, store, sweep=sweep, resolved=lambda number, values: run)

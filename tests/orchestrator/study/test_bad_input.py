@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from orchestrator.core.errors import UserError
-from orchestrator.storage.path import at
+from orchestrator.storage.path import parse
 from orchestrator.study.checks import check_storage
 from orchestrator.study.study_file import load_study
 from tests.orchestrator.studies import with_changes, write_study
@@ -230,15 +230,15 @@ def test_trial_of_a_study_is_a_complete_file_that_runs_alone(tmp_path):
 
 
 def test_storage_must_be_a_folder_that_can_be_written(tmp_path):
-    check_storage(at(tmp_path / "new" / "deeper"), "study")
+    check_storage(parse(tmp_path / "new" / "deeper"), "study")
     assert list(tmp_path.iterdir()) == []
     (tmp_path / "file").touch()
     for storage, name in ((tmp_path / "file" / "sweeps", "study"), (tmp_path, "file")):
         with pytest.raises(UserError, match=rf"--storage {storage}: .*/file is a file; name another folder"):
-            check_storage(at(storage), name)
+            check_storage(parse(storage), name)
     # Even root may not write into the kernel's own file system.
     with pytest.raises(UserError, match=r"--storage /proc/sweeps: /proc must be writable \("):
-        check_storage(at("/proc/sweeps"), "study")
+        check_storage(parse("/proc/sweeps"), "study")
 
 
 def test_line_breaks_and_control_characters_of_a_file_are_escaped(tmp_path):

@@ -14,7 +14,7 @@ from orchestrator.core.errors import UserError
 from orchestrator.data import own_images
 from orchestrator.records.folder import SweepFolder
 from orchestrator.storage.local import LocalPlace
-from orchestrator.storage.path import at
+from orchestrator.storage.path import parse
 from orchestrator.study.study_file import Study
 from orchestrator.sweep.driver import Options, drive
 from tests.orchestrator.datasets.own_files import picture, write, write_folder
@@ -34,7 +34,7 @@ def start(home: Path, run: RunConfig, *, executor: dict[str, Any] | None = None,
     """One start of the command, up to its exit code."""
     invented = {"name": "tests.orchestrator.executors.invented", **(executor or {})}
     study = Study(home / "s.yaml", read_sweep({**SWEEP, "executor": invented, **sweep}), run, {}, SPACE)
-    return drive(study, Options(at(home), None, None, fresh=False, quiet=True, command=("s.yaml",), places=()))
+    return drive(study, Options(parse(home), None, None, fresh=False, quiet=True, command=("s.yaml",), places=()))
 
 
 class OwnImagesSweep:

@@ -13,7 +13,7 @@ from orchestrator.records.folder import SweepFolder, TrialFolder
 from orchestrator.search.ledger import Ledger
 from orchestrator.search.schedulers import none
 from orchestrator.search.study import StoredStudy
-from orchestrator.storage.path import at
+from orchestrator.storage.path import parse
 from orchestrator.sweep import driver
 from orchestrator.training import messages, trial
 from orchestrator.training.assembly import load_data
@@ -91,7 +91,7 @@ def test_whatever_goes_wrong_with_the_baselines_is_a_sentence(
         raise error
 
     monkeypatch.setattr(driver, "baselines", fail)
-    told = driver._measured(tiny_run(), load_data(tiny_run()), at(tmp_path / "baselines.json"))
+    told = driver._measured(tiny_run(), load_data(tiny_run()), parse(tmp_path / "baselines.json"))
     assert isinstance(told, str)
     assert told.startswith(type(error).__name__)
     assert "\n" not in told
@@ -101,7 +101,7 @@ def test_baselines_of_an_earlier_version_are_read_as_they_are(tmp_path: Path) ->
     file = tmp_path / "baselines.json"
     old = {"random encoder": {"val_knn/1": 19.7, "linear_val/1": 23.5}, "raw pixels": {"val_knn/1": 43.1}}
     file.write_text(json.dumps(old))
-    assert driver._measured(tiny_run(), load_data(tiny_run()), at(file)) == old
+    assert driver._measured(tiny_run(), load_data(tiny_run()), parse(file)) == old
 
 
 def test_a_trial_found_to_be_over_leaves_no_checkpoint(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from orchestrator.evaluate import __main__, target
-from orchestrator.storage.path import at
+from orchestrator.storage.path import parse
 from orchestrator.tracking.mlflow.client import connect
 from tests.orchestrator.command import Command, descendants, is_agent, living
 from tests.orchestrator.storage.s3_server import s3_server
@@ -96,7 +96,7 @@ def test_sweep_in_an_object_store_killed_and_continued_has_the_same_numbers(
 
         store = f"sqlite:///{tmp_path / 'mlflow.db'}"
         assert __main__.main(["study", "--storage", storage, "--tracking-uri", store]) == 0
-        best = target.locate("study", at(storage), store)
+        best = target.locate("study", parse(storage), store)
         assert str(best.path / "test.json") in capsys.readouterr().out.replace("\n", "")
         (run,) = connect(store).search_runs(["1"], f"tags.trial = '{best.number}'")
         files = {item.path: item.file_size for item in connect(store).list_artifacts(run.info.run_id)}

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from orchestrator.core.errors import UserError
-from orchestrator.tracking.mlflow.address import database_file, near, tracking_uri
+from orchestrator.tracking.mlflow.address import database_file, display, tracking_uri
 from orchestrator.tracking.mlflow.client import connect
 
 
@@ -90,7 +90,7 @@ def test_database_is_made_in_the_working_folder_whatever_its_name(folder: Path, 
     monkeypatch.chdir(folder / name)
     uri = tracking_uri(None)
     assert database_file(uri) == folder / name / "mlflow.db"
-    assert near(uri) == "sqlite:///mlflow.db"
+    assert display(uri) == "sqlite:///mlflow.db"
 
 
 @pytest.fixture

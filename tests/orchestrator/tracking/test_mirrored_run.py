@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from mlflow import MlflowClient
 
-from orchestrator.storage.path import at
+from orchestrator.storage.path import parse
 from orchestrator.tracking.mlflow import mirrored_run
 from orchestrator.tracking.mlflow.client import artifacts_beside, connect
 from orchestrator.tracking.mlflow.mirrored_run import MirroredRun, Points
@@ -44,7 +44,7 @@ def test_points_that_have_gathered_go_in_few_calls_each_step_whole(uri: str, mon
 
 @pytest.mark.parametrize("call", ["log_artifact", "log_batch"])
 def test_results_are_whole_after_a_kill_anywhere(tmp_path: Path, uri: str, monkeypatch, call: str) -> None:
-    client, file = connect(uri), at(tmp_path / "confirm.json")
+    client, file = connect(uri), parse(tmp_path / "confirm.json")
     id = new_run(client, uri, f"killed in {call}")
     file.write("{}")
     with monkeypatch.context() as patch:
@@ -59,7 +59,7 @@ def test_results_are_whole_after_a_kill_anywhere(tmp_path: Path, uri: str, monke
 def test_results_with_the_same_numbers_are_sent_when_their_file_says_something_else(
     tmp_path: Path, uri: str, monkeypatch
 ) -> None:
-    client, file = connect(uri), at(tmp_path / "test.json")
+    client, file = connect(uri), parse(tmp_path / "test.json")
     id = new_run(client, uri, "same numbers")
 
     def sent(by: MirroredRun, content: str) -> str:

@@ -10,7 +10,7 @@ import torch
 from augment import separation
 from orchestrator.config.run import resolve
 from orchestrator.records.folder import TrialFolder
-from orchestrator.storage.path import at
+from orchestrator.storage.path import parse
 from orchestrator.training import messages, trial
 from orchestrator.training.assembly import load_data
 from tests.orchestrator.tiny_run import tiny_run
@@ -67,7 +67,7 @@ def test_images_are_taken_apart_once_for_all_trials_that_do_it_alike(
 def test_only_the_first_of_several_workers_writes_warnings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for rank in (1, 0):
         monkeypatch.setattr(trial, "rank", lambda: rank)  # noqa: B023
-        with trial._warnings_in(at(tmp_path / "warnings.txt")):
+        with trial._warnings_in(parse(tmp_path / "warnings.txt")):
             logging.getLogger("orchestrator.training.step").warning("trains without CUDA graphs: of %d", rank)
     assert (tmp_path / "warnings.txt").read_text() == "trains without CUDA graphs: of 0\n"
 

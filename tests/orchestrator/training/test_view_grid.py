@@ -6,7 +6,7 @@ import numpy as np
 from PIL import Image
 
 from orchestrator.config.run import resolve
-from orchestrator.storage.path import at
+from orchestrator.storage.path import parse
 from orchestrator.training import assembly, view_grid
 from tests.orchestrator.invented_sweep import RUN
 
@@ -38,7 +38,7 @@ def test_view_grid_shows_sources_and_denormalised_views() -> None:
 def test_view_grid_is_the_same_each_time_and_whole_on_disk(tmp_path: Path) -> None:
     run = resolve(RUN)
     data = assembly.load_data(run)
-    view_grid.write(at(tmp_path / "views.png"), assembly.views_picture(run, data))
+    view_grid.write(parse(tmp_path / "views.png"), assembly.views_picture(run, data))
     with Image.open(tmp_path / "views.png") as stored:
         np.testing.assert_array_equal(np.asarray(stored), np.asarray(assembly.views_picture(run, data)))
     assert [file.name for file in tmp_path.iterdir()] == ["views.png"]

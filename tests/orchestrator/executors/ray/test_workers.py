@@ -42,7 +42,7 @@ pytestmark = [
 
 def _toy(config: dict[str, Any], tell: Tell, offset: float) -> None:
     """Each rank works on a part of a number; the last one has the accidents. The state is one number in a file."""
-    folder = TrialFolder.at(config["folder"])
+    folder = TrialFolder.parse(config["folder"])
     kind, state = folder.config()["kind"], Path(str(folder.path / "state"))
     done = int(state.read_text()) if state.exists() else 0
     context, last = TrialContext(folder, tell), rank() == world_size() - 1
