@@ -73,7 +73,7 @@ def recording() -> Iterator[Recording]:
         AssertionError: if it reads from the device, makes tensors from Python's numbers, or has shapes that depend on
             values.
     """
-    # Nobody could look at the values on a device.
+    # The values are not readable on a device.
     with mock.patch.object(shortcuts, "readable", return_value=False), _Recorder() as recorder:
         yield recorder.recording
 

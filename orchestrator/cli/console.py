@@ -32,7 +32,7 @@ def main() -> None:
     if (problem := shadowing(Path.cwd())) is not None:
         sys.stderr.write(f"error: {problem}\n")
         sys.exit(2)
-    sys.path.append(os.getcwd())  # the user's own modules; last, so that they replace nobody else's
+    sys.path.append(os.getcwd())  # the user's own modules; last, so that they hide no other module
     if "_ARGCOMPLETE" in os.environ:  # a shell asks for completions
         from orchestrator.cli import completion
 

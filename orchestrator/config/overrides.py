@@ -57,6 +57,6 @@ def located(mistakes: Sequence[Mistake], path: object, changed: set[str]) -> Use
     lines = []
     for mistake in mistakes:
         by_command = mistake.path and any(f"{mistake.path}.".startswith(f"{other}.") for other in changed)
-        told = mistake.law.startswith("--set") and not mistake.path
-        lines.append(str(mistake) if told else f"--set {mistake}" if by_command else f"{path}: {mistake}")
+        names_option = mistake.law.startswith("--set") and not mistake.path
+        lines.append(str(mistake) if names_option else f"--set {mistake}" if by_command else f"{path}: {mistake}")
     return UserError("\n".join(lines))

@@ -161,7 +161,7 @@ class Ledger(Closing):
         if on_disk and on_disk[-1] >= len(self._store):
             raise UserError(
                 f"{self.folder.journal}: it must know every trial, and lacks trial {on_disk[-1]}; "
-                "put the file back, or start anew with --fresh"
+                "put the file back, or start over with --fresh"
             )
         for number in range(len(self._store)):
             state = self._store.state(number)

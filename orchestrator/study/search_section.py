@@ -18,7 +18,7 @@ _Check = Callable[[RunConfig], list[Mistake]]
 _Wrong = Callable[[Mapping[str, Any]], list[Mistake]]
 # Combinations of values that are tried out; more would be felt at the start of a sweep.
 _CORNERS = 200
-# Fields that say which component's fields stand beside them.
+# Fields that say which component's fields are next to them.
 _NAMES = ("dataset.name", "method.name", "encoder.name", "optimizer.name")
 
 
@@ -161,8 +161,8 @@ def _needs(dimension: Dimension, known: Mapping[str, Dimension]) -> dict[str, li
 
 
 def _illegal_together(values: Mapping[str, Any], wrong: Sequence[Mistake]) -> list[Mistake]:
-    told = ", ".join(f"{path} = {show(value)}" for path, value in values.items())
-    return [Mistake("search", f"{told} do not go together: {mistake}; add a `when`") for mistake in wrong]
+    shown = ", ".join(f"{path} = {show(value)}" for path, value in values.items())
+    return [Mistake("search", f"{shown} do not go together: {mistake}; add a `when`") for mistake in wrong]
 
 
 def _wrong_entry(
