@@ -1,7 +1,7 @@
 """The sweep folder, the source of truth about a sweep: every event is written to it when it happens.
 
-It lies on a disk or in an object store, see `orchestrator.storage`. In an object store, `ray.log` and `features/`, which
-can be made again, are in the user's cache instead, and the lock is next to the folder.
+It lies on a disk or in an object store, see `orchestrator.storage`. For an object store, `ray.log` and `features/`,
+which can be made again, are in the user's cache, and the lock is next to the folder.
 
 <storage>/<name>/  sweep.yaml  format.txt  id  lock  study.journal  commits.txt  data.txt  baselines.json
                    summary.txt  confirm.json  test_uses.jsonl  ray.log

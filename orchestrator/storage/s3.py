@@ -80,11 +80,11 @@ def explained(place: str, bucket: str) -> Iterator[None]:
 def _reason(error: str, bucket: str) -> str:
     if "NO_SUCH_BUCKET" in error:
         return f"there is no bucket {bucket}; make it, or name another one"
-    reason = error.rpartition("AWS Error ")[2].replace("\n", " ")[:200]
+    text = error.rpartition("AWS Error ")[2].replace("\n", " ")[:200]
     if any(word in error for word in _FORBIDDEN):
         does = "writing" if re.search(r"during (Put|Create|Upload|Complete|Copy|Delete)", error) else "reading"
         return (
-            f"{does} is not permitted ({reason.partition(' ')[0]}); look at AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and "
+            f"{does} is not permitted ({text.partition(' ')[0]}); look at AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and "
             "what the bucket allows them"
         )
-    return f"the store cannot be reached or does not answer ({reason}); look at its address, and whether it is up"
+    return f"the store cannot be reached or does not answer ({text}); look at its address, and whether it is up"

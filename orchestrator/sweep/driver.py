@@ -52,7 +52,7 @@ class Options:
         storage: where sweep folders lie.
         tracking_uri: where to track, or None for the tracker's default.
         address: of a cluster that exists, or None for this machine.
-        fresh: put an old sweep of this name aside and begin anew.
+        fresh: move an old sweep of this name aside and start over.
         quiet: show only the closing summary.
         command: arguments of the command that continues this sweep.
         places: those of them that say where sweeps and MLflow are, which other commands need too.
@@ -189,7 +189,7 @@ def _run_trials(
 def _measured(run: RunConfig, data: Data, file: Place) -> Scores | str:
     """The baselines, from the folder where an earlier start measured them: they depend on nothing but the run.
 
-    Whatever goes wrong with them is told, and costs the sweep nothing else.
+    A failure is returned as its message and costs the sweep nothing else.
     """
     try:
         if not file.exists():

@@ -75,7 +75,7 @@ def _objective_lines(study: Study, plan: Plan) -> Iterator[str]:
     middle = torch.tensor(0.5)
     for pair in plan.pairs:
         weight = f"{float(pair.weight_at(middle)):.3g}" + (" (halfway)" if callable(pair.weight) else "")
-        negatives = f", told apart from {', '.join(pair.negatives)}" if pair.negatives else ""
+        negatives = f", contrasted with {', '.join(pair.negatives)}" if pair.negatives else ""
         yield f"  pair {pair.query} -> {pair.key} ({pair.key_from}), weight {weight}{negatives}"
 
 

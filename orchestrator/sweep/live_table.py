@@ -67,7 +67,7 @@ class Lines:
 
 
 class LiveTable:
-    """One table that is drawn anew twice a second, of as many trials as the terminal has lines for.
+    """One table that is redrawn twice a second, of as many trials as the terminal has lines for.
 
     Args:
         ledger: of the sweep.
@@ -123,16 +123,16 @@ def event(trial: Trial, goals: Sequence[Goal]) -> str:
     if trial.state == "waiting" and trial.reason:
         return f"{head} crashed: {trial.reason}; it is tried again from its checkpoint"
     if trial.state == "waiting":
-        return ""  # its start will be told
+        return ""  # the event is its start
     if trial.state == "running" and len(trial.moments) == 1:
         verb = "goes on" if trial.reports else "starts"
         return f"{head} epoch {trial.epoch}/{trial.epochs}  {verb}  {settings(trial.values)}"
-    told = "  ".join(f"{name} {number(trial.value(name))}" for name in _shown(goals, [trial]))
+    scores = "  ".join(f"{name} {number(trial.value(name))}" for name in _shown(goals, [trial]))
     if trial.state == "running":
         left = left_in(trial)
         ahead = "" if left is None else f"  {duration(left)} left"
-        return f"{head} epoch {trial.epoch}/{trial.epochs}  {told}{ahead}"
-    return f"{head} {trial.state} at epoch {trial.epoch}/{trial.epochs}  {trial.reason or told}"
+        return f"{head} epoch {trial.epoch}/{trial.epochs}  {scores}{ahead}"
+    return f"{head} {trial.state} at epoch {trial.epoch}/{trial.epochs}  {trial.reason or scores}"
 
 
 def headline(ledger: Ledger) -> str:

@@ -67,7 +67,7 @@ def changed_data(folder: SweepFolder, fingerprint: str) -> str | None:
     """Whether the files behind a data set have changed since trials were first trained on them; None if not.
 
     The sweep's file cannot tell: it names a place, and what lies there may change. A sweep begun before this was
-    noted counts as begun on what is there now.
+    recorded counts as begun on the current data.
 
     Args:
         folder: locked by the caller; keeps the fingerprint.
@@ -83,8 +83,8 @@ def changed_data(folder: SweepFolder, fingerprint: str) -> str | None:
         return None
     return (
         f"{folder.path}: a sweep can be continued only on the images it was begun on, and run.dataset has others now "
-        f"(fingerprint {begun} in the folder, {fingerprint} now); bring them back, choose another sweep.name, or begin "
-        "anew with --fresh (the old one is kept aside)"
+        f"(fingerprint {begun} in the folder, {fingerprint} now); bring them back, choose another sweep.name, or start "
+        "over with --fresh (the old one is moved aside)"
     )
 
 
@@ -134,8 +134,8 @@ def _check_same(folder: SweepFolder, study: Study) -> None:
     if changed:
         listed = "\n".join(f"  {line}" for line in changed)
         raise UserError(
-            f"{folder.path}: a sweep can be continued only as it was begun, and this differs:\n{listed}\n"
-            "  change it back, choose another sweep.name, or begin anew with --fresh (the old one is kept aside)"
+            f"{folder.path}: only a sweep with the same settings can be continued, and these differ:\n{listed}\n"
+            "  change it back, choose another sweep.name, or start over with --fresh (the old one is moved aside)"
         )
 
 
@@ -174,9 +174,9 @@ def _exact(leaves: Mapping[str, object], path: str) -> str:
 
 def _told(before: Mapping[str, object], after: Mapping[str, object], path: str) -> list[str]:
     """Two leaves that differ, as a message shows them: where that would cut the difference off, from there on."""
-    told = [show(leaves[path]) if path in leaves else "nothing" for leaves in (before, after)]
-    if told[0] != told[1]:
-        return told
+    texts = [show(leaves[path]) if path in leaves else "nothing" for leaves in (before, after)]
+    if texts[0] != texts[1]:
+        return texts
     exact = [_exact(leaves, path) for leaves in (before, after)]
     first = next(place for place, pair in enumerate(zip_longest(*exact)) if pair[0] != pair[1]) - _BEFORE
     return [show(f"...{text[first:]}" if first > 0 else text) for text in exact]

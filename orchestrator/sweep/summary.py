@@ -17,7 +17,7 @@ from orchestrator.storage.path import parse
 Row = Mapping[str, int | float]
 Scores = Mapping[str, Row]
 
-_MOST_TOLD = 10  # trials in a list that may be as long as the sweep
+_MOST_LISTED = 10  # trials in a list that may be as long as the sweep
 
 
 def summary(
@@ -87,18 +87,18 @@ def _best(ledger: Ledger, leader: Trial, trials: Sequence[Trial]) -> list[str]:
         lines.append(f"  settings  {settings(leader.values)}")
     lines.append(f"  encoder   {ledger.folder.trial(leader.number).encoder_weights.display()}")
     ties = [trial for trial in _rivals([leader], trials) if not _clearly_beats(leader, trial, [goal])]
-    # Without standard errors nobody knows what a tie is.
+    # Without standard errors a tie is not defined.
     if ties and f"{goal.metric}_se" in report:
         ties.sort(key=lambda trial: goal.cost(trial.value(goal.metric)))
-        told = ", ".join(_shortened([f"trial {trial.number} ({settings(trial.values)})" for trial in ties]))
-        lines.append(f"  ties      within two standard errors of it: {told}")
+        listed = ", ".join(_shortened([f"trial {trial.number} ({settings(trial.values)})" for trial in ties]))
+        lines.append(f"  ties      within two standard errors of it: {listed}")
     return lines
 
 
-def _shortened(told: Sequence[str]) -> list[str]:
+def _shortened(items: Sequence[str]) -> list[str]:
     """The first of many, and how many more there are."""
-    more = len(told) - _MOST_TOLD
-    return [*told[:_MOST_TOLD], f"and {more} more"] if more > 1 else list(told)
+    more = len(items) - _MOST_LISTED
+    return [*items[:_MOST_LISTED], f"and {more} more"] if more > 1 else list(items)
 
 
 def _front(ledger: Ledger, front: Sequence[Trial], trials: Sequence[Trial]) -> list[str]:

@@ -92,7 +92,7 @@ def _start(sweep: SweepConfig, *, object_store_bytes: int, log: Path) -> None:
                 address="local",
                 include_dashboard=dashboard,
                 log_to_driver=False,
-                logging_level=logging.CRITICAL,  # what goes wrong is told by the ledger
+                logging_level=logging.CRITICAL,  # the ledger reports what goes wrong
                 object_store_memory=object_store_bytes,
                 **_short_folder(),
             )
@@ -151,14 +151,14 @@ def _environment() -> Mapping[str, str]:
 
 @contextmanager
 def _signal_handlers_kept() -> Iterator[None]:
-    """Lets nobody replace a signal handler while the block runs.
+    """Keep all signal handlers while the block runs.
 
     `ray.init` takes SIGTERM for itself. Its handler raises SystemExit wherever the main thread happens to be; inside a
-    `__del__`, a callback or a broad `except` nobody sees that again, the signal is lost, and the sweep never ends. Ray
+    `__del__`, a callback or a broad `except` it is swallowed, the signal is lost, and the sweep never ends. Ray
     has no option to leave it. It does so off the main thread, but its processes die with the thread that starts them.
 
     Its native library takes SIGTERM too, in front of Python: it writes a stack trace first, and aborts the process if
-    that takes over three seconds, as on a busy machine. Setting a handler anew puts Python in front again.
+    that takes over three seconds, as on a busy machine. Setting a handler again puts Python first.
     """
     replace = signal.signal
     signal.signal = lambda signalnum, handler: signal.getsignal(signalnum)

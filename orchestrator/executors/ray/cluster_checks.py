@@ -103,7 +103,7 @@ def is_private(address: str) -> bool:
 def require_token(address: str) -> None:
     """Refuse a cluster that wants a token which this machine does not have; `ray.init` would try for half a minute.
 
-    Where nobody has said whether tokens are used, one that is there is, as by `ray start --head`.
+    If no setting says whether tokens are used, an existing one is, as by `ray start --head`.
 
     Raises:
         UserError: it is another token, or none.

@@ -36,7 +36,7 @@ class _Stopper(tune.Stopper):
         self._is_over = is_over
 
     def __getstate__(self) -> dict[str, Any]:
-        return {}  # Tune puts it into snapshots, which nobody reads
+        return {}  # Tune puts it into snapshots, which are never read
 
     def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
         return False  # no trial is stopped alone

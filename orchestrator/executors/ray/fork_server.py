@@ -1,6 +1,6 @@
 """A process that has imported what workers need, and makes each worker by a fork: in tenths of a second, not in five.
 
-Its memory is theirs as well, as far as nobody writes to it. For a Ray of our own on Linux only: on a cluster others
+Workers share its memory until one of them writes to it. For a Ray of our own on Linux only: on a cluster others
 start the workers.
 """
 
@@ -87,7 +87,7 @@ def _serve(address: str, end: int) -> None:
 
 def _served(listener: socket.socket, end: int) -> _Request | None:
     """Returns in every worker that it has made; here only at the end, with None."""
-    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # workers end when they want; nobody asks how
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # workers end by themselves; their exit codes are not read
     while True:
         ready, _, _ = select.select([listener, end], [], [])
         if end in ready:
@@ -110,7 +110,7 @@ def _received(connection: socket.socket) -> _Request:
 
 
 def _become(request: _Request) -> None:
-    """What Ray's two scripts do, without importing all anew where the worker needs no interpreter of its own."""
+    """What Ray's two scripts do, without importing all again where the worker needs no interpreter of its own."""
     os.setsid()
     _redirect(request.outputs, (1, 2))
     os.environ.clear()

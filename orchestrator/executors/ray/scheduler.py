@@ -22,7 +22,7 @@ class LedgerScheduler(FIFOScheduler):
         self._ledger = ledger
 
     def __getstate__(self) -> dict[str, Any]:
-        return {}  # Tune puts it into snapshots, which nobody reads
+        return {}  # Tune puts it into snapshots, which are never read
 
     def on_trial_result(self, tune_controller: Any, trial: Trial, result: dict[str, Any]) -> str:
         """Stores one report and says whether the trial goes on."""

@@ -28,7 +28,7 @@ class LedgerSearcher(Searcher):
         return {"number": number, "folder": str(self._ledger.folder.trial(number).path)}
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
-        """The worker has returned. A crash has been told by the callback, which knows its reason."""
+        """The worker has returned. The callback has reported a crash, with its reason."""
         if not error:
             self._ledger.ended(self._numbers[trial_id])
 

@@ -21,7 +21,7 @@ from orchestrator.executors.ray import forked_worker
 def processes(*, dashboard: bool) -> Iterator[None]:
     """Lets a Ray that is started in the block leave out processes that have nothing to do for a sweep.
 
-    Each of them is a Python that imports Ray anew, and Ray waits for the dashboard's before it starts what runs trials.
+    Each of them is a Python that imports Ray again, and Ray waits for the dashboard's before it starts its raylet.
 
     Args:
         dashboard: whether it is wanted; without its pages, its server would do nothing but report usage.
@@ -54,9 +54,9 @@ def environments() -> Iterator[None]:
 def telemetry() -> Iterator[None]:
     """Lets Tune begin without counting callbacks by their kind, for which it imports every tracker that is installed.
 
-    Nobody is told of the result: reports of usage are off.
+    The result is never sent: reports of usage are off.
     """
-    with _replaced(usage, tag_callbacks=_counted_by_nobody):
+    with _replaced(usage, tag_callbacks=_not_counted):
         yield
 
 
@@ -75,6 +75,6 @@ def _no_server(*given: Any, **named: Any) -> tuple[str, None]:
     return "", None
 
 
-def _counted_by_nobody(callbacks: Any) -> bool:
+def _not_counted(callbacks: Any) -> bool:
     """Whether anything was recorded."""
     return False

@@ -35,7 +35,7 @@ def trainable(work: Work, sweep: SweepConfig, shared: Mapping[str, Any], scratch
         work: called in each worker as `work(config, tell, **shared)`.
         sweep: says how many workers, and what each needs.
         shared: put into the object store once, mapped by every worker.
-        scratch: an empty folder for whatever Ray Train wants to write; nobody reads it.
+        scratch: an empty folder for whatever Ray Train wants to write; it is never read.
     """
     if sweep.workers == 1:
         one = tune.with_parameters(_alone, work=work, share=sweep.gpus_per_worker, shared=dict(shared))
@@ -102,14 +102,14 @@ def _one_of_several(config: dict[str, Any], queue: Queue, task: list[ray.ObjectR
     from orchestrator.core import hardware
 
     first = train.get_context().get_world_rank() == 0
-    tell: Tell = queue.put if first else _tell_nobody
+    tell: Tell = queue.put if first else _ignore
     mine = ray.get(task[0])
     with TorchConfig().train_func_context(), hardware.memory_share(mine["share"]):
         mine["work"](config, tell, **mine["shared"])
 
 
-def _tell_nobody(told: dict[str, Any]) -> None:
-    """All workers know the same, and one of them tells it."""
+def _ignore(message: dict[str, Any]) -> None:
+    """All workers have the same messages, and the first one sends them."""
 
 
 @dataclass

@@ -13,7 +13,7 @@ for _name, _value in {
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0",
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "30",
     "MLFLOW_LOGGING_LEVEL": "WARNING",
-    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",  # else two lines for every run that a server is told the end of
+    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",  # else two lines for every run that ends on a server
 }.items():
     os.environ.setdefault(_name, _value)
 
@@ -56,7 +56,7 @@ def _create(uri: str, file: Path) -> None:
     """Makes an empty store beside its place and moves it there whole.
 
     MLflow builds the schema in dozens of steps that no transaction holds together: a process killed among them would
-    leave a database that nobody can ever open again.
+    leave a database that can never be opened again.
     """
     unfinished = file.with_name(f"{file.name}.unfinished")
     unfinished.unlink(missing_ok=True)

@@ -137,7 +137,9 @@ class Mirror:
         parent.send_points([self._lead(count) for count in range(parent.epoch + 1, len(now.history) + 1)])
         tags = {"trials": str(len(now.trials))}
         leaders = [str(standing.trial.number) for standing in now.history[-1]] if now.history else []
-        if leaders and all(leader in self._runs for leader in leaders):  # else one has yet to be sent, and is told then
+        if leaders and all(
+            leader in self._runs for leader in leaders
+        ):  # else one is not sent yet, and the tag follows it
             kind = "best" if len(now.goals) == 1 else "front"
             tags[f"{kind}_trial"] = " ".join(leaders)
             tags[f"{kind}_run"] = " ".join(self._runs[leader].id for leader in leaders)

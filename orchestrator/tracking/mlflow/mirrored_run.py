@@ -1,4 +1,4 @@
-"""One MLflow run made equal to what it shall hold: what is there already is not sent again."""
+"""One MLflow run made equal to what it should hold; what it already has is not sent again."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -126,15 +126,15 @@ class MirroredRun:
             if error.error_code != "INVALID_PARAMETER_VALUE" or not self._is_active():
                 raise
             if len(items) == 1:
-                told = " ".join(str(error).split())
-                self._remarks[f"MLflow refuses the {kind[:-1]} {items[0].key}, which it does not have: {told}"] = None
+                reason = " ".join(str(error).split())
+                self._remarks[f"MLflow refuses the {kind[:-1]} {items[0].key}, which it does not have: {reason}"] = None
                 return
             half = len(items) // 2
             for some in (items[:half], items[half:]):
                 self._log(**{kind: some})
 
     def _is_active(self) -> bool:
-        """Whether nobody has deleted the run, to which MLflow would refuse everything."""
+        """Whether the run still exists undeleted; MLflow rejects everything sent to a deleted one."""
         return self._client.get_run(self.id).info.lifecycle_stage == "active"
 
     def send_file(self, file: Place) -> None:

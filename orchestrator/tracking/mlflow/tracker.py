@@ -84,8 +84,8 @@ def send_evaluation(folder: Place, uri: str) -> str | None:
         if found is not None:
             send(found, uri)
     except Exception as error:  # the scores are on disk already, whatever MLflow raises
-        told = f"MLflow at {shown(uri)} did not take the scores ({_said(error)}); they are in {folder}"
-        return f"{told}, and the same command sends them"
+        problem = f"MLflow at {shown(uri)} did not take the scores ({_said(error)}); they are in {folder}"
+        return f"{problem}, and the same command sends them"
     return None
 
 

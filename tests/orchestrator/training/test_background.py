@@ -131,5 +131,5 @@ def test_dry_run_tells_of_backgrounds_and_negatives(tmp_path):
     text = dry_run(load_study(write_study(tmp_path, with_changes({"run.addons": {"background": SWAP}}, search=search))))
     assert "view first: crop, flip, background, color_jitter, grayscale, from the image" in text
     assert "view first_negative: foreground, color_jitter, grayscale, from first after background/first" in text
-    assert "pair first -> second (online), weight 0.5, told apart from first_negative" in text
+    assert "pair first -> second (online), weight 0.5, contrasted with first_negative" in text
     assert "addons.background.separation.noise_amount" in text
