@@ -14,7 +14,8 @@ from orchestrator.probing.frozen import FrozenEncoder, at_rest
 from orchestrator.records.folder import CONFIG, ENCODER_CARD, ENCODER_WEIGHTS, SweepFolder, TrialFolder
 from orchestrator.records.leaderboard import Standings
 from orchestrator.records.test_scores import Shelf
-from orchestrator.storage.path import Place, on_disk, parse
+from orchestrator.storage.path import on_disk, parse
+from orchestrator.storage.place import Place
 from orchestrator.tracking.mlflow.tracker import find_run
 from orchestrator.training import assembly, export
 from orchestrator.training.export import Exported

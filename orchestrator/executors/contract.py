@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
-from orchestrator.storage.path import Place
+from orchestrator.storage.place import Place
 
 if TYPE_CHECKING:  # a file that names an executor is read without Optuna
     from orchestrator.search.ledger import Ledger

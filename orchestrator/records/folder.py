@@ -25,7 +25,8 @@ from orchestrator.config import yaml_file
 from orchestrator.core.errors import UserError, first_line
 from orchestrator.core.trial_number import origin_and_place
 from orchestrator.storage.held import HeldError
-from orchestrator.storage.path import Place, parse
+from orchestrator.storage.path import parse
+from orchestrator.storage.place import Place
 from orchestrator.storage.s3 import UnavailableError
 
 # What one report or one result holds: numbers, and for results also words.

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from orchestrator.records.folder import append_record, read_record, read_records
-from orchestrator.storage.path import Place
+from orchestrator.storage.place import Place
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from typing import Any
 from optuna.storages.journal import BaseJournalBackend
 
 from orchestrator.records.folder import read_records
-from orchestrator.storage.path import Place
+from orchestrator.storage.place import Place
 
 
 class Journal(BaseJournalBackend):

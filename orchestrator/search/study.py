@@ -24,7 +24,8 @@ from orchestrator.records.folder import damaged
 from orchestrator.search.journal import Journal
 from orchestrator.search.samplers import Seeds
 from orchestrator.search.trial_state import End
-from orchestrator.storage.path import Place, parse
+from orchestrator.storage.path import parse
+from orchestrator.storage.place import Place
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)
 

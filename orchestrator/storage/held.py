@@ -1,5 +1,5 @@
-"""What is said of a sweep's folder that another process has."""
+"""The error for a sweep's folder that another process has locked."""
 
 
 class HeldError(Exception):
-    """Another process has the folder; the text says which one."""
+    """Another process has locked the folder; the message names the process."""

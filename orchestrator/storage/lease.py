@@ -1,8 +1,8 @@
 """A lease on a prefix of an object store, which has no locks: a process writes a claim and lists the others.
 
-Each claim is an object of its own, written first; then all claims are listed. A consistent store (S3 since 2020) shows
-the other claim at least to the later of two processes, and a process that sees a live claim withdraws. A claim is
-rewritten while its process lives, and ages are compared by the store's own clock.
+Each process writes its claim as a separate object and then lists all claims. In a consistent store (S3 since 2020), at
+least the later of two processes sees the other's claim, and a process that sees a live claim withdraws its own. A
+process renews its claim as long as it lives; ages are measured by the store's clock.
 """
 
 import json
@@ -16,28 +16,26 @@ import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from orchestrator.storage.held import HeldError
+from orchestrator.storage.place import Place
 from orchestrator.storage.s3 import UnavailableError
 
-if TYPE_CHECKING:
-    from orchestrator.storage.object_store import ObjectPlace
-
-SECONDS = 60  # after which a claim that was not renewed has run out
+SECONDS = 60  # a claim expires if it is not renewed for so long
 _RENEWAL = 10  # seconds
-_TRIES = 3  # of two that meet both withdraw, and come back at different moments
+_TRIES = 3  # two processes that collide both withdraw and retry after random delays
 
 
 @contextmanager
-def held(claims: "ObjectPlace") -> Iterator[None]:
-    """Has a place for this process alone; where that is lost all the same, ends the process as SIGTERM does.
+def held(claims: Place) -> Iterator[None]:
+    """Hold a lease during the block; if another process takes it over, send SIGTERM to this process.
 
     Args:
-        claims: the prefix of all claims on it.
+        claims: the prefix below which all claims are written.
 
     Raises:
-        HeldError: another process has it.
+        HeldError: another process holds the lease.
     """
     own = claims / uuid.uuid4().hex
     _claim(own)
@@ -49,24 +47,26 @@ def held(claims: "ObjectPlace") -> Iterator[None]:
     finally:
         over.set()
         renewal.join()
-        with suppress(UnavailableError):  # then it runs out, and is no hindrance on this machine
+        with suppress(
+            UnavailableError
+        ):  # the claim then expires; on this machine a claim of a dead process is ignored at once
             own.unlink(missing_ok=True)
 
 
-def is_held(claims: "ObjectPlace") -> bool:
-    """Whether there is a living claim."""
+def is_held(claims: Place) -> bool:
+    """Whether a process holds the lease."""
     return any(_holder(claim, time.time_ns()) for claim in claims.glob("*"))
 
 
-def _claim(own: "ObjectPlace") -> None:
+def _claim(own: Place) -> None:
     for attempt in range(1, _TRIES + 1):
         own.write(json.dumps(_this_process()))
         holder = None
         for other in [claim for claim in own.parent.glob("*") if claim != own]:
-            there = _holder(other, own.modified())
-            if there is None:
+            found = _holder(other, own.modified())
+            if found is None:
                 other.unlink(missing_ok=True)
-            holder = holder or there
+            holder = holder or found
         if holder is None:
             return
         own.unlink(missing_ok=True)
@@ -75,12 +75,12 @@ def _claim(own: "ObjectPlace") -> None:
         time.sleep(0.1 + os.urandom(1)[0] / 256)
 
 
-def _holder(claim: "ObjectPlace", now: int) -> str | None:
-    """The process that holds a claim, or None if it is gone.
+def _holder(claim: Place, now: int) -> str | None:
+    """Describe the process that made a claim, or return None if it is dead or its claim has expired.
 
     Args:
-        claim: of another process.
-        now: in nanoseconds since 1970.
+        claim: the object that another process wrote.
+        now: current time in nanoseconds since 1970, by the store's clock.
     """
     try:
         process, age = json.loads(claim.read_bytes()), (now - claim.modified()) / 1e9
@@ -96,7 +96,7 @@ def _holder(claim: "ObjectPlace", now: int) -> str | None:
     )
 
 
-def _renew(own: "ObjectPlace", over: threading.Event) -> None:
+def _renew(own: Place, over: threading.Event) -> None:
     while not over.wait(_RENEWAL):
         # During an outage no process can take the lease; after a long one another process may hold it.
         with suppress(UnavailableError):
@@ -116,7 +116,7 @@ def _this_process() -> dict[str, Any]:
 
 
 def _machine() -> str | None:
-    """What processes share that can see one another: a start of a kernel, a numbering, a user; None if not known."""
+    """Identify processes that can see each other: same boot, PID namespace and user; None if that cannot be read."""
     boot = Path("/proc/sys/kernel/random/boot_id")
     if not boot.exists():
         return None
@@ -124,7 +124,7 @@ def _machine() -> str | None:
 
 
 def _start(pid: int) -> str | None:
-    """When a process of this machine was started, in its kernel's ticks; None if there is none."""
+    """Start time of a process of this machine in kernel ticks; None if there is no such process."""
     try:
         status = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8")
     except OSError:

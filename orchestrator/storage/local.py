@@ -1,4 +1,4 @@
-"""A folder on a disk: this machine's, or one that is shared over a network and behaves like it."""
+"""Folders on a disk, local or shared by a network file system."""
 
 import fcntl
 import os
@@ -13,12 +13,12 @@ from orchestrator.storage.held import HeldError
 
 
 class LocalPlace(PosixPath):
-    """A path whose files are replaced whole and are on disk when a call returns; the words are those of `Place`."""
+    """A path that implements `Place`: files are replaced atomically and are on disk when a call returns."""
 
     append_limit: ClassVar[int | None] = None
 
     def write(self, content: str | bytes | memoryview, *, parents: bool = True) -> None:
-        """Replaces the file: written beside it, flushed, renamed."""
+        """Replace the file: write a temporary file next to it, flush it, rename it."""
         if parents:
             self.parent.mkdir(parents=True, exist_ok=True)
         partial = self.with_name(f"{self.name}.tmp-{os.getpid()}")
@@ -33,7 +33,7 @@ class LocalPlace(PosixPath):
         _sync_directory(self.parent)
 
     def append(self, text: str) -> None:
-        """Adds lines at the end."""
+        """Append lines."""
         if not self.exists():
             self.write(text)
             return
@@ -45,36 +45,36 @@ class LocalPlace(PosixPath):
             os.fsync(file.fileno())
 
     def modified(self) -> int:
-        """The file's time."""
+        """Modification time of the file, in nanoseconds since 1970."""
         return self.stat().st_mtime_ns
 
     def version(self) -> str:
-        """Inode and time: a file put aside keeps both, so its namesake has others."""
+        """Inode and modification time: a file that was moved away keeps both, so its successor differs."""
         status = self.stat()
         return f"{status.st_ino}-{status.st_mtime_ns}"
 
     def size(self) -> int:
-        """Bytes of the file, or below the folder."""
+        """Size of the file, or of all files below the folder, in bytes."""
         files = self.rglob("*") if self.is_dir() else [self]
         return sum(_size(file) for file in files)
 
     @contextmanager
     def on_disk(self) -> Iterator[Path]:
-        """The file itself."""
+        """Yield the file itself."""
         yield self
 
     def scratch(self) -> Path:
-        """The folder itself."""
+        """This folder."""
         return self
 
     def display(self) -> str:
-        """Relative, unless it lies elsewhere."""
+        """The path relative to the working folder, or absolute if it is outside."""
         relative = os.path.relpath(self)
         return str(self) if relative.startswith("..") else relative
 
     @contextmanager
     def lock(self) -> Iterator[None]:
-        """Locks the file `lock`; the kernel lets go when the process dies, on NFS the server, however it dies."""
+        """Lock the file `lock`; the kernel, or the server on NFS, releases it however the process dies."""
         self.mkdir(parents=True, exist_ok=True)
         with (self / "lock").open("a+", encoding="utf-8") as file:
             try:
@@ -88,7 +88,7 @@ class LocalPlace(PosixPath):
             yield
 
     def is_held(self) -> bool:
-        """Whether a process has the file `lock` locked."""
+        """Whether a process has locked the file `lock`."""
         lock = self / "lock"
         if not lock.exists():
             return False
@@ -100,21 +100,21 @@ class LocalPlace(PosixPath):
         return False
 
     def check(self) -> None:
-        """Makes a file without a name in the nearest folder that exists."""
+        """Create an unnamed temporary file in the nearest existing parent folder."""
         place = self
         while not place.exists():
             place = place.parent
         if not place.is_dir():
             raise NotADirectoryError(f"{place} is a file; name another folder")
         try:
-            # Tried, not asked: permissions say nothing of read-only mounts and quotas, and root has them all.
+            # Permissions do not show read-only mounts and quotas, and root passes every check, so try to write.
             tempfile.TemporaryFile(dir=place).close()
         except OSError as error:
             raise OSError(f"{place} must be writable ({error.strerror}); name another folder") from error
 
 
 def _sync_directory(path: Path) -> None:
-    """Returns when what was made, renamed or deleted in a directory is on disk."""
+    """Flush created, renamed and deleted entries of a directory to disk."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
@@ -123,7 +123,7 @@ def _sync_directory(path: Path) -> None:
 
 
 def _cut_torn_line(file: BinaryIO) -> None:
-    """Leaves what ends with a line's end; only a file that does not is read as a whole."""
+    """Remove an incomplete last line; the whole file is read only if it has one."""
     end = file.seek(0, os.SEEK_END)
     file.seek(max(0, end - 1))
     if file.read(1) not in (b"", b"\n"):
@@ -134,5 +134,5 @@ def _cut_torn_line(file: BinaryIO) -> None:
 def _size(file: Path) -> int:
     try:
         return 0 if file.is_dir() else file.stat().st_size
-    except FileNotFoundError:  # a checkpoint, deleted since it was listed
+    except FileNotFoundError:  # a checkpoint that was deleted after it was listed
         return 0

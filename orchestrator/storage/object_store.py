@@ -1,7 +1,7 @@
 """A prefix in an S3-compatible object store, through pyarrow.
 
-Keys, secrets and tokens come from AWS's own variables and files; so does the endpoint (`AWS_ENDPOINT_URL`), unless the
-address has one: `s3://bucket/prefix?endpoint_override=127.0.0.1:9000&scheme=http`.
+Credentials come from AWS's environment variables and files; so does the endpoint (`AWS_ENDPOINT_URL`), unless the
+address contains one: `s3://bucket/prefix?endpoint_override=127.0.0.1:9000&scheme=http`.
 """
 
 import hashlib
@@ -20,7 +20,7 @@ from orchestrator.core.registry import suggest
 from orchestrator.storage import lease
 from orchestrator.storage.s3 import SETTINGS, UnavailableError, explained, store
 
-if TYPE_CHECKING:  # its import takes a while, and who has a disk needs none of it
+if TYPE_CHECKING:  # slow to import, and not needed for sweeps on a disk
     from pyarrow import fs
 
 SCHEME = "s3://"
@@ -28,14 +28,14 @@ SCHEME = "s3://"
 
 @dataclass(frozen=True)
 class ObjectPlace:
-    """An object, or the prefix of many; the words are those of `Place`.
+    """An object or a prefix that implements `Place`.
 
-    An object is replaced atomically, so it is never half written; appending rewrites it.
+    Stores replace objects atomically, so an object is never partially written. Appending rewrites the object.
 
     Args:
         path: bucket and key.
-        query: settings of the store as the address has them.
-        patient: try again for some seconds before a request counts as refused.
+        query: the store's settings, as in the address.
+        patient: retry a request for some seconds before it fails.
     """
 
     path: PurePosixPath
@@ -46,10 +46,10 @@ class ObjectPlace:
 
     @classmethod
     def parse(cls, text: str) -> "ObjectPlace":
-        """The place of an address.
+        """Parse an address.
 
         Raises:
-            UserError: if it is none.
+            UserError: if the address is invalid.
         """
         path, _, query = text.removeprefix(SCHEME).partition("?")
         bucket = path.partition("/")[0]
@@ -72,24 +72,24 @@ class ObjectPlace:
 
     @property
     def name(self) -> str:
-        """The key's last part."""
+        """The last component of the key."""
         return self.path.name
 
     @property
     def parent(self) -> "ObjectPlace":
-        """The prefix without its last part."""
+        """The prefix without its last component."""
         return replace(self, path=self.path.parent)
 
     def with_name(self, name: str) -> "ObjectPlace":
-        """The same prefix with another last part."""
+        """The key with its last component replaced."""
         return replace(self, path=self.path.with_name(name))
 
     def exists(self) -> bool:
-        """Whether there is such an object."""
+        """Whether the object exists."""
         return self._info().is_file
 
     def glob(self, pattern: str) -> "Iterator[ObjectPlace]":
-        """Objects by what comes after the prefix; a star stands for no slash."""
+        """Yield the objects whose keys below the prefix match the pattern; `*` does not match a slash."""
         first, slash, rest = pattern.partition("/")
         if slash and not re.search(r"[*?\[]", first):
             yield from (self / first).glob(rest)
@@ -100,27 +100,27 @@ class ObjectPlace:
                 yield file
 
     def read_bytes(self) -> bytes:
-        """The object."""
+        """Read the object."""
         with self._explained(), self._store.open_input_stream(str(self.path)) as stream:
             try:
                 return stream.read()
             except OSError as error:
                 if self.exists():
                     raise
-                # Gone since it was opened: no room where it had some for what the store says to that.
+                # The object was deleted after it was opened, for which pyarrow raises a plain OSError.
                 raise FileNotFoundError from error
 
     def read_text(self, encoding: str = "utf-8") -> str:
-        """The object as text."""
+        """Read the object as text."""
         return self.read_bytes().decode(encoding)
 
     def write(self, content: str | bytes | memoryview, *, parents: bool = True) -> None:
-        """Puts the object; there are no folders that would have to be there."""
+        """Put the object; `parents` is ignored, since object stores have no folders."""
         with self._explained(), self._store.open_output_stream(str(self.path)) as stream:
             stream.write(content.encode() if isinstance(content, str) else content)
 
     def append(self, text: str) -> None:
-        """Puts the object with more at its end."""
+        """Rewrite the object with lines appended."""
         try:
             before = self.read_bytes()
         except FileNotFoundError:
@@ -128,7 +128,7 @@ class ObjectPlace:
         self.write(before[: before.rfind(b"\n") + 1] + text.encode())
 
     def unlink(self, missing_ok: bool = False) -> None:
-        """Deletes the object."""
+        """Delete the object."""
         try:
             with self._explained():
                 self._store.delete_file(str(self.path))
@@ -137,7 +137,7 @@ class ObjectPlace:
                 raise
 
     def rename(self, target: "ObjectPlace") -> "ObjectPlace":
-        """Copies everything, then deletes it here: what lies deepest first, so that cut off it can be done again."""
+        """Copy all objects, then delete the originals, deepest first, so that an interrupted call can be repeated."""
         files = sorted(self._files(recursive=True), key=lambda file: (-len(file.path.parts), file.path))
         for file in files:
             copy = target.path / file.path.relative_to(self.path)
@@ -148,31 +148,31 @@ class ObjectPlace:
         return target
 
     def modified(self) -> int:
-        """When it was put, by the store's clock, in whole seconds."""
+        """Time of the last put by the store's clock, in nanoseconds with a resolution of seconds."""
         info = self._info()
         if not info.is_file:
             raise FileNotFoundError(f"{self} does not exist")
         return info.mtime_ns
 
     def version(self) -> str:
-        """When it was put."""
+        """Time of the last put."""
         return str(self.modified())
 
     def size(self) -> int:
-        """Bytes of the object, or of all that begin with the prefix."""
+        """Size of the object, or of all objects below the prefix, in bytes."""
         info = self._info()
         return info.size if info.is_file else sum(found.size for found in self._listed(recursive=True))
 
     @contextmanager
     def on_disk(self) -> Iterator[Path]:
-        """A copy."""
+        """Yield a temporary local copy."""
         with tempfile.TemporaryDirectory(prefix="augsweep-") as folder:
             copy = Path(folder) / self.name
             copy.write_bytes(self.read_bytes())
             yield copy
 
     def scratch(self) -> Path:
-        """In the user's cache, by the place's own text."""
+        """A folder in the user's cache, named after the address."""
         home = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
         mark = hashlib.sha256(str(self).encode()).hexdigest()[:8]
         folder = home / "augsweep" / "storage" / f"{self.name}-{mark}"
@@ -180,22 +180,22 @@ class ObjectPlace:
         return folder
 
     def display(self) -> str:
-        """The whole address."""
+        """The address."""
         return str(self)
 
     def lock(self) -> AbstractContextManager[None]:
-        """Holds the prefix by a lease, which lies beside it: so it can be renamed meanwhile."""
+        """Lock the prefix with a lease stored next to it, so that the prefix can be renamed while locked."""
         return lease.held(self._claims)
 
     def is_held(self) -> bool:
-        """Whether somebody's lease of it runs."""
+        """Whether a process holds a lease on the prefix."""
         return lease.is_held(self._claims)
 
     def check(self) -> None:
-        """Puts an object, reads and lists it, and deletes it, without much patience."""
+        """Put, read, list and delete a test object, without retries."""
         tried = replace(self, patient=False) / f"try-{os.urandom(8).hex()}"
         try:
-            tried.exists()  # first, since from a silent store a question comes back sooner than a gift
+            tried.exists()  # first, since a read times out sooner than a write if the store does not answer
             tried.write(b"1")
             tried.read_bytes()
             list(tried.parent.glob(tried.name))
@@ -226,7 +226,7 @@ class ObjectPlace:
             found = self._store.get_file_info(
                 fs.FileSelector(str(self.path), recursive=recursive, allow_not_found=True)
             )
-        return [info for info in found if info.is_file]  # the others are marks of emptied folders
+        return [info for info in found if info.is_file]  # the rest are markers of empty folders
 
     def _explained(self) -> AbstractContextManager[None]:
         return explained(str(self), self.path.parts[0])

@@ -1,4 +1,4 @@
-"""The way to an S3-compatible store, and what its refusals mean."""
+"""Connections to S3-compatible stores, and explanations of their errors."""
 
 import os
 import re
@@ -11,29 +11,29 @@ from urllib.parse import parse_qsl, urlsplit
 if TYPE_CHECKING:
     from pyarrow import fs
 
-SETTINGS = ("endpoint_override", "scheme", "region")  # that an address may have
+SETTINGS = ("endpoint_override", "scheme", "region")  # allowed in the query of an address
 _CONNECT = 3.0  # seconds
-# Seconds of silence, and tries of a request with growing pauses between them: an outage of seconds costs seconds, but
-# a mistyped address is reported at once.
+# Request timeout in seconds and number of attempts, with exponential backoff: short outages are survived, and a
+# mistyped address is still reported at once.
 _PATIENT, _IMPATIENT = (20.0, 6), (3.0, 1)
 _FORBIDDEN = ("ACCESS_DENIED", "ACCESS_KEY", "SIGNATURE", "TOKEN", "UNRECOGNIZED_CLIENT", "HTTP status 403")
 
 
 class UnavailableError(OSError):
-    """The store does not take or give anything; the text says why, and what to do. No trial is to blame."""
+    """The store cannot be read or written; the message gives the reason and a remedy. Not a failure of a trial."""
 
 
 @lru_cache(maxsize=16)
 def store(bucket: str, query: str, *, patient: bool) -> "fs.FileSystem":
-    """A connection, by the settings of an address and by AWS's own variables.
+    """Connect to a store with the settings of an address and AWS's environment variables.
 
     Args:
-        bucket: its region is looked up if none is configured.
-        query: the settings, as an address has them.
-        patient: try a request again for some seconds.
+        bucket: name of the bucket, whose region is looked up if none is configured.
+        query: the settings, as in the address.
+        patient: retry failed requests for some seconds.
 
     Raises:
-        OSError: the region cannot be looked up.
+        OSError: if the region cannot be looked up.
     """
     from pyarrow import fs
 
@@ -50,22 +50,22 @@ def store(bucket: str, query: str, *, patient: bool) -> "fs.FileSystem":
         connect_timeout=_CONNECT,
         request_timeout=silence,
         retry_strategy=fs.AwsStandardS3RetryStrategy(max_attempts=tries),
-        allow_delayed_open=True,  # then a small object is one request
+        allow_delayed_open=True,  # a small object takes one request
         background_writes=False,
     )
 
 
 @contextmanager
 def explained(place: str, bucket: str) -> Iterator[None]:
-    """Turns what pyarrow raises into one line that says what to do.
+    """Turn pyarrow's exceptions into one-line errors with a remedy.
 
     Args:
-        place: which the line begins with.
-        bucket: of it.
+        place: address that the message begins with.
+        bucket: bucket of the address.
 
     Raises:
-        FileNotFoundError: there is no such object.
-        UnavailableError: for any other reason.
+        FileNotFoundError: if the object does not exist.
+        UnavailableError: for any other error of the store.
     """
     try:
         yield

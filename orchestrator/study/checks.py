@@ -14,7 +14,7 @@ from orchestrator.core.errors import UserError
 from orchestrator.core.registry import find, suggest
 from orchestrator.data.images import DatasetCard
 from orchestrator.metrics import Timing
-from orchestrator.storage.path import Place
+from orchestrator.storage.place import Place
 from orchestrator.training import planning
 
 LOSS = "loss"  # what every epoch of every run reports

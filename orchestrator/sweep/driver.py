@@ -24,7 +24,7 @@ from orchestrator.search.interruption import Interruption
 from orchestrator.search.ledger import Ledger
 from orchestrator.search.retention import holdings
 from orchestrator.search.study import StoredStudy
-from orchestrator.storage.path import Place
+from orchestrator.storage.place import Place
 from orchestrator.study.study_file import Study
 from orchestrator.sweep import resume
 from orchestrator.sweep.advice import machine_advice

@@ -11,7 +11,8 @@ from pathlib import Path
 
 import torch
 
-from orchestrator.storage.path import Place, parse
+from orchestrator.storage.path import parse
+from orchestrator.storage.place import Place
 from orchestrator.storage.s3 import UnavailableError
 
 # The one in use and the one to fall back on if the disk lied about the newest.

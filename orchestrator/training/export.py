@@ -18,7 +18,8 @@ from orchestrator.core.errors import UserError
 from orchestrator.core.registry import find
 from orchestrator.data.images import DatasetCard
 from orchestrator.records.folder import CONFIG, ENCODER_CARD, ENCODER_WEIGHTS
-from orchestrator.storage.path import Place, parse
+from orchestrator.storage.path import parse
+from orchestrator.storage.place import Place
 from orchestrator.training.context import Report
 
 FORMAT = "augsweep-encoder/2"

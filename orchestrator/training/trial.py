@@ -11,7 +11,7 @@ from methods.parts.gather import rank, world_size
 from orchestrator.config.run import resolve
 from orchestrator.core.errors import LESS_MEMORY
 from orchestrator.records.folder import TrialFolder, storage_trouble
-from orchestrator.storage.path import Place
+from orchestrator.storage.place import Place
 from orchestrator.training import assembly, checkpoint, export, planning, view_grid
 from orchestrator.training.context import Diverged, Report
 from orchestrator.training.messages import Tell, give_up, lack_storage, report

@@ -9,7 +9,7 @@ from PIL import Image, ImageDraw
 from torch import Tensor
 
 from orchestrator.data.images import DatasetCard
-from orchestrator.storage.path import Place
+from orchestrator.storage.place import Place
 from orchestrator.training.parts import Images, MakeViews
 
 NUM_ROWS = 8

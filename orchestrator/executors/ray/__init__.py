@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from augment.config import Config as BaseConfig
 from orchestrator.executors.contract import Executor, Work
-from orchestrator.storage.path import Place
+from orchestrator.storage.place import Place
 
 if TYPE_CHECKING:
     from orchestrator.config.sweep import SweepConfig

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from orchestrator.records import leaderboard, test_scores
 from orchestrator.records.folder import SweepFolder, TrialFolder
 from orchestrator.records.leaderboard import Standings
-from orchestrator.storage.path import Place
+from orchestrator.storage.place import Place
 from orchestrator.tracking.mlflow.client import MlflowClient, MlflowException, Run, artifacts_beside, connect
 from orchestrator.tracking.mlflow.legal import legal_tags
 from orchestrator.tracking.mlflow.mirrored_run import MirroredRun, Points

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from orchestrator.storage.path import Place
+from orchestrator.storage.place import Place
 from orchestrator.tracking.mlflow.client import Metric, MlflowClient, MlflowException, Param, RunTag
 from orchestrator.tracking.mlflow.legal import legal_names, legal_text
 from orchestrator.tracking.mlflow.terms import STATUS, milliseconds

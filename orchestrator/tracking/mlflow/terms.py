@@ -10,7 +10,7 @@ from orchestrator.core import provenance
 from orchestrator.core.registry import find
 from orchestrator.core.trial_number import origin_and_place
 from orchestrator.records.folder import Record
-from orchestrator.storage.path import Place
+from orchestrator.storage.place import Place
 from orchestrator.tracking.mlflow.legal import TEXT_LENGTH
 
 # MLflow knows four endings; the tag `state` is more exact.

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 from orchestrator.core.errors import UserError
 from orchestrator.records.folder import SweepFolder
 from orchestrator.records.test_scores import read_scores
-from orchestrator.storage.path import Place, parse
+from orchestrator.storage.path import parse
+from orchestrator.storage.place import Place
 from orchestrator.tracking.mlflow.address import install, shown
 
 if TYPE_CHECKING:

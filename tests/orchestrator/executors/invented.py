@@ -10,7 +10,7 @@ from augment.config import Config as BaseConfig
 from orchestrator.config.sweep import SweepConfig
 from orchestrator.executors.contract import Work
 from orchestrator.search.ledger import Ledger
-from orchestrator.storage.path import Place
+from orchestrator.storage.place import Place
 
 
 class Config(BaseConfig):

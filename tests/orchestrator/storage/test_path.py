@@ -21,7 +21,8 @@ from orchestrator.search.journal import Journal
 from orchestrator.storage import lease
 from orchestrator.storage.held import HeldError
 from orchestrator.storage.object_store import ObjectPlace
-from orchestrator.storage.path import Place, parse
+from orchestrator.storage.path import parse
+from orchestrator.storage.place import Place
 from orchestrator.training import checkpoint
 from tests.orchestrator.command import ROOT
 from tests.orchestrator.storage.s3_server import Server
