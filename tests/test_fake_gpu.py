@@ -218,7 +218,7 @@ def test_protocol_on_a_gpu_finds_what_it_finds_on_the_cpu(name, tmp_path, monkey
 
 
 @pytest.mark.parametrize(
-    ("mistake", "told"),
+    ("mistake", "problem"),
     [
         (lambda x: x.sum().item(), "reads from the device"),
         (lambda x: bool((x > 0).all()), "reads from the device"),
@@ -232,11 +232,11 @@ def test_protocol_on_a_gpu_finds_what_it_finds_on_the_cpu(name, tmp_path, monkey
         (lambda x: torch.cuda.synchronize(), "waits for the device"),
     ],
 )
-def test_gpu_at_work_refuses_what_waits_for_it(mistake, told):
+def test_gpu_at_work_refuses_what_waits_for_it(mistake, problem):
     with fake_gpu() as working:
         x = torch.ones(3, device=GPU)
         mistake(x)
-        with working(), pytest.raises(AssertionError, match=told):
+        with working(), pytest.raises(AssertionError, match=problem):
             mistake(x)
 
 
@@ -255,12 +255,12 @@ def test_gpu_refuses_tensors_of_the_host(mistake):
 
 
 @pytest.mark.parametrize(
-    ("seen", "told"),
+    ("seen", "problem"),
     [(lambda loss: loss * loss.detach().item(), "reads"), (lambda loss: loss * torch.rand(1), "device")],
 )
-def test_mistake_in_a_method_does_not_pass(seen, told, monkeypatch):
+def test_mistake_in_a_method_does_not_pass(seen, problem, monkeypatch):
     loss = simclr.nt_xent
     monkeypatch.setattr(simclr, "nt_xent", lambda *args, **kwargs: seen(loss(*args, **kwargs)))
     run = run_of("simclr", "sgd", "fp32")
-    with fake_gpu() as working, pytest.raises((AssertionError, RuntimeError), match=told):
+    with fake_gpu() as working, pytest.raises((AssertionError, RuntimeError), match=problem):
         trained(run, assembly.load_data(run), GPU, working)

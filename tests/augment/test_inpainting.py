@@ -43,7 +43,7 @@ def test_pixels_away_from_the_foreground_stay_and_images_do_not_mix(fill):
 
 
 def tiled_slowly(image, mask):
-    """One image (H, W, 3), as told in words: the largest strip, mirrored over and over towards the middle."""
+    """One image (H, W, 3), as described in words: the largest strip, mirrored over and over towards the middle."""
     image = image.copy()
     rows, columns = np.nonzero(mask.any(1))[0], np.nonzero(mask.any(0))[0]
     top, bottom, left, right = rows[0], rows[-1] + 1, columns[0], columns[-1] + 1

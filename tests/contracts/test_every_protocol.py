@@ -64,7 +64,7 @@ def check_protocol(
 
 
 def check_score(score: Score) -> None:
-    """Asserts that a score can be told."""
+    """Asserts that a score can be reported."""
     assert score.split == "test" or score.split.startswith("test/"), "what is reported is of test data"
     assert score.split in ("test", *fashion_scenes.card(DATA).splits)
     assert isinstance(score.value, float)

@@ -37,8 +37,11 @@ CLEAN = (
     "methods",
     "orchestrator",
     "search_spaces",
+    "tests/augment",
     "tests/bites",
     "tests/docs",
+    "tests/fuzz",
+    "tests/methods",
     "tests/package",
     "tests/search_spaces",
 )

@@ -30,6 +30,6 @@ def within(seconds: float) -> Iterator[None]:
 
 def require_one_line(error: UserError) -> None:
     """An error names what is wrong in one line that can be printed."""
-    told = str(error)
-    assert told, "an error without a word"
-    assert told.isprintable(), f"an error of several lines or with control characters: {told!r}"
+    text = str(error)
+    assert text, "an error without a word"
+    assert text.isprintable(), f"an error of several lines or with control characters: {text!r}"

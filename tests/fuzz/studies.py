@@ -149,7 +149,7 @@ def _require_lines(error: UserError, file: Path) -> None:
     for line in str(error).split("\n"):
         assert line.startswith((f"{file}: ", "--set")), f"a line that does not say where: {line!r}"
         assert line.isprintable(), f"a line with control characters: {line!r}"
-        assert len(line) < 2000, "a line that nobody reads"
+        assert len(line) < 2000, "a line that is too long to read"
 
 
 def _require_whole(study: Study, content: bytes, changed: bool) -> None:

@@ -24,7 +24,7 @@ def noisy_bank():
 
 
 def composed(image, mask, plate, params):
-    """One image (3, H, W), as told in words, with a crop of whole pixels made by another library function."""
+    """One image (3, H, W), as described in words, with a crop of whole pixels made by another library function."""
     side = image.shape[-1]
     top, left, height, width = (params["box"] * side).round().int().tolist()
     cut = plate[:, top : top + height, left : left + width][None]
@@ -75,7 +75,7 @@ def test_removed_background_is_one_colour(plate, colour):
     expected = source.masks * source.images + (1 - source.masks) * torch.tensor(colour)[:, None, None]
     assert torch.allclose(view.images[drawn], expected[drawn], atol=1e-6)
     assert torch.equal(view.images[~drawn], source.images[~drawn])
-    assert set(view.lenders[drawn].tolist()) == {borrowing.NOBODY}
+    assert set(view.lenders[drawn].tolist()) == {borrowing.PLAIN}
 
 
 def test_mean_colour_is_0_after_normalisation():

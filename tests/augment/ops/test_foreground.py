@@ -83,7 +83,7 @@ def test_query_without_a_known_background_gets_an_ordinary_negative():
     assert torch.equal(unmatched[0], bank.images[others[0]] / 255)
     assert not torch.equal(unmatched[1], bank.images[others[1]] / 255)
     # But if its background was replaced, what is behind it is known again.
-    replaced = replace(source, lenders=torch.full((COUNT,), borrowing.NOBODY))
+    replaced = replace(source, lenders=torch.full((COUNT,), borrowing.PLAIN))
     view = foreground.apply(replaced, params)
     assert not torch.equal(view.images[0], bank.images[others_of(bank, replaced, params)[0]] / 255)
 

@@ -321,7 +321,7 @@ def test_gradient_reaches_the_query_alone_where_the_twin_makes_the_key():
 # --- training -----------------------------------------------------------------------------------------------------
 
 
-def told(views: Mapping[str, View]) -> dict[str, Encoded]:
+def telling_features(views: Mapping[str, View]) -> dict[str, Encoded]:
     """Features that say what was done to each view."""
     ops = {step.name: step.op for steps in RECIPES.values() for step in steps}
     rows = {name: torch.cat([ops[op].describe(view.params[op]) for op in ops], dim=1) for name, view in views.items()}
@@ -329,15 +329,15 @@ def told(views: Mapping[str, View]) -> dict[str, Encoded]:
 
 
 def trained_heads(*, whose: int) -> tuple[dict[str, float], dict[str, float]]:
-    """Each part's loss over the first and the last five of 30 steps with new views, told of `whose` rows further on."""
+    """Each part's loss over the first and the last five of 30 steps, with features of `whose` rows further on."""
     plan, config = with_recipes(small.plan(small.byol_method())), EVERYTHING.model_copy(update={"hidden": 64})
-    loss = augself.Loss(config, told(views_of(plan))["first"].features.shape[1], plan)
+    loss = augself.Loss(config, telling_features(views_of(plan))["first"].features.shape[1], plan)
     initial.init_weights(loss, 0)
     optimizer = torch.optim.Adam(loss.parameters(), lr=0.01)
     parts = []
     for step in range(30):
         views = views_of(plan, 64, epoch=step)
-        features = {name: one.features.roll(whose, 0) for name, one in told(views).items()}
+        features = {name: one.features.roll(whose, 0) for name, one in telling_features(views).items()}
         losses = loss(views, {name: Encoded(rows, rows, rows) for name, rows in features.items()}, {})
         optimizer.zero_grad()
         losses.total.backward()

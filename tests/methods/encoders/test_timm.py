@@ -121,7 +121,7 @@ def test_dropout_and_stochastic_depth_are_off():
 
 
 @pytest.mark.parametrize(
-    ("fields", "told"),
+    ("fields", "problem"),
     [
         ({"model": "convnext_ato"}, "must be one of timm.list_models.*did you mean convnext_atto?"),
         ({"model": "hf-hub:someone/something"}, "must be one of timm.list_models"),
@@ -129,8 +129,8 @@ def test_dropout_and_stochastic_depth_are_off():
         ({}, "Field required"),
     ],
 )
-def test_config_refuses_what_timm_does_not_have(fields, told):
-    with pytest.raises(ValidationError, match=told):
+def test_config_refuses_what_timm_does_not_have(fields, problem):
+    with pytest.raises(ValidationError, match=problem):
         timm.Config(**fields)
 
 

@@ -68,7 +68,7 @@ def test_statistics_and_gradients_are_those_of_the_whole_batch(count, tmp_path):
     for name, (_, settings, shape) in LAYERS.items():
         expected = passed(layer(name), shape)
         if not settings.get("track_running_stats", True):
-            del expected["evaluated"]  # by the rows at hand, in eval mode too: there nobody waits for others
+            del expected["evaluated"]  # by the rows at hand, in eval mode too: there no rank waits for others
         for one in found:
             for key, value in expected.items():
                 torch.testing.assert_close(one[name][key], value, rtol=1e-9, atol=1e-9, msg=f"{name}: {key}")
