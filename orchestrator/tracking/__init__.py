@@ -1,1 +1,1 @@
-"""Where numbers are compared: one module per tracker, see `contract`."""
+"""Experiment trackers, one module each; `contract` defines their interface."""

@@ -1,11 +1,11 @@
-"""What a sweep needs of an experiment tracker.
+"""The interface of an experiment tracker.
 
-A tracker is a module `orchestrator/tracking/<name>.py`, or one of the user's own named with its dots. It defines
+A tracker is a module `orchestrator/tracking/<name>.py`, or a user's module given by its dotted name. It defines
 
 - `Config`, with its `name`: the section `sweep.tracker`;
-- `location(option)`: where it tracks, from the option `--tracking-uri` or None; UserError for a place it cannot use;
+- `location(option)`: where to track, given the option `--tracking-uri` or None; UserError if it cannot be used;
 - `build(config, folder, location)`: a `Tracker` of a sweep's folder;
-- `open_command(location)`: what the user types or opens to look at the results.
+- `open_command(location)`: the command or address that shows the results.
 """
 
 from typing import Protocol, runtime_checkable
@@ -13,16 +13,19 @@ from typing import Protocol, runtime_checkable
 
 @runtime_checkable
 class Tracker(Protocol):
-    """Follows a sweep's folder, which holds every number: if the tracker is slow or down, nothing waits and is lost."""
+    """Follows a sweep's folder, which holds all results: a slow or unreachable tracker delays and loses nothing."""
 
     def changed(self, number: int) -> None:
-        """Note that a trial's folder holds something new; return at once."""
+        """Record that a trial's folder has changed; returns immediately."""
         ...
 
     def close(self, timeout: float) -> list[str]:
-        """Send the rest within so many seconds.
+        """Send everything still unsent.
+
+        Args:
+            timeout: seconds to wait at most.
 
         Returns:
-            A sentence for each thing that could not be sent; the same sweep command sends it later.
+            A sentence for each problem; running the same sweep command again sends what is missing.
         """
         ...

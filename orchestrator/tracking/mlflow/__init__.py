@@ -1,4 +1,4 @@
-"""MLflow as a mirror of the sweep's folder."""
+"""Tracking with MLflow, which mirrors the sweep's folder."""
 
 from augment.config import Config as BaseConfig
 from orchestrator.records.folder import SweepFolder
@@ -7,7 +7,7 @@ from orchestrator.tracking.mlflow import address, tracker
 
 
 class Config(BaseConfig):
-    """Nothing to configure; the command's `--tracking-uri` says where MLflow is.
+    """MLflow has no settings; `--tracking-uri` sets its address.
 
     Args:
         name: `mlflow`.
@@ -17,19 +17,19 @@ class Config(BaseConfig):
 
 
 def location(option: str | None) -> str:
-    """The URI of MLflow: `--tracking-uri`, else MLFLOW_TRACKING_URI, else `mlflow.db` in the working folder.
+    """The tracking URI: `--tracking-uri`, else MLFLOW_TRACKING_URI, else `mlflow.db` in the working folder.
 
     Raises:
-        UserError: MLflow cannot write to such a URI.
+        UserError: if MLflow cannot write there.
     """
     return address.tracking_uri(option)
 
 
 def build(config: Config, folder: SweepFolder, uri: str) -> Tracker:
-    """A tracker that sends what `folder` holds from a thread of its own."""
+    """Start a tracker that sends the contents of `folder` in a background thread."""
     return tracker.Tracker(folder, uri)
 
 
 def open_command(uri: str) -> str:
-    """The command, or the address, that shows the results."""
+    """The command or address that shows the results."""
     return address.open_command(uri)

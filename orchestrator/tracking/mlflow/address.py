@@ -1,4 +1,4 @@
-"""The address of MLflow's store: what it names, and whether MLflow can use it, found out without importing MLflow."""
+"""Parse and check MLflow's tracking URI without importing MLflow."""
 
 import importlib.util
 import os
@@ -15,21 +15,21 @@ from urllib.parse import quote, urlsplit
 from orchestrator.core.errors import UserError, named
 from orchestrator.storage.local import LocalPlace
 
-# What MLflow stores runs in. It refuses a plain folder since 3.13, and Databricks wants experiments named by paths.
+# Stores that MLflow supports. It rejects plain folders since 3.13, and Databricks requires paths as experiment names.
 SCHEMES = ("sqlite", "http", "https", "postgresql", "mysql", "mssql")
 _FILE = re.compile(r"sqlite(\+\w+)?:///")
-# The package on PyPI that brings a driver's module.
+# The PyPI package that provides a driver's module.
 _PACKAGES = {"psycopg": "psycopg[binary]", "psycopg2": "psycopg2-binary", "MySQLdb": "mysqlclient"}
-# With any of these set, only MLflow itself can ask a server: a login, or certificates of its own.
+# If any of these is set (login, certificates), only MLflow itself can access the server.
 _OWN_ACCESS = ("TOKEN", "USERNAME", "PASSWORD", "AUTH", "INSECURE_TLS", "SERVER_CERT_PATH", "CLIENT_CERT_PATH")
 _PATIENCE = 3.0  # seconds for a server's answer
 
 
 def tracking_uri(option: str | None) -> str:
-    """Where to track: `--tracking-uri`, else MLFLOW_TRACKING_URI, else `mlflow.db` in the working folder.
+    """The tracking URI: `--tracking-uri`, else MLFLOW_TRACKING_URI, else `mlflow.db` in the working folder.
 
     Raises:
-        UserError: if MLflow cannot work there. A server that is down is no such case: it may be back before the end.
+        UserError: if MLflow cannot work with it. A server that is down is accepted: it may come back later.
     """
     given = option or os.environ.get("MLFLOW_TRACKING_URI")
     source = "--tracking-uri" if option else "MLFLOW_TRACKING_URI"
@@ -40,17 +40,17 @@ def tracking_uri(option: str | None) -> str:
 
 
 def shown(uri: str) -> str:
-    """The address without its password, for messages."""
+    """The address with its password masked, for messages."""
     return re.sub(r"(://[^:/@]*):[^@/]*@", r"\1:***@", uri)
 
 
 def database_file(uri: str) -> Path | None:
-    """The file of an SQLite address, as MLflow's SQLAlchemy reads it; None for any other store."""
+    """The file of an SQLite address, parsed as SQLAlchemy does; None for any other store."""
     match = _FILE.match(uri)
     if match is None:
         return None
     text = uri[match.end() :]
-    if _is_decoded(text):  # by a library whose import takes a second
+    if _is_decoded(text):  # by SQLAlchemy, whose import takes a second
         from sqlalchemy.engine import make_url
 
         text = make_url(uri).database or ""
@@ -58,12 +58,12 @@ def database_file(uri: str) -> Path | None:
 
 
 def install(error: ModuleNotFoundError) -> str:
-    """The command that brings a module that is not installed."""
+    """The command that installs a missing module."""
     return f"pip install '{_PACKAGES.get(str(error.name), error.name)}'"
 
 
 def display(uri: str) -> str:
-    """The address as a user in this working folder would type it."""
+    """The address as a user would type it in the working folder."""
     file = database_file(uri)
     if file is None:
         return uri
@@ -72,7 +72,7 @@ def display(uri: str) -> str:
 
 
 def open_command(uri: str) -> str:
-    """What shows the store: the address of a server, or the command that starts one."""
+    """How to view the store: the address of a server, or the command that starts one."""
     if uri.startswith(("http://", "https://")):
         return f"open {uri}"
     return shlex.join(
@@ -81,18 +81,19 @@ def open_command(uri: str) -> str:
 
 
 def _default() -> str:
-    # A path whose signs SQLAlchemy would take for its own is left out, for MLflow makes a folder by the escaped one.
+    # A relative path if SQLAlchemy would interpret characters of the absolute one, since MLflow makes a folder of the
+    # escaped name.
     home = str(Path.cwd())
     return "sqlite:///mlflow.db" if _is_decoded(home) else f"sqlite:///{home}/mlflow.db"
 
 
 def _is_decoded(path: str) -> bool:
-    """Whether an address would have to escape the path; SQLAlchemy 2.1 decodes it, earlier versions do not."""
+    """Whether the path needs escaping in an address; SQLAlchemy 2.1 decodes it, earlier versions do not."""
     return "%" in path or "?" in path
 
 
 def _problem(uri: str) -> str | None:
-    """Why MLflow can never work with an address, and what to do; None where it can, as far as can be seen now."""
+    """Why MLflow can never use an address, and a remedy; None if no problem is found."""
     scheme = urlsplit(uri).scheme.partition("+")[0] if "://" in uri else ""
     if scheme not in SCHEMES:
         return (
@@ -136,7 +137,7 @@ def _server_problem(uri: str) -> str | None:
             return "the server wants a login; set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD"
         if error.code == 403:
             return f"the server refuses this machine (status 403: {_first_words(error)}); see its --allowed-hosts"
-    except (OSError, ValueError):  # down, slow, or behind something that only MLflow's own client gets through
+    except (OSError, ValueError):  # down, slow, or behind something that only MLflow's client can pass
         return None
     return None
 
@@ -165,7 +166,7 @@ def _file_problem(uri: str) -> str | None:
 
 
 def _content_problem(uri: str, file: Path) -> str | None:
-    """What is wrong with a database that exists."""
+    """What is wrong with an existing database; None if nothing is."""
     try:
         with closing(sqlite3.connect(f"file:{quote(str(file))}?mode=rw", uri=True, timeout=1.0)) as database:
             database.execute("BEGIN IMMEDIATE")
@@ -173,7 +174,7 @@ def _content_problem(uri: str, file: Path) -> str | None:
             version = database.execute("SELECT * FROM alembic_version") if "alembic_version" in tables else iter(())
             found = next(iter(version), None)
     except sqlite3.OperationalError as error:
-        if "locked" in str(error):  # by another sweep, so it is all right
+        if "locked" in str(error):  # by another sweep, so it is usable
             return None
         return f"MLflow cannot write {file} ({error})"
     except sqlite3.DatabaseError as error:
@@ -182,7 +183,7 @@ def _content_problem(uri: str, file: Path) -> str | None:
 
 
 def _schema_problem(uri: str, version: str) -> str | None:
-    """Compares a database's schema with that of the installed MLflow, which has a file for each."""
+    """Compare a database's schema version with the migrations that the installed MLflow has, a file each."""
     home = importlib.util.find_spec("mlflow")
     assert home is not None
     assert home.origin is not None

@@ -1,4 +1,4 @@
-"""The way into MLflow, and the one importer of it: its settings, and a database made by one process at a time."""
+"""The only module that imports MLflow: sets it up, and creates its database from one process at a time."""
 
 import fcntl
 import os
@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 
-# MLflow reads these when it is imported. We retry ourselves: its own minutes of waiting would only hide an outage.
+# MLflow reads these on import. The tracker retries by itself; MLflow's minutes of retries would only hide an outage.
 for _name, _value in {
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0",
@@ -37,7 +37,7 @@ __all__ = [
 
 
 def connect(uri: str) -> MlflowClient:
-    """A client of the store at `uri`; a SQLite file is created and migrated here, by one process at a time."""
+    """Create a client of the store at `uri`; an SQLite file is created and migrated by one process at a time."""
     file = database_file(uri)
     if file is None:
         return MlflowClient(uri)
@@ -45,18 +45,18 @@ def connect(uri: str) -> MlflowClient:
     with _alone(file):
         if not file.exists():
             _create(uri, file)
-        # Readers and the writer stop waiting for one another, and a batch costs 8 ms for 20; it stays with the file.
-        # (Not for a network file system, which WAL cannot use: a sweep over several machines wants a server.)
+        # In WAL mode readers and the writer do not block each other, and a batch takes 8 ms instead of 20. The mode is
+        # stored in the file. WAL does not work on network file systems: a sweep over several machines needs a server.
         with closing(sqlite3.connect(file, timeout=20)) as database:
             database.execute("PRAGMA journal_mode=WAL")
         return MlflowClient(uri)
 
 
 def _create(uri: str, file: Path) -> None:
-    """Makes an empty store beside its place and moves it there whole.
+    """Create an empty store in a temporary file and rename it into place.
 
-    MLflow builds the schema in dozens of steps that no transaction holds together: a process killed among them would
-    leave a database that can never be opened again.
+    MLflow builds the schema in dozens of steps without a common transaction: a process killed in between would leave a
+    database that can never be opened again.
     """
     unfinished = file.with_name(f"{file.name}.unfinished")
     unfinished.unlink(missing_ok=True)
@@ -65,13 +65,13 @@ def _create(uri: str, file: Path) -> None:
 
 
 def is_there(uri: str) -> bool:
-    """Whether anything can be at `uri`: asking MLflow would make the database file that is not there."""
+    """Whether a store may exist at `uri`; checked here because MLflow would create a missing database file."""
     file = database_file(uri)
     return file is None or file.exists()
 
 
 def artifacts_beside(uri: str) -> str | None:
-    """Where artifacts of a new experiment go: beside a database file; a server has its own place."""
+    """Artifact location of a new experiment: next to a database file; None for a server, which has its own."""
     if uri.startswith(("http://", "https://")):
         return None
     file = database_file(uri)
@@ -80,7 +80,7 @@ def artifacts_beside(uri: str) -> str | None:
 
 @contextmanager
 def _alone(file: Path) -> Iterator[None]:
-    """Two processes that migrate a new database at once break it."""
+    """Lock a database file: two processes that migrate a new database at once corrupt it."""
     with file.with_name(f"{file.name}.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield

@@ -1,4 +1,4 @@
-"""An encoder that no sweep here has trained, in MLflow: one run for each in an experiment of their own."""
+"""Scores of encoders that no sweep trained: one MLflow run per encoder, in a separate experiment."""
 
 import json
 
@@ -12,14 +12,14 @@ EXPERIMENT = "evaluations"
 
 
 def send(found: Scores, uri: str) -> None:
-    """Brings the encoder's run up to date.
+    """Update the encoder's run.
 
     Args:
-        found: its scores.
-        uri: of MLflow.
+        found: the encoder's scores.
+        uri: tracking URI.
 
     Raises:
-        Exception: whatever MLflow raises.
+        Exception: any exception that MLflow raises.
     """
     client, encoder = connect(uri), found.content["encoder"]
     known = client.get_experiment_by_name(EXPERIMENT)

@@ -1,4 +1,4 @@
-"""Names and texts in the form that MLflow accepts.
+"""Converts names and texts to forms that MLflow accepts.
 
 Source: `mlflow.utils.validation` of MLflow 3.17 (`validate_param_and_metric_name`, `path_not_unique`, the limits).
 """
@@ -8,11 +8,11 @@ import re
 from collections.abc import Iterable, Mapping
 
 NAME_LENGTH = 250
-TEXT_LENGTH = 5000  # of a tag; newer servers take 8000
+TEXT_LENGTH = 5000  # of a tag; newer servers accept 8000
 
 
 def legal_names(names: Iterable[str]) -> dict[str, str]:
-    """For each name of a metric, parameter or tag the one that MLflow keeps it under; no two get the same one."""
+    """Map names of metrics, parameters or tags to distinct names that MLflow accepts."""
     wanted = list(names)
     found = {name: name for name in wanted if _legal(name) == name}
     for name in wanted:
@@ -24,19 +24,19 @@ def legal_names(names: Iterable[str]) -> dict[str, str]:
 
 
 def legal_text(text: str, length: int = TEXT_LENGTH) -> str:
-    """The text in valid Unicode without NUL, which databases refuse, and not too long."""
+    """Make a text valid Unicode, escape NUL, which databases reject, and truncate it."""
     valid = text.encode("utf-8", "backslashreplace").decode().replace("\0", "\\x00")
     return valid[:length]
 
 
 def legal_tags(tags: Mapping[str, str]) -> dict[str, str]:
-    """Tags of a run that is to be made."""
+    """Tags for a new run, in legal names and texts."""
     names = legal_names(tags)
     return {names[name]: legal_text(text) for name, text in tags.items()}
 
 
 def _legal(name: str) -> str:
-    # A name may be a path, and must not resolve to any other one.
+    # MLflow treats names as paths and rejects any that normalization would change.
     parts = [part for part in re.sub(r"[^/\w.\- :]", "_", name).split("/") if part not in ("", ".")]
     plain = "/".join("__" if part == ".." else part for part in parts) or "_"
     if plain.startswith(".."):

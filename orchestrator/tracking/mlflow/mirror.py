@@ -1,8 +1,8 @@
-"""MLflow made equal to a sweep folder: it asks what MLflow has, and sends what it lacks.
+"""Synchronizes MLflow with a sweep folder: queries what MLflow has and sends what is missing.
 
-Every call may be cut off anywhere and repeated, by this process or a later one: runs are found again by tags, epochs
-already there are not sent again, files are compared by size, those of results are sent once by each process, and a run
-gets its closing status after everything else.
+Every call can be interrupted at any point and repeated, by this process or a later one: runs are found by their tags,
+epochs that MLflow has are not sent again, files are compared by size, result files are sent once per process, and the
+final status of a run is sent last.
 """
 
 import json
@@ -30,7 +30,7 @@ _PARENT = "parent"
 
 
 def describe_run(client: MlflowClient, run_id: str) -> dict[str, str] | None:
-    """The tags `sweep`, `trial` and `folder` of a run made by a mirror, among others; None if there is no such run."""
+    """Tags of a run, among them `sweep`, `trial` and `folder` if a mirror made it; None if there is no such run."""
     try:
         tags = client.get_run(run_id).data.tags
         parent = tags.get("mlflow.parentRunId")
@@ -42,17 +42,17 @@ def describe_run(client: MlflowClient, run_id: str) -> dict[str, str] | None:
 
 
 class Mirror:
-    """One sweep in MLflow: an experiment of the sweep's name, a parent run for this very sweep, a child run per trial.
+    """One sweep in MLflow: an experiment named after the sweep, a parent run for this sweep, a child run per trial.
 
     Args:
-        folder: the truth.
+        folder: the sweep's folder, which is authoritative.
         uri: of MLflow's tracking store or server.
 
     Attributes:
-        remarks: what MLflow has under another name or refuses, a sentence each.
+        remarks: a sentence for each value that MLflow renames or rejects.
 
     Raises:
-        Exception: whatever MLflow raises, here and in every call; make a new mirror then, which asks MLflow again.
+        Exception: any exception of MLflow, here and in every call; a new mirror then queries MLflow again.
     """
 
     def __init__(self, folder: SweepFolder, uri: str) -> None:
@@ -64,12 +64,12 @@ class Mirror:
         self._standings = Standings(folder)
         settings = leaderboard.settings(folder)
         self._wanted = settings["sweep"]
-        self._name = self._wanted["name"]  # the folder's own may be another one since it was put aside
+        self._name = self._wanted["name"]  # the folder may have been renamed by `--fresh`
         self._client = connect(uri)
         self._experiment = self._find_experiment(uri)
         self._runs = self._find_runs()
-        self._described: set[str] = set()  # runs whose parameters are known to be there
-        self._seen: list[TrialFolder] = []  # trials that may have ended since the standings were brought up to date
+        self._described: set[str] = set()  # runs whose parameters MLflow has
+        self._seen: list[TrialFolder] = []  # trials that may have ended since the last update of the standings
         if _PARENT not in self._runs:
             tags = {"folder": str(folder.path)} | run_tags(settings["run"])
             self._runs[_PARENT] = self._start(_PARENT, self._name, folder.file, tags)
@@ -77,21 +77,21 @@ class Mirror:
         fixed = {path: value for path, value in params(settings["run"]).items() if path not in settings["search"]}
         parent.send_params(search_params(settings["search"]) | fixed)
         parent.note_commit()
-        # A sweep may be extended, so its file may change, also at the same length.
+        # Extending a sweep changes its file, possibly without changing its size.
         parent.send_file(folder.file)
 
     def send_all(self, *, over: bool) -> None:
-        """Brings everything up to date, see `send_trial` and `send_sweep`."""
+        """Update the runs of all trials and of the sweep; see `send_trial` and `send_sweep`."""
         for trial in [*self._folder.trials(), *self._folder.repeats()]:
             self.send_trial(trial.number, over=over)
         self.send_sweep(over=over)
 
     def send_trial(self, number: int, *, over: bool) -> None:
-        """Brings one trial's run up to date.
+        """Update the run of one trial.
 
         Args:
             number: of the trial.
-            over: whether no trial is running any more, so that one without a result was interrupted.
+            over: whether all trials have ended, so that one without a result was interrupted.
         """
         trial, key = self._folder.trial(number), str(number)
         self._seen.append(trial)
@@ -104,11 +104,11 @@ class Mirror:
             self._send_scores(known, trial)
         state = result["state"] if result else "interrupted" if over else "running"
         epoch = int(result["epoch"]) if result else trial.last_epoch()
-        # The closing state is the last thing sent, so where it stands nothing else is missing.
+        # The final state is sent last, so a run that has it is complete.
         if known.tags.get("state") == state != "running" and known.epoch == epoch:
             return
         if key not in self._described:
-            # A trial whose drawn settings turned out to be illegal has no run, only what was `refused`.
+            # A trial whose sampled settings were illegal has no section `run`, only what was `refused`.
             config = trial.config()
             known.send_params(params(config.get("run") or config))
             self._described.add(key)
@@ -117,7 +117,7 @@ class Mirror:
             when += round(1000 * report["time/epoch"])
             points.append(Points(report, when, int(report["epoch"])))
         known.send_points([one for one in points if one.step > known.epoch])
-        files = [trial.config_file, trial.views]  # whole as soon as they exist; the others once the trial is over
+        files = [trial.config_file, trial.views]  # written atomically; the others are sent once the trial is over
         if result and trial.warnings.exists():
             files.append(trial.warnings)
         if result and trial.encoder_weights.exists():
@@ -126,10 +126,10 @@ class Mirror:
         known.send_state(state, reason=(result or {}).get("reason"), file=trial.result_file)
 
     def send_sweep(self, *, over: bool) -> None:
-        """Brings the parent run up to date: who leads after each finished trial, the closing text, the state.
+        """Update the parent run: the best values after each finished trial, the summary, the state.
 
         Args:
-            over: whether no trial is running any more.
+            over: whether all trials have ended.
         """
         parent, now = self._runs[_PARENT], self._standings
         now.update(self._seen)
@@ -137,9 +137,7 @@ class Mirror:
         parent.send_points([self._lead(count) for count in range(parent.epoch + 1, len(now.history) + 1)])
         tags = {"trials": str(len(now.trials))}
         leaders = [str(standing.trial.number) for standing in now.history[-1]] if now.history else []
-        if leaders and all(
-            leader in self._runs for leader in leaders
-        ):  # else one is not sent yet, and the tag follows it
+        if leaders and all(leader in self._runs for leader in leaders):  # else the tag follows once all are sent
             kind = "best" if len(now.goals) == 1 else "front"
             tags[f"{kind}_trial"] = " ".join(leaders)
             tags[f"{kind}_run"] = " ".join(self._runs[leader].id for leader in leaders)
@@ -149,12 +147,12 @@ class Mirror:
         confirmed = self._send_confirmation(parent)
         complete = len(now.ended) >= self._wanted["trials"]
         if self._wanted.get("confirm"):
-            complete = complete and confirmed and over  # while trials run, the file is that of an earlier start
+            complete = complete and confirmed and over  # while trials run, the file is from an earlier start
         state = "finished" if complete else "interrupted" if over else "running"
         parent.send_state(state, reason=None, file=self._folder.summary)
 
     def _lead(self, count: int) -> Points:
-        """The best values once so many trials had finished."""
+        """The best values after the first `count` finished trials."""
         front, goals = self._standings.history[count - 1], self._standings.goals
         metrics: dict[str, int | float] = {"finished_trials": count}
         for goal, values in zip(goals, zip(*(standing.values for standing in front), strict=True), strict=True):
@@ -162,14 +160,14 @@ class Mirror:
         return Points(metrics, max(milliseconds(standing.trial.result_file) for standing in front), count)
 
     def _send_scores(self, known: MirroredRun, trial: TrialFolder) -> None:
-        """What `orchestrator.evaluate` found on held-out data, if it was asked."""
+        """Send the scores of `orchestrator.evaluate` on held-out data, if there are any."""
         found = test_scores.read_scores(trial.path)
         if found is not None:
             known.send_results(found.file, found.metrics, trial.last_epoch())
             self._runs[_PARENT].send_tags({"test_uses": str(len(test_scores.uses(self._folder.path)))})
 
     def _send_confirmation(self, parent: MirroredRun) -> bool:
-        """What the repeats say, as a file and by setting and metric; whether they are all there."""
+        """Send the confirmation as a file and as metrics per setting; return whether all repeats have ended."""
         file = self._folder.confirmation
         if not file.exists():
             return False
@@ -180,7 +178,7 @@ class Mirror:
     def _find_experiment(self, uri: str) -> str:
         found = self._client.get_experiment_by_name(self._name)
         if found is None:
-            tags = {"mlflow.experimentKind": "custom_model_development"}  # what opens the page on its table of runs
+            tags = {"mlflow.experimentKind": "custom_model_development"}  # makes the page open on its table of runs
             return self._client.create_experiment(self._name, artifacts_beside(uri), tags)
         if found.lifecycle_stage == "deleted":
             self._client.restore_experiment(found.experiment_id)
@@ -197,7 +195,7 @@ class Mirror:
                 page_token=page,
             )
             for run in batch:
-                # Had a lost answer ever made two runs of one trial, every process would still choose the same one.
+                # If a lost response caused two runs of one trial, every process picks the same one, the oldest.
                 runs.setdefault(run.data.tags["trial"], self._known(run))
             page = batch.token
             if not page:

@@ -1,4 +1,4 @@
-"""One MLflow run made equal to what it should hold; what it already has is not sent again."""
+"""Synchronizes one MLflow run: sends only what MLflow does not have yet."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ from orchestrator.tracking.mlflow.terms import STATUS, milliseconds
 _PARAMS_PER_CALL = 100
 _METRICS_PER_CALL = 1000
 _PARAM_LENGTH = 6000
-_PROGRESS = ("epoch", "finished_trials")  # metrics that say how far the others are known
+_PROGRESS = ("epoch", "finished_trials")  # metrics that tell how far the others have been sent
 
 
 @dataclass(frozen=True)
@@ -21,8 +21,8 @@ class Points:
     """Values of metrics at one step.
 
     Args:
-        metrics: by name.
-        when: in milliseconds, made from the folder, so that a point sent twice is one, which MLflow keeps once.
+        metrics: values by name.
+        when: in milliseconds, derived from the folder, so that MLflow recognizes a point that is sent twice.
         step: epoch or count.
     """
 
@@ -32,18 +32,18 @@ class Points:
 
 
 class MirroredRun:
-    """What MLflow is known to hold of one run.
+    """One run, with what MLflow is known to have of it.
 
     Args:
         client: of the store.
         id: of the run.
         commit: of this program.
-        tags: that it has.
-        params: the names of those that it has.
-        metrics: their newest values.
-        epoch: how many epochs, or finished trials, it has points of.
-        files: by name, the sizes of those that it has; None where MLflow has to be asked.
-        remarks: gets what MLflow has under another name or refuses, a sentence each.
+        tags: the run's tags.
+        params: names of the run's parameters.
+        metrics: newest value of each of the run's metrics.
+        epoch: number of epochs, or of finished trials, whose points the run has.
+        files: sizes of the run's files by name; None to query MLflow.
+        remarks: receives a sentence for each value that MLflow renames or rejects.
     """
 
     def __init__(
@@ -64,10 +64,10 @@ class MirroredRun:
         self._client, self._commit = client, commit
         self._params, self._metrics = set(params), dict(metrics or {})
         self._files = None if files is None else dict(files)
-        self._results: dict[str, bytes] = {}  # by name, what was sent from here
+        self._results: dict[str, bytes] = {}  # contents sent by this process, by name
 
     def send_params(self, wanted: Mapping[str, str]) -> None:
-        """Sends the parameters that it lacks; MLflow never changes one."""
+        """Send the missing parameters; MLflow never changes one."""
         named = self._named("parameter", wanted)
         missing = [
             Param(name, legal_text(value, _PARAM_LENGTH)) for name, value in named.items() if name not in self._params
@@ -77,10 +77,10 @@ class MirroredRun:
         self._params.update(named)
 
     def send_points(self, points: Sequence[Points]) -> None:
-        """Adds points, as many steps in one call as MLflow takes; each step is there as a whole or not at all.
+        """Send points, as many steps per call as MLflow accepts; each step arrives in full or not at all.
 
         Args:
-            points: by step; what is up to the last one is there from now on.
+            points: ordered by step; `epoch` becomes the last one sent.
         """
         steps = max(1, _METRICS_PER_CALL // max((len(one.metrics) for one in points), default=1))
         for first in range(0, len(points), steps):
@@ -89,9 +89,9 @@ class MirroredRun:
             self.epoch = some[-1].step
 
     def send_results(self, file: Place, metrics: Mapping[str, int | float], step: int) -> None:
-        """Sends a file, if it is not what was last sent from here, and those of its numbers that are not the newest.
+        """Send a file, unless this process sent the same content last, and those of its metrics that have changed.
 
-        What MLflow has of the file is not asked for: its size does not tell one content from another.
+        MLflow is not queried for the file: an equal size does not imply equal content.
         """
         content = file.read_bytes()
         if self._results.get(file.name) != content:
@@ -105,12 +105,12 @@ class MirroredRun:
 
     def _points(self, one: Points) -> list[Metric]:
         named = self._named("metric", one.metrics)
-        # The progress last: should the others go one by one, it is never ahead of them.
+        # Progress metrics go last, so that they are never ahead of the others if a batch is split.
         order = sorted(named, key=lambda name: name in _PROGRESS)
         return [Metric(name, named[name], one.when, one.step) for name in order]
 
     def _named(self, kind: str, values: Mapping[str, Any]) -> dict[str, Any]:
-        """Values by names that MLflow accepts; which ones it keeps under another name is remarked."""
+        """Values by names that MLflow accepts; adds a remark for each changed name."""
         names = legal_names(values)
         for name, legal in names.items():
             if legal != name:
@@ -118,7 +118,7 @@ class MirroredRun:
         return {names[name]: value for name, value in values.items()}
 
     def _log(self, **batch: Sequence[Metric | Param | RunTag]) -> None:
-        """Sends a batch of one kind. Should MLflow refuse it, one bad value is left out, and the others are sent."""
+        """Send a batch of one kind; if MLflow rejects it, halve it until only the bad values are left out."""
         ((kind, items),) = batch.items()
         try:
             self._client.log_batch(self.id, **batch)  # pyright: ignore[reportArgumentType]
@@ -138,12 +138,12 @@ class MirroredRun:
         return self._client.get_run(self.id).info.lifecycle_stage == "active"
 
     def send_file(self, file: Place) -> None:
-        """Sends a file, whatever is there."""
+        """Send a file, replacing MLflow's copy."""
         with file.on_disk() as path:
             self._client.log_artifact(self.id, str(path))
 
     def send_files(self, files: Sequence[Place]) -> None:
-        """Sends those files that exist and are not there in their size."""
+        """Send the existing files that MLflow lacks or has in another size."""
         if self._files is None:
             self._files = {item.path: item.file_size for item in self._client.list_artifacts(self.id)}
         for file in files:
@@ -152,7 +152,7 @@ class MirroredRun:
                 self._files[file.name] = size
 
     def send_tags(self, tags: Mapping[str, str]) -> None:
-        """Sends the tags that differ."""
+        """Send the tags that differ."""
         legal = {name: legal_text(value) for name, value in self._named("tag", tags).items()}
         changed = {name: value for name, value in legal.items() if self.tags.get(name) != value}
         if changed:
@@ -160,12 +160,12 @@ class MirroredRun:
             self.tags.update(changed)
 
     def send_state(self, state: str, *, reason: str | None, file: Place) -> None:
-        """Opens or closes the run.
+        """Set the state of the run.
 
         Args:
             state: a key of `STATUS`.
-            reason: why it ended so.
-            file: whose time is the end's.
+            reason: why the run ended in this state.
+            file: file whose modification time is the end time.
         """
         if self.tags.get("state") == state:
             return
@@ -178,7 +178,7 @@ class MirroredRun:
         self.send_tags({"state": state} | ({"reason": reason} if reason else {}))
 
     def note_commit(self) -> None:
-        """A sweep continued from another commit says so: its numbers are not of one program."""
+        """Record this commit: a sweep may be continued from another one, and its results then mix versions."""
         commits = self.tags.get("commits", "").split()
         if self._commit not in commits:
             self.send_tags({"commits": " ".join([*commits, self._commit])})

@@ -1,4 +1,4 @@
-"""How a sweep is put into MLflow's terms: statuses, params and tags."""
+"""Converts sweeps to MLflow's concepts: statuses, params and tags."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -13,7 +13,7 @@ from orchestrator.records.folder import Record
 from orchestrator.storage.place import Place
 from orchestrator.tracking.mlflow.legal import TEXT_LENGTH
 
-# MLflow knows four endings; the tag `state` is more exact.
+# MLflow has fewer statuses; the tag `state` is more precise.
 STATUS = {
     "running": "RUNNING",
     "finished": "FINISHED",
@@ -24,7 +24,7 @@ STATUS = {
 
 
 def provenance_tags() -> dict[str, str]:
-    """Program and machine of this process."""
+    """Tags for the versions, commit and device of this process."""
     return {
         "mlflow.source.name": "orchestrator.sweep",
         "mlflow.source.type": "LOCAL",
@@ -34,7 +34,7 @@ def provenance_tags() -> dict[str, str]:
 
 
 def run_tags(run: Record | None) -> dict[str, str]:
-    """Seed and data of a run; nothing for a trial whose settings turned out to be illegal."""
+    """Tags for the seed and data of a run; empty for a trial whose settings were rejected."""
     if run is None:
         return {}
     dataset = resolve(run).dataset
@@ -44,13 +44,13 @@ def run_tags(run: Record | None) -> dict[str, str]:
 
 
 def repeat_tags(number: int) -> dict[str, str]:
-    """Which trial another one repeats with a seed of its own; nothing for a trial of the search."""
+    """A tag with the trial that a repeat retrains with a new seed; empty for a trial of the search."""
     origin, place = origin_and_place(number)
     return {"augsweep.confirm_of": str(origin)} if place else {}
 
 
 def confirmed_metrics(confirmation: Mapping[str, Any]) -> dict[str, float]:
-    """What `confirm.json` says of each setting: its mean over new seeds and half the width of its interval."""
+    """Metrics from `confirm.json`: for each setting, the mean over new seeds and the half-width of its interval."""
     named: dict[str, float] = {}
     for setting in confirmation["settings"]:
         for metric, found in setting["metrics"].items():
@@ -61,7 +61,7 @@ def confirmed_metrics(confirmation: Mapping[str, Any]) -> dict[str, float]:
 
 
 def params(section: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
-    """A nested section as one level of dotted names, lists and other leaves as YAML writes them."""
+    """Flatten a nested section to dotted names; lists and other leaves become YAML text."""
     flat: dict[str, str] = {}
     for key, value in section.items():
         if isinstance(value, Mapping) and value:
@@ -72,7 +72,7 @@ def params(section: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
 
 
 def search_params(search: Mapping[str, Any]) -> dict[str, str]:
-    """The dimensions of a search, each as its line in the file."""
+    """The dimensions of a search, each in YAML's flow style."""
     return {f"search.{path}": _text(dimension) for path, dimension in search.items()}
 
 
@@ -83,10 +83,10 @@ def _text(value: Any) -> str:
 
 
 def note(text: str) -> str:
-    """A text in fixed width, for the description of a run."""
+    """Format a text as a code block for the description of a run."""
     return f"```\n{text[: TEXT_LENGTH - 10]}\n```"
 
 
 def milliseconds(file: Place) -> int:
-    """When a file was last written, as MLflow counts time."""
+    """Modification time of a file in milliseconds since 1970, MLflow's unit."""
     return file.modified() // 1_000_000

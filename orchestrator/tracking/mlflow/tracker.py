@@ -1,4 +1,4 @@
-"""MLflow follows a sweep from a thread of its own: slow or down, it neither delays the sweep nor loses it a number."""
+"""Sends a sweep to MLflow from a background thread, so that a slow or failing MLflow neither delays nor loses data."""
 
 import logging
 import sqlite3
@@ -19,19 +19,19 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-_FIRST_WAIT, _LONGEST_WAIT = 1.0, 30.0  # seconds between two tries while MLflow does not answer
+_FIRST_WAIT, _LONGEST_WAIT = 1.0, 30.0  # seconds between retries while MLflow does not answer
 _LONGEST_ANSWER = 2000  # characters
-_SHARE = 0.25  # of one processor, which the sweep needs more: what is reported meanwhile goes in one call
+_SHARE = 0.25  # of one CPU core that the thread may use; reports that arrive meanwhile are sent in one call
 
 
 @dataclass(frozen=True)
 class Found:
-    """What MLflow says a run is.
+    """What a run in MLflow belongs to.
 
     Args:
-        folder: where the sweep lay when it was tracked.
-        sweep: its identity.
-        number: of the trial, None for the sweep's own run.
+        folder: the sweep's folder when it was tracked.
+        sweep: the sweep's identity.
+        number: number of the trial, or None for the parent run.
     """
 
     folder: SweepFolder
@@ -40,7 +40,7 @@ class Found:
 
 
 def find_run(run_id: str, uri: str) -> Found | None:
-    """What lies behind an MLflow run id, or None where MLflow has no such run of ours.
+    """Look up the sweep and trial of an MLflow run id; None if MLflow has no such run or another program made it.
 
     Raises:
         UserError: if MLflow does not answer.
@@ -59,7 +59,7 @@ def find_run(run_id: str, uri: str) -> Found | None:
 
 
 def send_scores(folder: SweepFolder, number: int, uri: str) -> str | None:
-    """Sends what a trial scored on held-out data; a sentence where that failed, None where it did not."""
+    """Send a trial's scores on held-out data; return None, or a sentence about the failure."""
     try:
         from orchestrator.tracking.mlflow.mirror import Mirror
 
@@ -68,7 +68,7 @@ def send_scores(folder: SweepFolder, number: int, uri: str) -> str | None:
             mirror.send_trial(number, over=False)  # the sweep sends its other trials itself
         else:
             mirror.send_all(over=True)
-    except Exception as error:  # the scores are on disk already, whatever MLflow raises
+    except Exception as error:  # any exception of MLflow: the scores are on disk already
         return (
             f"MLflow at {shown(uri)} did not take the scores ({_said(error)}); they are in "
             f"{folder.trial(number).path}, and the next command of this sweep sends them"
@@ -77,54 +77,54 @@ def send_scores(folder: SweepFolder, number: int, uri: str) -> str | None:
 
 
 def send_evaluation(folder: Place, uri: str) -> str | None:
-    """Sends the scores of an encoder that no sweep here has trained; a sentence where that failed, else None."""
+    """Send the scores of an encoder that no sweep trained; return None, or a sentence about the failure."""
     found = read_scores(folder)
     try:
         from orchestrator.tracking.mlflow.evaluated import send
 
         if found is not None:
             send(found, uri)
-    except Exception as error:  # the scores are on disk already, whatever MLflow raises
+    except Exception as error:  # any exception of MLflow: the scores are on disk already
         problem = f"MLflow at {shown(uri)} did not take the scores ({_said(error)}); they are in {folder}"
         return f"{problem}, and the same command sends them"
     return None
 
 
 class Tracker:
-    """Keeps MLflow equal to a sweep folder until it is closed, beginning with what an earlier process could not send.
+    """Keeps MLflow in sync with a sweep folder until closed; first sends what earlier processes could not.
 
     Args:
-        folder: the sweep; its `sweep.yaml` must be there.
-        uri: as `address.tracking_uri` gives it.
+        folder: of the sweep; its `sweep.yaml` must exist.
+        uri: as returned by `address.tracking_uri`.
     """
 
     def __init__(self, folder: SweepFolder, uri: str) -> None:
         self._folder, self._uri = folder, uri
         self._condition = threading.Condition()
         self._changed = {trial.number for trial in folder.trials()}
-        self._woken = True  # the parent run is wanted even before the first trial
+        self._woken = True  # the parent run is created even before the first trial
         self._deadline: float | None = None  # on the monotonic clock, once closing
         self._problem: str | None = None
-        self._remarks: dict[str, None] = {}  # what MLflow has under another name, or refuses
-        # A daemon, so that a server that hangs cannot keep the process alive.
+        self._remarks: dict[str, None] = {}  # values that MLflow renames or rejects
+        # A daemon thread, so that a hanging server cannot keep the process alive.
         self._thread = threading.Thread(target=self._work, name="mlflow", daemon=True)
         self._thread.start()
 
     def changed(self, number: int) -> None:
-        """Says that a trial's folder holds something new; returns at once."""
+        """Record that a trial's folder has changed; returns immediately."""
         with self._condition:
             self._changed.add(number)
             self._woken = True
             self._condition.notify()
 
     def close(self, timeout: float) -> list[str]:
-        """Sends the rest, marks what has not ended as interrupted, and ends the thread.
+        """Send the rest, mark unfinished runs as interrupted, and end the thread.
 
         Args:
             timeout: seconds to wait for MLflow at most.
 
         Returns:
-            What went wrong, a sentence each; nothing is lost by it, the same sweep command sends it later.
+            A sentence for each problem; nothing is lost, since the same sweep command sends the rest later.
         """
         with self._condition:
             self._deadline = time.monotonic() + timeout
@@ -146,15 +146,15 @@ class Tracker:
             numbers, over = self._next()
             try:
                 if mirror is None:
-                    # Here, because MLflow takes seconds to import and to make its tables.
+                    # Created lazily so that MLflow's import and table setup, which take seconds, do not delay startup.
                     from orchestrator.tracking.mlflow.mirror import Mirror
 
                     mirror = Mirror(self._folder, self._uri)
                 began, spent = time.monotonic(), time.thread_time()
                 self._send(mirror, numbers, over=over)
                 self._remarks |= mirror.remarks
-            except Exception as error:  # whatever MLflow raises, the sweep goes on, and `close` tells it
-                mirror = None  # the next one asks MLflow what it has: an unanswered request may have been carried out
+            except Exception as error:  # any exception of MLflow: the sweep continues, and `close` reports it
+                mirror = None  # a new mirror queries MLflow, since an unanswered request may have succeeded
                 self._note(error, numbers)
                 if self._gives_up(wait):
                     return
@@ -166,7 +166,7 @@ class Tracker:
                 self._pause((time.thread_time() - spent) / _SHARE - (time.monotonic() - began))
 
     def _next(self) -> tuple[set[int], bool]:
-        """Waits for something to send; what trials have changed, and whether this is the last time."""
+        """Wait for something to send; return the changed trials, and whether this is the last call."""
         with self._condition:
             self._condition.wait_for(lambda: self._woken or self._deadline is not None)
             numbers, self._changed, self._woken = self._changed, set(), False
@@ -191,7 +191,7 @@ class Tracker:
             self._woken = True
 
     def _gives_up(self, wait: float) -> bool:
-        """Waits before the next try, less long once closing; True when there is no time for another one."""
+        """Wait before the next retry, briefly once closing; return True if no time is left for one."""
         if self._deadline is None:
             self._pause(wait)
             return False
@@ -201,14 +201,14 @@ class Tracker:
         return False
 
     def _pause(self, seconds: float) -> None:
-        """Waits, but not beyond the moment when the sweep wants to end."""
+        """Wait, but at most until the tracker is closed."""
         with self._condition:
             self._condition.wait_for(lambda: self._deadline is not None, max(0.0, seconds))
 
 
 def _said(error: Exception) -> str:
-    """What MLflow says, in one line, and a remedy if a module is missing."""
-    # SQLAlchemy appends its statement; a proxy in front of a server may send a page.
+    """The error in one line, with a remedy if a module is missing."""
+    # SQLAlchemy appends the SQL statement; a proxy may send a whole page.
     said = " ".join(f"{type(error).__name__}: {error}".partition("[SQL:")[0].split())
     said = said if len(said) <= _LONGEST_ANSWER else f"{said[:_LONGEST_ANSWER]}..."
     cause: BaseException | None = error
