@@ -10,6 +10,7 @@ from rich.console import Console
 
 from orchestrator.core import command_line
 from orchestrator.core.errors import UserError, error_lines
+from orchestrator.core.home import home_provided
 from orchestrator.core.terminal import protect_output
 from orchestrator.evaluate import arguments as described
 from orchestrator.evaluate import suite as suites
@@ -63,4 +64,5 @@ def _told(one: Unscored) -> str:
 
 if __name__ == "__main__":
     protect_output()
-    sys.exit(main())
+    with home_provided():
+        sys.exit(main())

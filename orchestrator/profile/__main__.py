@@ -22,6 +22,7 @@ from torch.profiler import profile as profiler
 from orchestrator.config.run import RunConfig, resolve, with_values
 from orchestrator.core import command_line, hardware
 from orchestrator.core.errors import UserError, error_lines
+from orchestrator.core.home import home_provided
 from orchestrator.core.terminal import protect_output
 from orchestrator.probing.features import encoder_features
 from orchestrator.profile import arguments as described
@@ -242,4 +243,5 @@ def _require_writable(file: Path | None) -> None:
 
 if __name__ == "__main__":
     protect_output()
-    sys.exit(main())
+    with home_provided():
+        sys.exit(main())

@@ -12,6 +12,7 @@ from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 
 from orchestrator.core import command_line
+from orchestrator.core.home import home_provided
 from orchestrator.core.terminal import protect_output
 from orchestrator.study import shipped
 from orchestrator.sweep import arguments as described
@@ -93,7 +94,8 @@ def _places(options: argparse.Namespace) -> tuple[str, ...]:
 
 if __name__ == "__main__":
     protect_output()
-    code = main()
+    with home_provided():
+        code = main()
     sys.stdout.flush()
     sys.stderr.flush()
     # Not `sys.exit`: a thread of the baselines that is still at work would abort the interpreter on its way out.

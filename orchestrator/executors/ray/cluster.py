@@ -3,11 +3,13 @@
 import gc
 import logging
 import os
+import secrets
 import signal
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager, redirect_stderr, redirect_stdout
 from pathlib import Path
+from typing import Any
 
 import ray
 
@@ -88,6 +90,7 @@ def _start(sweep: SweepConfig, *, object_store_bytes: int, log: Path) -> None:
     dashboard = sweep.workers > 1
     try:
         with _signal_handlers_kept(), startup_patches.processes(dashboard=dashboard):
+            _provide_token()
             ray.init(
                 address="local",
                 include_dashboard=dashboard,
@@ -97,16 +100,34 @@ def _start(sweep: SweepConfig, *, object_store_bytes: int, log: Path) -> None:
                 **_short_folder(),
             )
     except Exception as error:  # Ray raises bare ones, as when its node takes too long on a busy machine
-        raise UserError(
-            f"Ray did not start: {first_line(error)} (more in {log}); when the machine is less busy, the same command "
-            "goes on"
-        ) from error
+        raise UserError(f"Ray did not start: {first_line(error)} (more in {log}){_remedy(error)}") from error
     own = ray.util.get_node_ip_address()
     if own != "127.0.0.1":
         raise UserError(f"Ray must listen on 127.0.0.1 alone, got {own}; import {__name__} before ray")
 
 
-def _short_folder() -> dict[str, str]:
+def _remedy(error: Exception) -> str:
+    """What to do when Ray does not start; nothing if only its message can say."""
+    if "timed out" in str(error).lower() or isinstance(error, TimeoutError):
+        return "; when the machine is less busy, the same command continues"
+    if isinstance(error, OSError) and error.filename is not None:
+        return "; make this path writable, or set RAY_TMPDIR to a folder that is"
+    return ""
+
+
+def _provide_token() -> None:
+    """Passes Ray a token by its environment where it could not store one in the home folder.
+
+    A Ray of our own starts with a token, which Ray otherwise creates in `~/.ray`.
+    """
+    home = Path.home()
+    folder = next(one for one in (home / ".ray", home, *home.parents) if one.exists())
+    given = {"RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH"} & os.environ.keys()
+    if not given and not (home / ".ray" / "auth_token").exists() and not os.access(folder, os.W_OK):
+        os.environ["RAY_AUTH_TOKEN"] = secrets.token_hex(32)
+
+
+def _short_folder() -> dict[str, Any]:
     """Ray's own option for its folder where TMPDIR is too long: a socket's path has 107 bytes at most."""
     given = os.environ.get("RAY_TMPDIR") or os.environ.get("TMPDIR") or "/tmp"
     return {"_temp_dir": "/tmp/ray"} if len(os.fsencode(given)) > _LONGEST_FOLDER else {}

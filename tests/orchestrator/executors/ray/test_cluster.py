@@ -71,3 +71,32 @@ def test_a_folder_too_long_for_sockets_is_not_ray_s(
     monkeypatch.delenv("RAY_TMPDIR", raising=False)
     monkeypatch.setenv("TMPDIR", "/" + "x" * (length - 1))
     assert clusters._short_folder() == options
+
+
+@pytest.mark.parametrize(
+    ("error", "remedy"),
+    [
+        (Exception("The current node timed out during startup."), "less busy"),
+        (TimeoutError("Timed out after 30 seconds"), "less busy"),
+        (PermissionError(13, "Permission denied", "/tmp/ray"), "make this path writable"),
+        (ValueError("The configured object store size exceeds /dev/shm"), ""),
+    ],
+)
+def test_a_remedy_fits_what_went_wrong(error: Exception, remedy: str) -> None:
+    assert remedy in clusters._remedy(error)
+    assert bool(remedy) == bool(clusters._remedy(error))
+
+
+def test_a_token_that_has_no_home_is_passed_by_the_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("RAY_AUTH_TOKEN", "of the user")
+    monkeypatch.setattr("os.access", lambda path, mode: False)
+    clusters._provide_token()
+    assert clusters.os.environ["RAY_AUTH_TOKEN"] == "of the user"
+    monkeypatch.delenv("RAY_AUTH_TOKEN")
+    clusters._provide_token()
+    assert len(clusters.os.environ["RAY_AUTH_TOKEN"]) == 64
+    monkeypatch.delenv("RAY_AUTH_TOKEN")
+    monkeypatch.setattr("os.access", lambda path, mode: True)
+    clusters._provide_token()
+    assert "RAY_AUTH_TOKEN" not in clusters.os.environ
