@@ -1,1 +1,1 @@
-"""Typed sections of a file, search dimensions, dotted paths, mistakes."""
+"""Typed sections of a study file, search dimensions, dotted paths, and error messages."""

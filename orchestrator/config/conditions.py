@@ -1,4 +1,4 @@
-"""The conditions (`when`) of a search: what each comes down to, and the order in which they let fields be drawn."""
+"""Resolves the conditions (`when`) of a search and orders its dimensions by them."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -12,16 +12,17 @@ from orchestrator.config.search_space import Choice, Dimension, Range
 def settled(
     dimension: Dimension, dimensions: Mapping[str, Dimension | None], fixed: Json, mistakes: list[Mistake]
 ) -> Dimension:
-    """The dimension with conditions on searched fields only.
+    """Rewrite the conditions of a dimension so that they refer to searched fields only.
 
-    One on a fixed field must hold, and is dropped. One on a field in a section that is searched as a whole becomes one
-    on that section: it must be one of the choices that have a wanted value there, be it by default.
+    A condition on a fixed field must hold, and is dropped. A condition on a field of a section that is searched as a
+    whole becomes a condition on the section: its value must be a choice in which the field has a wanted value, possibly
+    by default.
 
     Args:
-        dimension: as it is written.
-        dimensions: all there are by path, None for one that could not be read.
-        fixed: the run as it is where nothing is searched.
-        mistakes: gets the conditions that can never hold.
+        dimension: the dimension as written in the file.
+        dimensions: all dimensions by path; None for one that could not be read.
+        fixed: the dumped run without searched values.
+        mistakes: receives the conditions that can never hold.
     """
     kept: dict[str, tuple[Any, ...]] = {}
     for path, wanted in dimension.when.items():
@@ -44,16 +45,16 @@ def settled(
 
 
 def ordered(dimensions: Mapping[str, Dimension], mistakes: list[Mistake]) -> dict[str, Dimension]:
-    """The dimensions, each after those its `when` names and the sections it lies in, and otherwise as in the file.
+    """Sort dimensions topologically: each after those in its `when` and its sections, otherwise in the file's order.
 
     Args:
-        dimensions: by path, settled.
-        mistakes: gets conditions that go in a circle.
+        dimensions: dimensions by path, as returned by `settled`.
+        mistakes: receives circular conditions.
     """
     found: dict[str, Dimension] = {}
     while len(found) < len(dimensions):
         rest = {path: dimension for path, dimension in dimensions.items() if path not in found}
-        # A section that is put into a run brings all its fields, so those that are searched themselves come after it.
+        # Setting a section sets all its fields, so fields that are searched separately come after it.
         ready = [path for path, d in rest.items() if not rest.keys() & d.when.keys() and around(path, rest) == [path]]
         if not ready:
             stuck = next(path for path, dimension in rest.items() if dimension.when)
@@ -85,12 +86,12 @@ def _impossible(where: str, wanted: tuple[Any, ...], domain: Range | Choice) -> 
 
 
 def _sections(dimension: Dimension, path: str, wanted: tuple[Any, ...], fixed: Json) -> tuple[Any, ...]:
-    """Those values of the dimension that have a wanted one at the path below it."""
+    """The dimension's values in which the field at `path` has a wanted value."""
     found = []
     for section in dimension.domain.probes():
         try:
             value = value_at(with_values(fixed, {dimension.path: section}), path)
         except ConfigError:
-            continue  # it has no such field; or it is invalid, which is reported elsewhere
+            continue  # it lacks the field, or is invalid, which is reported elsewhere
         found += [section] if Choice(wanted).holds(value) else []
     return tuple(found)

@@ -1,4 +1,4 @@
-"""Reads one entry of the section `search:`: a domain to search over, and the conditions under which it is searched."""
+"""Parses one entry of the section `search:`: a domain, and the conditions under which it is searched."""
 
 from collections.abc import Mapping
 from typing import Any, cast
@@ -11,15 +11,15 @@ _KINDS = ("uniform", "log_uniform", "int", "choice")
 
 
 def read_dimension(path: str, spec: Any, mistakes: list[Mistake]) -> Dimension | None:
-    """The dimension as it is written; whether the run has such a field is not looked at.
+    """Parse a dimension, without checking that the run has its field.
 
     Args:
-        path: of the searched field, below `run:`.
-        spec: what the file says of it: one domain, and perhaps `when`.
-        mistakes: gets what is wrong with it.
+        path: path of the searched field below `run:`.
+        spec: value in the file: a mapping with one domain, and optionally `when`.
+        mistakes: receives everything that is wrong with it.
 
     Returns:
-        None where it says too little to go on with.
+        The dimension, or None if the entry is too incomplete for further checks.
     """
     where = f"search.{path}"
     if not isinstance(spec, Mapping):

@@ -1,4 +1,4 @@
-"""Mistakes in a file of the user's, one line each: where, the value, the law it breaks, the remedy."""
+"""Errors in a user's file, one line each: path, value, violated rule, remedy."""
 
 import json
 import re
@@ -30,12 +30,12 @@ _WORDS = {"yes": "true", "on": "true", "y": "true", "no": "false", "off": "false
 
 @dataclass(frozen=True)
 class Mistake:
-    """One thing to mend.
+    """One error.
 
     Args:
-        path: dotted, from the root of the file, such as `run.training.epochs`; empty where the law names it.
-        law: what must hold, and the remedy.
-        value: what was given, as the message shows it; empty where nothing was.
+        path: dotted path from the root of the file, such as `run.training.epochs`; empty if the law names the place.
+        law: the violated rule and the remedy.
+        value: the given value, as shown in the message; empty if there is none.
     """
 
     path: str
@@ -44,17 +44,17 @@ class Mistake:
 
     def __str__(self) -> str:
         path, value = printable(self.path), printable(self.value)
-        law = "\n".join(map(printable, self.law.split("\n")))  # several lines where it is several mistakes
+        law = "\n".join(map(printable, self.law.split("\n")))  # one line per mistake if it combines several
         place = f"{path} = {value}" if value else path
         return f"{place}: {law}" if place else law
 
 
 class ConfigError(UserError):
-    """Everything that is wrong with a configuration, one line per mistake.
+    """All errors of a configuration, one line each.
 
     Args:
         mistakes: at least one.
-        source: the file they are in, put before each line; empty where there is none.
+        source: file that contains them, the prefix of each line; empty for no prefix.
     """
 
     def __init__(self, mistakes: Sequence[Mistake], source: str = ""):
@@ -64,28 +64,28 @@ class ConfigError(UserError):
 
 
 def show(value: object) -> str:
-    """A value as it would be written in YAML's flow style, cut where it is long."""
+    """Format a value in YAML's flow style, truncated to 60 characters."""
     text = json.dumps(value, default=str, ensure_ascii=False) if not isinstance(value, str) else value or '""'
     return printable(text if len(text) <= 60 else f"{text[:57]}...")
 
 
 def printable(text: str) -> str:
-    """A text in one line, its line breaks and control characters escaped."""
+    """Escape line breaks and control characters, so that the text stays on one line."""
     return "".join(one if one.isprintable() else ascii(one)[1:-1] for one in text)
 
 
 def either(values: Iterable[object]) -> str:
-    """Values of which any one is meant."""
+    """Format alternative values, joined by `or`."""
     return " or ".join(map(show, values))
 
 
 def join(*parts: str | int) -> str:
-    """A dotted path of its non-empty parts."""
+    """Join non-empty parts to a dotted path."""
     return ".".join(str(part) for part in parts if part != "")
 
 
 def translate(error: ValidationError, model: type[BaseModel], path: str) -> list[Mistake]:
-    """Pydantic's complaints about the section at `path` in our sentences."""
+    """Translate Pydantic's errors about the section at `path` to mistakes."""
     return [_mistake(detail, model, path) for detail in error.errors(include_url=False)]
 
 
@@ -119,7 +119,7 @@ def _type_law(kind: str, detail: ErrorDetails) -> str:
 
 
 def _remedy(wanted: str, value: object) -> str:
-    """What to write instead, where the value shows what is meant."""
+    """What to write instead, if the value shows the intention; else empty."""
     if wanted == "string" and isinstance(value, bool | int | float):
         return "; quote it"
     if wanted == "int" and isinstance(value, float) and value.is_integer():
@@ -134,13 +134,13 @@ def _remedy(wanted: str, value: object) -> str:
 
 
 def _number(text: str) -> str | None:
-    """A quoted number, or one with underscores, as YAML takes it."""
+    """Rewrite a number that was quoted or has underscores in YAML's syntax; None if it is not a number."""
     plain = text.replace("_", "").strip()
     return plain if re.fullmatch(r"[-+]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][-+]?[0-9]+)?", plain) else None
 
 
 def _plain(bound: int | float) -> str:
-    # Bounds of float fields are floats; show 1 instead of 1.0.
+    # Bounds of float fields are floats: show 1, not 1.0.
     return str(int(bound)) if bound == int(bound) else str(bound)
 
 
@@ -150,12 +150,12 @@ def _nearest(given: str, allowed: str) -> str:
 
 
 def _fields_at(model: type[BaseModel], loc: Sequence[str | int]) -> list[str]:
-    """The field names of the model that lies at `loc` below `model`."""
+    """Field names of the nested model at `loc` within `model`."""
     for part in loc:
         field = model.model_fields.get(str(part))
         inner = _model_in(field.annotation) if field else None
         if inner is None:
-            break  # inside a container, or a union's tag: the model around it is the best guess
+            break  # inside a container or a union: the enclosing model is the best guess
         model = inner
     return list(model.model_fields)
 

@@ -1,4 +1,4 @@
-"""What the command line changes in a file, `--set path=value`, before the file is looked at."""
+"""Applies the command line's overrides, `--set path=value`, to a file before it is checked."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -18,15 +18,18 @@ def change(
     example: str,
     whole: Sequence[str] = (),
 ) -> str:
-    """Puts one change of the command line into the tree; says which path it was.
+    """Apply one override to the tree.
 
     Args:
-        tree: the file, changed in place.
+        tree: contents of the file, changed in place.
         text: `path=value` with a path from the root of the file and a value in YAML.
-        mistakes: what is wrong with it is added here.
-        sections: the file's keys.
-        example: a change as it should be, for the message about one that is none.
-        whole: sections in which all of the rest of a path is one key, dots and all.
+        mistakes: receives what is wrong with the override.
+        sections: sections that the file may have.
+        example: a valid override, for the error message.
+        whole: sections in which the rest of a path is a single key, dots included.
+
+    Returns:
+        The path, also if the override is invalid.
     """
     path, equals, value = text.partition("=")
     section, _, rest = path.partition(".")
@@ -53,7 +56,7 @@ def change(
 
 
 def located(mistakes: Sequence[Mistake], path: object, changed: set[str]) -> UserError:
-    """All mistakes, each behind the place it was written at: the file, or the command line."""
+    """Combine mistakes to one error, each line prefixed with its source: the file or the command line."""
     lines = []
     for mistake in mistakes:
         by_command = mistake.path and any(f"{mistake.path}.".startswith(f"{other}.") for other in changed)

@@ -1,4 +1,4 @@
-"""Dotted paths into a tree of mappings and lists, as they are written in a file of the user's."""
+"""Dotted paths into nested mappings and lists, as users write them."""
 
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -8,10 +8,10 @@ from orchestrator.core.registry import suggest
 
 
 def value_at(run: Mapping[str, Any], path: str) -> Any:
-    """What a dumped run holds at a dotted path.
+    """The value at a dotted path of a dumped run.
 
     Raises:
-        ConfigError: if the path names nothing in the run; the nearest path is offered.
+        ConfigError: if the path does not exist; the message suggests the nearest one.
     """
     place: Any = run
     for key in locate(run, path):
@@ -20,10 +20,10 @@ def value_at(run: Mapping[str, Any], path: str) -> Any:
 
 
 def locate(run: Mapping[str, Any], path: str) -> list[str | int]:
-    """The keys that a dotted path stands for; a key may hold dots itself (a user's module), a number indexes a list.
+    """Split a dotted path into keys; a key may contain dots (a user's module), and a number indexes a list.
 
     Raises:
-        ConfigError: if the path names nothing in the run; the nearest path is offered.
+        ConfigError: if the path does not exist; the message suggests the nearest one.
     """
     way: list[str | int] = []
     place: Any = run
@@ -38,12 +38,12 @@ def locate(run: Mapping[str, Any], path: str) -> list[str | int]:
 
 
 def around(path: str, others: Iterable[str]) -> list[str]:
-    """Those of some paths that a dotted path is, or lies below."""
+    """Those of `others` that are equal to `path` or contain it."""
     return [other for other in others if f"{path}.".startswith(f"{other}.")]
 
 
 def flatten(tree: object, path: str = "") -> dict[str, object]:
-    """Every dotted path below a tree of mappings and lists, sections included, with what lies there."""
+    """Map every dotted path in nested mappings and lists, sections included, to its value."""
     found: dict[str, object] = {path: tree} if path else {}
     items = tree.items() if isinstance(tree, Mapping) else enumerate(tree) if isinstance(tree, list) else ()
     for key, value in items:

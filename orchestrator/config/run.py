@@ -1,4 +1,4 @@
-"""The section `run:` of a file, typed; each component's `Config` reads its own part."""
+"""The typed section `run:` of a file; each component's `Config` validates its part."""
 
 import copy
 import hashlib
@@ -34,11 +34,11 @@ class OptimizerSettings(Named, Protocol):
 
 
 class AugmentConfig(Config):
-    """What the recipes of a run are made of.
+    """The augmentation recipes of a run.
 
     Args:
-        strength: scales the ops that can be scaled, in [0, 2.5]; 1 leaves them as written, 0 turns them off.
-        recipes: by recipe, the ops in the order they are applied, each with its own `Config`.
+        strength: scales the ops that can be scaled, in [0, 2.5]; 1 leaves them unchanged, 0 turns them off.
+        recipes: for each recipe, its ops in the order of application, each with its own `Config`.
     """
 
     strength: float = Field(default=1.0, ge=0, le=2.5)
@@ -46,10 +46,10 @@ class AugmentConfig(Config):
 
 
 class RunConfig(Config):
-    """Everything that decides the numbers of one trial on one kind of hardware.
+    """Everything that determines the results of one trial on one kind of hardware.
 
-    Build it with `resolve`, which reads the components' sections. Where `training.precision` is `auto`, the hardware
-    decides, and the card of the exported encoder says on what.
+    Build it with `resolve`, which validates the components' sections. If `training.precision` is `auto`, the hardware
+    determines the precision, which the card of the exported encoder records.
 
     Args:
         seed: of every random draw of the run.
@@ -59,7 +59,7 @@ class RunConfig(Config):
         addons: by name, `methods.addons.<name>.Config`, in the order in which they rewrite the plan.
         encoder: `methods.encoders.<name>.Config`, the network that is trained and exported.
         optimizer: `orchestrator.training.optimizers.<name>.Config`; `sgd` where a file names none.
-        training: how long, and on what arithmetic.
+        training: length of the training and arithmetic.
         evaluation: by name, `orchestrator.metrics.<name>.Config`.
     """
 
@@ -74,15 +74,15 @@ class RunConfig(Config):
     evaluation: dict[str, InstanceOf[Config]]
 
     def dump(self) -> Json:
-        """Every field with its value, defaults included, in YAML's own types; `resolve` takes it back unchanged."""
+        """All fields, defaults included, in YAML's types; `resolve` restores the same config."""
         return self.model_dump(mode="json", serialize_as_any=True)
 
 
 def resolve(run: Mapping[str, Any]) -> RunConfig:
-    """A `run:` section as read from YAML, typed and complete.
+    """Validate a `run:` section read from YAML and fill in defaults.
 
     Raises:
-        ConfigError: with every mistake in it, its paths beginning with `run`.
+        ConfigError: with all mistakes; their paths begin with `run`.
     """
     mistakes: list[Mistake] = []
     fields = list(RunConfig.model_fields)
@@ -102,10 +102,10 @@ def resolve(run: Mapping[str, Any]) -> RunConfig:
 
 
 def with_values(run: Mapping[str, Any], values: Mapping[str, Any]) -> Json:
-    """A copy of a dumped run with other values at some dotted paths, set in the order given.
+    """Copy a dumped run and set values at dotted paths, in the given order.
 
     Raises:
-        ConfigError: if a path names nothing in the run (the nearest is offered), or a whole section is not legal.
+        ConfigError: if a path does not exist (the message suggests the nearest one), or a whole section is invalid.
     """
     changed = copy.deepcopy(dict(run))
     for path, value in values.items():
@@ -115,19 +115,19 @@ def with_values(run: Mapping[str, Any], values: Mapping[str, Any]) -> Json:
             place = place[key]
         place[last] = copy.deepcopy(value)
         if isinstance(value, Mapping):
-            changed = resolve(changed).dump()  # a whole section brings fields of its own, which later paths may name
+            changed = resolve(changed).dump()  # a section has fields of its own, which later paths may name
     return changed
 
 
 def identity(run: RunConfig) -> str:
-    """What makes two trials the same: the SHA-256 of everything in their run, in hexadecimal."""
-    # Keys stay in their order: the ops of a recipe and the add-ons of a plan are applied one after the other.
+    """The SHA-256 of a run's settings in hexadecimal; trials with equal settings have equal identities."""
+    # Keys keep their order, since the ops of a recipe and the add-ons of a plan are applied in order.
     text = json.dumps(run.dump(), separators=(",", ":"), allow_nan=False)
     return hashlib.sha256(text.encode()).hexdigest()
 
 
 def _section(key: str, raw: Any, mistakes: list[Mistake]) -> Any:
-    """One section of `run`, read by the component that it configures; its errors are appended to `mistakes`."""
+    """Validate one section of `run` with the component that it configures; `mistakes` receives its errors."""
     path = f"run.{key}"
     if key == "seed":
         return raw
@@ -167,7 +167,7 @@ def _augment(raw: Mapping[str, Any], mistakes: list[Mistake]) -> AugmentConfig |
     try:
         return AugmentConfig.model_validate({**raw, "recipes": read} if "recipes" in raw else dict(raw))
     except ValidationError as error:
-        # The ops' own errors are in `mistakes` already.
+        # The ops' errors are in `mistakes` already.
         mistakes += [
             m for m in translate(error, AugmentConfig, "run.augment") if not m.path.startswith("run.augment.recipes.")
         ]

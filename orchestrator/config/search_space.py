@@ -1,4 +1,4 @@
-"""What a search may change: dimensions by dotted path below `run`, some only where another has a certain value."""
+"""The search space: dimensions by dotted path below `run`, some conditional on the values of others."""
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
@@ -16,21 +16,21 @@ class Trial(Protocol):
     """The part of `optuna.Trial` that a space needs, so that a file can be checked without Optuna."""
 
     def suggest_float(self, name: str, low: float, high: float, *, log: bool = False) -> float:
-        """A number in [low, high]."""
+        """Suggest a number in [low, high]."""
         ...
 
     def suggest_int(self, name: str, low: int, high: int) -> int:
-        """A whole number in [low, high]."""
+        """Suggest an integer in [low, high]."""
         ...
 
     def suggest_categorical(self, name: str, choices: Sequence[Scalar]) -> Scalar:
-        """One of the choices."""
+        """Suggest one of the choices."""
         ...
 
 
 @dataclass(frozen=True)
 class Range:
-    """Numbers from low to high, both included; whole ones only where `kind` is `int`."""
+    """Numbers from low to high, both inclusive; only integers if `kind` is `int`."""
 
     kind: Kind
     low: int | float
@@ -48,7 +48,7 @@ class Range:
         return numeric and self.low <= value <= self.high  # pyright: ignore[reportOperatorIssue]
 
     def probes(self) -> tuple[int | float, ...]:
-        """The values whose legality stands for that of all: the ends, since every bound of a field is an interval."""
+        """Values to validate in place of all: both ends, since the legal values of a field are an interval."""
         return self.low, self.high
 
     def label(self, value: Any) -> Scalar:
@@ -61,7 +61,7 @@ class Range:
 
 @dataclass(frozen=True)
 class Choice:
-    """One of several values, of any type that YAML has, whole sections included."""
+    """One of several values of any YAML type, whole sections included."""
 
     values: tuple[Any, ...]
 
@@ -75,12 +75,12 @@ class Choice:
         return any(_same(value, member) for member in self.values)
 
     def probes(self) -> tuple[Any, ...]:
-        """The values whose legality must be seen to: all of them."""
+        """Values to validate: every choice."""
         return self.values
 
     def label(self, value: Any) -> Scalar:
-        """The value as a sampler sees it; Optuna stores scalars only, so lists and mappings become JSON."""
-        # One setting can be written in two ways, as [0, 1] and [0.0, 1]: the file's own goes into the JSON.
+        """The value as samplers see it; Optuna stores only scalars, so lists and mappings become JSON."""
+        # The same value has several spellings, such as [0, 1] and [0.0, 1]; the JSON uses the one in the file.
         member = next(member for member in self.values if _same(value, member))
         return member if isinstance(member, Scalar) else json.dumps(member)
 
@@ -93,9 +93,9 @@ class Dimension:
     """One searched field.
 
     Args:
-        path: dotted, below `run`.
-        domain: the values it may take.
-        when: searched paths, each with the values under which this dimension exists; all must be met.
+        path: dotted path below `run`.
+        domain: values that it may take.
+        when: for each searched path, the values for which this dimension exists; all conditions must hold.
     """
 
     path: str
@@ -103,7 +103,7 @@ class Dimension:
     when: Mapping[str, tuple[Any, ...]] = field(default_factory=dict)
 
     def active(self, values: Mapping[str, Any]) -> bool:
-        """Whether the dimension exists beside these values of the others."""
+        """Whether the dimension exists, given the values of the others."""
         return all(path in values and Choice(wanted).holds(values[path]) for path, wanted in self.when.items())
 
     def __str__(self) -> str:
@@ -113,15 +113,15 @@ class Dimension:
 
 @dataclass(frozen=True)
 class Space:
-    """The dimensions of a search, each after those its `when` names and the sections it lies in.
+    """The dimensions of a search, each after those in its `when` and the sections that contain it.
 
-    None is a search of one trial.
+    Without dimensions a search has one trial.
     """
 
     dimensions: tuple[Dimension, ...] = ()
 
     def suggest(self, trial: Trial) -> dict[str, Any]:
-        """One setting, define-by-run: a value for every dimension that exists beside the values before it."""
+        """Sample one setting, define-by-run: a value for every dimension that exists, given the previous values."""
         values: dict[str, Any] = {}
         for dimension in self.dimensions:
             if dimension.active(values):
@@ -129,11 +129,11 @@ class Space:
         return values
 
     def params(self, values: Mapping[str, Any]) -> dict[str, Scalar]:
-        """A setting, perhaps partial, as Optuna takes it (`Study.enqueue_trial`)."""
+        """Convert a setting, possibly partial, to Optuna's parameters (`Study.enqueue_trial`)."""
         return {d.path: d.domain.label(values[d.path]) for d in self.dimensions if d.path in values}
 
     def corners(self) -> Iterator[dict[str, Any]]:
-        """Every combination of the dimensions' probes."""
+        """Yield every combination of the dimensions' probes."""
         return self._corners({}, self.dimensions)
 
     def _corners(self, values: dict[str, Any], rest: Sequence[Dimension]) -> Iterator[dict[str, Any]]:
@@ -148,10 +148,10 @@ class Space:
             yield from self._corners({**values, first.path: value}, others)
 
     def describe(self) -> list[str]:
-        """One line per dimension, for people."""
+        """Format the dimensions, one line each."""
         return [str(dimension) for dimension in self.dimensions]
 
 
 def _same(one: object, other: object) -> bool:
-    # 1 and 1.0 are the same setting; true and 1, which Python takes for equal, are not.
+    # 1 and 1.0 are the same value; true and 1 are not, although they are equal in Python.
     return one == other and isinstance(one, bool) == isinstance(other, bool)

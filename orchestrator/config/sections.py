@@ -1,4 +1,4 @@
-"""Reads the parts of a file, each by the `Config` of what it configures, and gathers all mistakes on the way."""
+"""Validates the sections of a file with the `Config` classes of their components and collects all mistakes."""
 
 import json
 from collections.abc import Generator, Mapping, Sequence
@@ -16,7 +16,7 @@ C = TypeVar("C", bound=Config)
 
 @runtime_checkable
 class Named(Protocol):
-    """A `Config` that says by its own `name` which component it configures."""
+    """A `Config` whose field `name` selects the component that it configures."""
 
     @property
     def name(self) -> str:
@@ -27,7 +27,7 @@ class Named(Protocol):
 
 
 def section(tree: Mapping[str, Any], name: str, mistakes: list[Mistake]) -> dict[str, Any]:
-    """A section of a file, empty where it has none or it is no mapping; what is wrong goes to `mistakes`."""
+    """Get a section of a file, empty if it is missing or not a mapping; `mistakes` receives its errors."""
     found = tree.get(name, {})
     if isinstance(found, dict):
         return found
@@ -36,7 +36,7 @@ def section(tree: Mapping[str, Any], name: str, mistakes: list[Mistake]) -> dict
 
 
 def strangers(tree: Mapping[str, Any], sections: Sequence[str]) -> list[Mistake]:
-    """The keys of a file that are none of its sections."""
+    """Mistakes for the keys of a file that are not sections."""
     return [
         Mistake(key or '""', f"unknown key{suggest(key, list(sections))}", show(tree[key]))
         for key in tree.keys() - set(sections)
@@ -44,9 +44,9 @@ def strangers(tree: Mapping[str, Any], sections: Sequence[str]) -> list[Mistake]
 
 
 def read(model: type[C], raw: Any, path: str, mistakes: list[Mistake]) -> C | None:
-    """A section read by its model, or None; what is wrong with it goes to `mistakes`."""
+    """Validate a section with its model; if it is invalid, return None and add its errors to `mistakes`."""
     try:
-        # By way of JSON, whose types are YAML's: strict mode then takes a list for a tuple, still no text for a number.
+        # From JSON, which has YAML's types: strict mode then accepts a list for a tuple, but no string for a number.
         return model.model_validate_json(json.dumps(raw))
     except ValidationError as error:
         mistakes += translate(error, model, path)
@@ -54,7 +54,7 @@ def read(model: type[C], raw: Any, path: str, mistakes: list[Mistake]) -> C | No
 
 
 def named(package: str, raw: Any, path: str, mistakes: list[Mistake]) -> dict[str, Config | None]:
-    """A mapping of component names to their settings, each read by the component; what is wrong goes to `mistakes`."""
+    """Validate a mapping of component names to settings with the components; `mistakes` receives the errors."""
     if not isinstance(raw, Mapping):
         mistakes.append(Mistake(path, "must be a mapping (name: settings)", show(raw)))
         return {}
@@ -69,7 +69,7 @@ def named(package: str, raw: Any, path: str, mistakes: list[Mistake]) -> dict[st
 
 
 def chosen(package: str, raw: Mapping[str, Any], path: str, mistakes: list[Mistake]) -> Config | None:
-    """The settings of one component, which say its name themselves; what is wrong goes to `mistakes`."""
+    """Validate the settings of the component that their key `name` selects; `mistakes` receives the errors."""
     name = raw.get("name")
     if not isinstance(name, str):
         mistakes.append(Mistake(f"{path}.name", "the name of a component must be given", show(name) if name else ""))

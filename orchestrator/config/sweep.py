@@ -1,4 +1,4 @@
-"""The section `sweep:` of a file, typed: what is searched for, and how."""
+"""The typed section `sweep:` of a file: objectives, and how to search."""
 
 import re
 from collections.abc import Mapping
@@ -13,7 +13,7 @@ from orchestrator.config.sections import Named, chosen, read
 from orchestrator.core.registry import find
 from orchestrator.core.trial_number import MOST_TRIALS
 
-# A file system allows 255 bytes, of which `--fresh` takes 26 for a date and a trial's own file 6 for its number.
+# File systems allow 255 bytes; `--fresh` adds 26 for a date, and a trial's own file 6 for its number.
 MAX_NAME_LENGTH = 220
 
 
@@ -41,7 +41,7 @@ def _directions(given: object) -> object:
 
 SAMPLERS, SCHEDULERS = "orchestrator.search.samplers", "orchestrator.search.schedulers"
 EXECUTORS, TRACKERS = "orchestrator.executors", "orchestrator.tracking"
-# Where the components of each kind are, and which one is used if the file names none.
+# For each kind of component, its package and default.
 COMPONENTS = {
     "sampler": (SAMPLERS, "tpe"),
     "scheduler": (SCHEDULERS, "asha"),
@@ -50,7 +50,7 @@ COMPONENTS = {
 }
 FolderName = Annotated[str, AfterValidator(_folder_name)]
 Direction = Literal["max", "min"]
-# Looked at before pydantic does, which would complain of each side of a union by its own path.
+# Checked before pydantic, which would report each member of a union under a path of its own.
 Metrics = Annotated[str | tuple[str, ...], BeforeValidator(_one_or_more)]
 Modes = Annotated[Direction | tuple[Direction, ...], BeforeValidator(_directions)]
 
@@ -60,25 +60,24 @@ class Goal:
     """An objective of a search.
 
     Args:
-        metric: by the name that the reports give it.
-        mode: whether more or less of it is better.
+        metric: name of the metric in the reports.
+        mode: whether to maximize or minimize it.
     """
 
     metric: str
     mode: Direction
 
     def cost(self, value: float) -> float:
-        """The value, turned so that less is better."""
+        """The value with its sign such that lower is better."""
         return -value if self.mode == "max" else value
 
 
 class ConfirmConfig(Config):
-    """What is trained again once the search is over: a winner among noisy trials owes something to its seed.
+    """Retrains the best settings after the search, since the best of noisy trials partly owes its rank to its seed.
 
     Args:
-        top: how many of the best settings; beside them every enqueued one is trained again, for it is what they must
-            beat.
-        seeds: new ones, the same for every setting, so that differences are paired.
+        top: number of best settings to retrain; all enqueued settings are retrained too, as baselines.
+        seeds: number of new seeds, the same for every setting, so that differences are paired.
     """
 
     top: int = Field(default=3, ge=1)
@@ -86,30 +85,30 @@ class ConfirmConfig(Config):
 
 
 class SweepConfig(Config):
-    """How a search is run; nothing here changes the numbers of a trial.
+    """How to run a search; no field here changes the results of a trial.
 
-    Build it with `read_sweep`, which reads the components' sections.
+    Build it with `read_sweep`, which validates the components' sections.
 
     Args:
-        name: of the sweep's folder and of its MLflow experiment; the file's own name where it is left out.
-        trials: the total number.
-        time_limit: minutes after which no new epoch is waited for, or None.
-        metric: what is searched for, by its last value; a scheduler needs it after every epoch. Several in a list are
-            searched together, and what is found is a Pareto front: the trials that no other one beats.
-        mode: whether more or less of it is better; a list beside a list.
-        sampler: `orchestrator.search.samplers.<name>.Config`, what proposes settings.
-        scheduler: `orchestrator.search.schedulers.<name>.Config`, what stops trials early.
-        executor: `orchestrator.executors.<name>.Config`, what runs the trials.
-        tracker: `orchestrator.tracking.<name>.Config`, where results are compared.
-        concurrency: trials at a time.
-        workers: processes per trial.
-        cpus_per_worker: CPU cores that each of them takes.
-        gpus_per_worker: GPUs, or the share of one.
-        max_failures: how often a crashed trial is tried again from its checkpoint.
+        name: name of the sweep's folder and its MLflow experiment; defaults to the name of the file.
+        trials: total number of trials.
+        time_limit: minutes after which the sweep stops and waits for no new epoch, or None for no limit.
+        metric: objective, of which the last value counts; a scheduler needs it after every epoch. A list of metrics is
+            searched jointly for a Pareto front: the trials that no other trial dominates.
+        mode: whether to maximize or minimize the metric; a list if `metric` is one.
+        sampler: `orchestrator.search.samplers.<name>.Config`; proposes settings.
+        scheduler: `orchestrator.search.schedulers.<name>.Config`; stops trials early.
+        executor: `orchestrator.executors.<name>.Config`; runs the trials.
+        tracker: `orchestrator.tracking.<name>.Config`; receives the results for comparison.
+        concurrency: number of trials that run at a time.
+        workers: number of processes per trial.
+        cpus_per_worker: CPU cores per worker.
+        gpus_per_worker: GPUs per worker; may be a fraction.
+        max_failures: how often a crashed trial is restarted from its checkpoint.
         enqueue: settings to try first, each a mapping of searched paths to values.
-        seed: of the sampler, and of the seeds of the confirmation.
-        confirm: what is trained again at the end, or None.
-        keep: of how many of the best trials the exported encoder stays; any other can be trained again from its file.
+        seed: seed of the sampler and of the confirmation's seeds.
+        confirm: what to retrain at the end, or None.
+        keep: number of best trials whose exported encoders are kept; others can be retrained from their files.
     """
 
     name: FolderName
@@ -140,32 +139,32 @@ class SweepConfig(Config):
 
     @property
     def goals(self) -> tuple[Goal, ...]:
-        """What is searched for; more than one makes a Pareto front."""
+        """The objectives; several make the result a Pareto front."""
         metrics = self.metric if isinstance(self.metric, tuple) else (self.metric,)
         modes = self.mode if isinstance(self.mode, tuple) else (self.mode,)
         return tuple(map(Goal, metrics, modes))
 
     def rungs(self, epochs: int) -> list[int]:
-        """The epochs after which the scheduler may stop a trial of so many; empty if it stops none."""
+        """Epochs after which the scheduler may stop a trial of `epochs` epochs; empty if it never stops one."""
         return find(SCHEDULERS, self.scheduler.name).rungs(self.scheduler, epochs)
 
     def dump(self) -> dict[str, Any]:
-        """Every field with its value, defaults included, in YAML's own types; `read_sweep` takes it back unchanged."""
+        """All fields, defaults included, in YAML's types; `read_sweep` restores the same config."""
         return self.model_dump(mode="json", serialize_as_any=True)
 
     @property
     def most_repeats(self) -> int:
-        """How many repeats a confirmation can take; fewer where one of the best was enqueued or a front is short."""
+        """Upper bound on the repeats of a confirmation; fewer if a best trial was enqueued or a front is short."""
         if self.confirm is None:
             return 0
         return (min(self.confirm.top, self.trials) + min(len(self.enqueue), self.trials)) * self.confirm.seeds
 
 
 def read_sweep(section: Mapping[str, Any]) -> SweepConfig:
-    """A `sweep:` section as read from YAML, typed and complete.
+    """Validate a `sweep:` section read from YAML and fill in defaults.
 
     Raises:
-        ConfigError: with every mistake in it, its paths beginning with `sweep`.
+        ConfigError: with all mistakes; their paths begin with `sweep`.
     """
     mistakes: list[Mistake] = []
     plain = {key: value for key, value in section.items() if key not in COMPONENTS}
@@ -177,7 +176,7 @@ def read_sweep(section: Mapping[str, Any]) -> SweepConfig:
 
 
 def _component(key: str, raw: Any, mistakes: list[Mistake]) -> Config | None:
-    """The settings of one component of the sweep; what is wrong with them goes to `mistakes`."""
+    """Validate the settings of one component of the sweep; `mistakes` receives the errors."""
     if not isinstance(raw, Mapping):
         mistakes.append(Mistake(f"sweep.{key}", "a mapping (key: value) must be given", show(raw)))
         return None
@@ -191,7 +190,7 @@ def _default(key: str) -> Any:
 
 
 def _renamed(key: str, raw: Mapping[str, Any]) -> Mapping[str, Any]:
-    """The settings in today's names: until 0.2 all samplers had the same fields, and so had all schedulers."""
+    """Convert fields of versions before 0.2, in which all samplers, and all schedulers, had the same fields."""
     name, fields = raw["name"], dict(raw)
     if key == "sampler" and "startup" in fields:
         startup = fields.pop("startup")

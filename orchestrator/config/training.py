@@ -1,4 +1,4 @@
-"""How long a run trains, and in what arithmetic."""
+"""Training length and arithmetic of a run."""
 
 from typing import Literal
 
@@ -8,15 +8,15 @@ from augment.config import Config
 
 
 class TrainingConfig(Config):
-    """How long and on what arithmetic to train.
+    """Training length and arithmetic.
 
     Args:
-        epochs: passes over the training images; the schedules' whole budget, even if a trial is stopped early.
-        batch_size: images per optimiser step; the last, incomplete batch of an epoch is left out.
-        precision: `bf16` mixed precision, `fp32`, or `auto`: bf16 where the hardware computes it natively.
+        epochs: passes over the training images; the budget of all schedules, even if a trial is stopped early.
+        batch_size: images per optimizer step; the last, incomplete batch of an epoch is dropped.
+        precision: `bf16` mixed precision, `fp32`, or `auto`: bf16 if the hardware supports it natively.
         compile: whether to fuse the augmentation's kernels: `always`, `never`, or `auto`: on a GPU, for long trainings.
-        threads: of the CPU, per worker; a part of the settings because the last bits of a sum depend on it.
-        checkpoint_steps: steps between checkpoints within an epoch; there is one at the end of every epoch anyway.
+        threads: CPU threads per worker; part of the settings because the last bits of sums depend on it.
+        checkpoint_steps: steps between checkpoints within an epoch; one is always written at the end of an epoch.
     """
 
     epochs: int = Field(ge=1)

@@ -1,4 +1,4 @@
-"""YAML files of users, and YAML that this program writes and reads again."""
+"""Reads users' YAML files, and writes and rereads the program's own."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,23 +16,23 @@ __all__ = ["parse", "read", "reread", "write"]
 
 
 def read(path: Path, sections: Sequence[str], home: Path) -> dict[str, Any]:
-    """The mapping that a YAML file holds.
+    """Read a YAML file that contains a mapping.
 
     Args:
-        path: of the file.
-        sections: that it may have, for messages.
+        path: path of the file.
+        sections: sections that the file may have, for messages.
         home: the project's own folder of such files, for suggestions.
 
     Raises:
-        UserError: in one line that begins with the file's name, if it cannot be read or holds no mapping.
+        UserError: if the file cannot be read or is not a mapping, in one line that begins with the file's name.
     """
     try:
         with path.open("rb") as file:
-            # No further: it may be a device without an end, or a data set.
+            # Bounded, since the path may name an endless device or a data set.
             content = file.read(4 * yaml_parser.MAX_CHARACTERS + 1)
         tree = parse(content.decode("utf-8"))
     except FileNotFoundError as error:
-        # The pattern leaves out hidden files.
+        # The pattern skips hidden files.
         nearby = sorted(str(found) for folder in {path.parent, home} for found in folder.glob("[!.]*.yaml"))
         raise UserError(f"{path}: no such file{suggest(str(path), nearby)}") from error
     except OSError as error:
@@ -51,7 +51,7 @@ def _and(names: Sequence[str]) -> str:
 
 
 class _Dumper(yaml.CSafeDumper):
-    """Quotes every string that YAML 1.1 or YAML 1.2 would read as anything else."""
+    """Quotes every string that YAML 1.1 or 1.2 would parse as another type."""
 
     yaml_implicit_resolvers: ClassVar = {  # pyright: ignore[reportIncompatibleVariableOverride]
         first: list(resolvers) for first, resolvers in yaml.CSafeDumper.yaml_implicit_resolvers.items()
@@ -60,22 +60,22 @@ class _Dumper(yaml.CSafeDumper):
 
 for _tag, _pattern in (("int", yaml_parser.INT), ("float", yaml_parser.FLOAT)):
     for _first in "-+.0123456789":
-        # PyYAML asks for a match at the start alone.
+        # PyYAML matches only at the start of the text.
         _whole = yaml_parser.re.compile(f"(?:{_pattern.pattern})$")
         _Dumper.yaml_implicit_resolvers.setdefault(_first, []).append((f"tag:yaml.org,2002:{_tag}", _whole))
 
 
 def write(tree: dict[str, Any]) -> str:
-    """A tree as YAML text, its keys in their order; `parse` and `reread` give it back unchanged."""
+    """Dump a tree as YAML with its keys in order; `parse` and `reread` restore it unchanged."""
     style = {"sort_keys": False, "allow_unicode": True, "width": 120, "default_flow_style": None}
     return yaml.dump(tree, Dumper=_Dumper, **style)
 
 
 def reread(text: str) -> Any:
-    """What `write` wrote, seven times as fast as `parse`: a long sweep has a file for each of its trials.
+    """Load the output of `write`, seven times as fast as `parse`: a long sweep has one file per trial.
 
-    By YAML 1.1, in which files of earlier versions were written, where a string such as `1e3` has no quotes. Not for
-    users' files: libyaml's messages say less, and a deeply nested text overflows its stack.
+    Follows YAML 1.1, since earlier versions wrote their files in it, with strings such as `1e3` unquoted. Not for
+    users' files: libyaml's messages are less specific, and deeply nested text overflows its stack.
 
     Raises:
         UserError: if the text is not YAML.

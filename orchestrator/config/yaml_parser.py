@@ -1,8 +1,8 @@
-"""YAML text to Python values: the core schema of YAML 1.2, without what JSON cannot hold.
+"""Parses YAML text to Python values: the core schema of YAML 1.2, limited to JSON's types.
 
 PyYAML resolves plain scalars by YAML 1.1, where `off` is false, `010` is 8, `1:30` is 90 and `1e-3` is a string. This
-module takes PyYAML's events and resolves them itself. A text from a stranger cannot exhaust the stack, time or memory:
-depth and size, with aliases expanded, are bounded.
+module resolves PyYAML's events itself. Untrusted text cannot exhaust stack, time or memory: depth and size, with
+aliases expanded, are bounded.
 
 Source: YAML 1.2.2, section 10.3 (core schema), https://yaml.org/spec/1.2.2/#103-core-schema.
 """
@@ -30,7 +30,7 @@ from orchestrator.config.mistakes import show
 from orchestrator.core.errors import UserError
 
 MAX_CHARACTERS = 2**20  # of a text
-MAX_ALIASED = 100_000  # characters that all aliases of a text stand for
+MAX_ALIASED = 100_000  # characters of all expanded aliases of a text
 MAX_DEPTH = 64  # of nested lists and mappings
 _MAX_INTEGER = 2**64  # in magnitude
 
@@ -44,13 +44,13 @@ _TOO_DEEP = f"lists and mappings are nested deeper than {MAX_DEPTH} levels"
 
 
 def parse(text: str) -> Any:
-    """What a YAML text says, in JSON's types.
+    """Parse a YAML text to JSON's types.
 
     Args:
         text: one document, of at most `MAX_CHARACTERS` characters.
 
     Raises:
-        UserError: in one line, which begins with the line and column of the mistake where there is one.
+        UserError: if the text is invalid, in one line that begins with line and column if known.
     """
     if len(text) > MAX_CHARACTERS:
         raise UserError(f"has more than {MAX_CHARACTERS} characters; is this the right file?")
@@ -70,7 +70,7 @@ def parse(text: str) -> Any:
 
 @dataclass(frozen=True)
 class _Built:
-    """A value; aliases expanded, how many characters it is written with, and how deep lists and mappings nest in it."""
+    """A value, its length in characters and its nesting depth, both with aliases expanded."""
 
     value: Any
     size: int
@@ -84,11 +84,11 @@ class _Builder(Reader, Scanner, Parser):
         Reader.__init__(self, text)
         Scanner.__init__(self)
         Parser.__init__(self)
-        self._anchors: dict[str, _Built | None] = {}  # None while the node that it names is not complete
+        self._anchors: dict[str, _Built | None] = {}  # None while the anchored node is incomplete
         self._aliased = 0  # characters
 
     def document(self) -> Any:
-        """The only document of the text; null where the text holds nothing."""
+        """Build the only document of the text; None if the text is empty."""
         self.get_event()  # the start of the stream
         if self.check_event(StreamEndEvent):
             return None
@@ -125,7 +125,7 @@ class _Builder(Reader, Scanner, Parser):
         self._aliased += found.size
         if self._aliased > MAX_ALIASED:
             raise _error(event, f"the aliases stand for more than {MAX_ALIASED} characters; write less with them")
-        # A copy, so that a change of the one (`--set`) leaves the other alone.
+        # A copy, so that changing one (`--set`) does not change the other.
         return replace(found, value=_copy(found.value))
 
     def _list(self, start: Any, depth: int) -> _Built:
@@ -159,7 +159,7 @@ class _Builder(Reader, Scanner, Parser):
         return replace(whole, value=values)
 
     def fetch_flow_collection_start(self, TokenClass: Any) -> None:
-        """Looks at the depth before the scanner does, which reads far ahead in time quadratic in the depth."""
+        """Check the depth before the scanner, which reads far ahead in time quadratic in the depth."""
         if self.flow_level >= MAX_DEPTH:
             raise yaml.MarkedYAMLError(problem=_TOO_DEEP, problem_mark=self.get_mark())
         super().fetch_flow_collection_start(TokenClass)
@@ -224,7 +224,7 @@ def _float(text: str) -> float:
     return float(text.lower().replace(".inf", "inf").replace(".nan", "nan"))
 
 
-# The first kind whose pattern a plain scalar has is its kind; any other one is a string.
+# A plain scalar has the first kind whose pattern matches it; if none does, it is a string.
 _KINDS: dict[str, tuple[re.Pattern[str], Callable[[str], Any]]] = {
     "null": (NULL, lambda text: None),
     "bool": (BOOL, lambda text: text.lower() == "true"),
