@@ -4,6 +4,7 @@ import gc
 import logging
 import os
 import secrets
+import shutil
 import signal
 import sys
 from collections.abc import Iterator, Mapping
@@ -19,6 +20,9 @@ from orchestrator.executors.ray import FOR_WORKERS, cluster_checks, liveness, st
 
 # What Ray needs in its object store beside the data.
 _STORE_MARGIN = 256 * 1024**2
+# What it writes of that in any case, beside its logs.
+_LEAST_MARGIN = 32 * 1024**2
+_SHARED_MEMORY = Path("/dev/shm")
 # Bytes of a folder's path that leave room for `/ray/session_<date>_<time>_<pid>/sockets/plasma_store`.
 _LONGEST_FOLDER = 39
 
@@ -42,6 +46,7 @@ def cluster(sweep: SweepConfig, *, data_bytes: int, log: Path, address: str | No
         try:
             with output_in(log):
                 if address is None:
+                    _require_space(data_bytes)
                     _start(sweep, object_store_bytes=data_bytes + _STORE_MARGIN, log=log)
                     own.enter_context(startup_patches.environments())
                 else:
@@ -127,10 +132,32 @@ def _provide_token() -> None:
         os.environ["RAY_AUTH_TOKEN"] = secrets.token_hex(32)
 
 
+def _require_space(data_bytes: int) -> None:
+    """Reject a machine on which the object store does not fit; Ray would fail only when the images are put into it.
+
+    Ray uses its temporary folder where shared memory is too small.
+
+    Raises:
+        UserError: neither has room.
+    """
+    shared = shutil.disk_usage(_SHARED_MEMORY).free if _SHARED_MEMORY.exists() else 0
+    folder = Path(_short_folder().get("_temp_dir", _given_folder()))
+    disk = shutil.disk_usage(next(one for one in (folder, *folder.absolute().parents) if one.exists())).free
+    if shared < data_bytes + _STORE_MARGIN and disk < data_bytes + _LEAST_MARGIN:
+        raise UserError(
+            f"trials need {(data_bytes + _STORE_MARGIN) / 1e6:.0f} MB of shared memory for the images, but "
+            f"{_SHARED_MEMORY} has {shared / 1e6:.0f} MB free, and {folder}, which Ray uses instead, {disk / 1e6:.0f} "
+            "MB; enlarge /dev/shm (`docker run --shm-size=...`), or set RAY_TMPDIR to a folder on a disk with more room"
+        )
+
+
 def _short_folder() -> dict[str, Any]:
     """Ray's own option for its folder where TMPDIR is too long: a socket's path has 107 bytes at most."""
-    given = os.environ.get("RAY_TMPDIR") or os.environ.get("TMPDIR") or "/tmp"
-    return {"_temp_dir": "/tmp/ray"} if len(os.fsencode(given)) > _LONGEST_FOLDER else {}
+    return {"_temp_dir": "/tmp/ray"} if len(os.fsencode(_given_folder())) > _LONGEST_FOLDER else {}
+
+
+def _given_folder() -> str:
+    return os.environ.get("RAY_TMPDIR") or os.environ.get("TMPDIR") or "/tmp"
 
 
 def _join(address: str, log: Path) -> None:

@@ -5,6 +5,7 @@ import threading
 import weakref
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -100,3 +101,21 @@ def test_a_token_that_has_no_home_is_passed_by_the_environment(tmp_path: Path, m
     monkeypatch.setattr("os.access", lambda path, mode: True)
     clusters._provide_token()
     assert "RAY_AUTH_TOKEN" not in clusters.os.environ
+
+
+@pytest.mark.parametrize(
+    ("shared", "disk", "fits"),
+    [(1_300_000_000, 0, True), (64_000_000, 1_100_000_000, True), (64_000_000, 1_000_000_000, False)],
+)
+def test_images_that_fit_nowhere_are_rejected_before_ray_starts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, shared: int, disk: int, fits: bool
+) -> None:
+    monkeypatch.setenv("RAY_TMPDIR", "/tmp/not/there/yet")
+    monkeypatch.setattr(
+        "shutil.disk_usage", lambda path: SimpleNamespace(free={"/dev/shm": shared, "/tmp": disk}[str(path)])
+    )
+    if fits:
+        clusters._require_space(1_000_000_000)
+    else:
+        with pytest.raises(UserError, match=r"has 64 MB free, and /tmp/not/there/yet, which Ray uses instead, 1000 MB"):
+            clusters._require_space(1_000_000_000)
