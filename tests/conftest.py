@@ -1,18 +1,18 @@
-"""Checks every shape annotation of the three packages while the tests run, and shares the tests out to processes."""
+"""Enables runtime checks of all shape annotations, and distributes the tests to processes."""
 
 import pytest
 from jaxtyping import install_import_hook
 
-# Before any of our modules is imported; subprocesses (real command lines) run without it.
+# Before any module of the packages is imported; subprocesses (real command lines) run without it.
 install_import_hook(["augment", "methods", "orchestrator"], "beartype.beartype")
-import orchestrator.executors.ray  # noqa: E402, F401  (Ray reads its settings when a test imports it, and here they are)
+import orchestrator.executors.ray  # noqa: E402, F401  (sets the variables that Ray reads on import)
 
 
-@pytest.hookimpl(tryfirst=True)  # pytest-xdist's own hook reads the marks
+@pytest.hookimpl(tryfirst=True)  # before pytest-xdist's hook, which reads the marks
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Keeps the tests of a file together, for they share fixtures, and begins with those that name a group.
+    """Run the tests of a file in one process, since they share fixtures, and start with those that name a group.
 
-    These start Ray, last longest and want every core: they must neither meet one another nor come last.
+    Tests with a group start Ray, take longest and use every core, so they must not run concurrently, nor last.
     """
     items.sort(key=lambda item: item.get_closest_marker("xdist_group") is None)
     for item in items:

@@ -1,4 +1,4 @@
-"""Torch's backward engine in Python, for a device that has no threads of its own here."""
+"""Torch's backward engine in Python, for the fake GPU, which has no device threads."""
 
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
@@ -10,10 +10,14 @@ from torch.autograd.graph import Node
 
 @torch.no_grad()
 def backward(root: Tensor, sources: Sequence[Tensor] = ()) -> list[Tensor]:
-    """In the place of torch's engine, which needs the device's own threads: gradients of a number.
+    """Compute gradients of a scalar; replaces torch's engine, which needs a thread per device.
+
+    Args:
+        root: the scalar.
+        sources: tensors whose gradients to return; if empty, gradients accumulate in the leaves.
 
     Returns:
-        Those of the sources; without any, all leaves take theirs.
+        Gradients of the sources.
     """
     assert root.grad_fn is not None
     wanted, found = {id(source) for source in sources}, dict[int, Tensor]()
@@ -42,7 +46,7 @@ def backward(root: Tensor, sources: Sequence[Tensor] = ()) -> list[Tensor]:
 
 
 def _in_order(root: Node) -> Iterator[Node]:
-    """The nodes of a graph, each after all that lead to it; of those the last made first, as torch's engine has it."""
+    """Yield the nodes of a graph in topological order; among ready nodes the latest first, as torch's engine does."""
     arrivals: dict[Node, int] = defaultdict(int)
     waiting = [root]
     while waiting:

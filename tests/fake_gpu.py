@@ -1,8 +1,8 @@
-"""A GPU for machines without one: tensors that say they lie on it, and are computed by the CPU.
+"""A fake GPU for machines without one: its tensors report the device `cuda:0` and are computed on the CPU.
 
-It refuses what a GPU refuses, an operation on tensors of two devices, and while it is at work what makes the host wait:
-a look at a value, a copy from memory that is not pinned. Graphs are captured and replayed by `tests.recorded`. Numbers
-are the CPU's, so a training here has to end with the very ones of a training there.
+Like a GPU it rejects operations on tensors of two devices and, while it is busy, operations that block the host, such
+as reading a value or copying from memory that is not pinned. `tests.recorded` captures and replays graphs. Results are
+the CPU's, so a training on the fake GPU must end with exactly the numbers of one on the CPU.
 """
 
 # pyright: reportPrivateImportUsage=false
@@ -24,16 +24,16 @@ from tests.recorded import Recording, recording, refuse_host, tensors_of
 GPU = torch.device("cuda", 0)
 
 aten = torch.ops.aten
-# What may have tensors of both devices: copies, and looking things up by indices of the host, which are sent there.
+# Operators that accept tensors of both devices: copies, and indexing with indices on the host.
 _COPIES = (aten.copy_, aten._to_copy, aten._foreach_copy_)
 _LOOKUPS = (aten.index, aten.index_put, aten.index_put_)
 
 
 class OnGPU(Tensor):
-    """A tensor on the GPU that is not there.
+    """A tensor on the fake GPU.
 
     Attributes:
-        numbers: what it holds, on the CPU.
+        numbers: its contents, on the CPU.
     """
 
     numbers: Tensor
@@ -88,7 +88,7 @@ class _Driver(TorchDispatchMode):
         return made
 
     def synchronize(self, device: object = None) -> None:
-        """In the place of `torch.cuda.synchronize`."""
+        """Replaces `torch.cuda.synchronize`."""
         assert not self.busy, "the host waits for the device"
 
     def _sends_pinned(self, operator: Any, args: tuple) -> bool:
@@ -100,7 +100,7 @@ class _Driver(TorchDispatchMode):
 
 def _computed(operator: Any, args: tuple, kwargs: dict[str, Any]) -> Any:
     given = tensors_of((args, kwargs))
-    known = {id(_numbers(tensor)): tensor for tensor in given}  # which an operation in place gives back
+    known = {id(_numbers(tensor)): tensor for tensor in given}  # returned by in-place operations
     wanted = kwargs.get("device")
     _refuse_strangers(operator, args, given)
     if wanted is not None:
@@ -119,7 +119,7 @@ def _computed(operator: Any, args: tuple, kwargs: dict[str, Any]) -> Any:
 
 
 def _refuse_strangers(operator: Any, args: tuple, given: Sequence[Tensor]) -> None:
-    """Numbers of the host may go with any tensor, being sent with the kernel."""
+    """Reject tensors of two devices, except scalars of the host, which any kernel accepts."""
     hosts = [tensor for tensor in given if not isinstance(tensor, OnGPU)]
     if operator.overloadpacket in _COPIES or len(hosts) == len(given):
         return
@@ -131,7 +131,7 @@ def _refuse_strangers(operator: Any, args: tuple, given: Sequence[Tensor]) -> No
 
 
 def _mapped(function: Callable[[Any], Any], tree: Any) -> Any:
-    """A function of every leaf of an operator's arguments or results, at a tenth of the time of torch's `tree_map`."""
+    """Apply a function to every leaf of arguments or results, ten times as fast as torch's `tree_map`."""
     if isinstance(tree, (tuple, list)):
         return type(tree)([_mapped(function, one) for one in tree])
     if isinstance(tree, dict):
@@ -144,7 +144,7 @@ def _numbers(leaf: Any) -> Any:
 
 
 class _Graph:
-    """In the place of `torch.cuda.CUDAGraph`."""
+    """Replaces `torch.cuda.CUDAGraph`."""
 
     recording: Recording
 
@@ -154,14 +154,14 @@ class _Graph:
 
 @contextmanager
 def _captured(graph: _Graph, stream: object = None) -> Iterator[None]:
-    """In the place of `torch.cuda.graph`."""
+    """Replaces `torch.cuda.graph`."""
     with recording() as graph.recording:
         yield
     graph.recording.undo()
 
 
 class _Event:
-    """In the place of `torch.cuda.Event`."""
+    """Replaces `torch.cuda.Event`."""
 
     def __init__(self, enable_timing: bool = False) -> None:
         pass
@@ -175,13 +175,13 @@ class _Event:
 
 @contextmanager
 def fake_gpu(memory: int = 2**30) -> Iterator[Callable[[], Any]]:
-    """For the block, the machine has a GPU.
+    """Give the machine a fake GPU during the block.
 
     Args:
-        memory: that it has, in bytes.
+        memory: memory of the GPU in bytes.
 
     Yields:
-        Gives a context in which the GPU has work, and the host must not wait for it.
+        A function that returns a context in which the GPU is busy and the host must not wait for it.
     """
     driver, stream = _Driver(), SimpleNamespace(wait_stream=lambda other: None)
 
@@ -214,7 +214,7 @@ def fake_gpu(memory: int = 2**30) -> Iterator[Callable[[], Any]]:
         stack.enter_context(
             mock.patch.object(torch.cuda.amp.common, "amp_definitely_not_available", return_value=False)
         )
-        # Below torch's own function, which refuses devices without a number.
+        # Patches internals, since torch's public function rejects devices without an index.
         stack.enter_context(mock.patch.object(torch.cuda.memory, "_lazy_init"))
         stack.enter_context(mock.patch.object(torch._C, "_cuda_getMemoryFraction", create=True, return_value=1.0))
         stack.enter_context(mock.patch.object(constants, "_MADE", {}))
@@ -228,7 +228,7 @@ def fake_gpu(memory: int = 2**30) -> Iterator[Callable[[], Any]]:
 
 @contextmanager
 def _settings() -> Iterator[None]:
-    """Torch's own, for devices that it cannot find."""
+    """Set torch's flags that tensors of an unavailable device need."""
     overwrites, lifts = torch.__future__.get_overwrite_module_params_on_conversion(), torch._C._only_lift_cpu_tensors()
     torch._C._ensureCUDADeviceGuardSet()
     torch._C._set_only_lift_cpu_tensors(True)

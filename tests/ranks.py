@@ -1,4 +1,4 @@
-"""A function run by several ranks at once: processes of this machine, of one thread each, which meet in a file."""
+"""Runs a function on several ranks: single-threaded processes of this machine that rendezvous through a file."""
 
 import multiprocessing
 import warnings
@@ -11,20 +11,20 @@ import torch
 from torch import distributed
 from torch.multiprocessing import start_processes
 
-PATIENCE = timedelta(seconds=60)  # with a rank that does not come
+PATIENCE = timedelta(seconds=60)  # for a rank that does not join
 
 
 def on_ranks(world_size: int, folder: Path, function: Callable[..., Any], *args: Any) -> list[Any]:
-    """What a function returns on every rank.
+    """Run a function on every rank and return the results by rank.
 
     Args:
-        world_size: how many there are.
-        folder: for what they exchange, new for each call.
-        function: found by its name in a module; returns what torch loads safely.
-        args: for it.
+        world_size: number of ranks.
+        folder: folder for the exchange of files; must not exist.
+        function: a module-level function; its result must be loadable with `weights_only=True`.
+        args: arguments of the function.
     """
     folder.mkdir()
-    # What takes long to import is imported once, by the process that all ranks are forked from.
+    # Slow imports happen once, in the fork server from which all ranks are forked.
     multiprocessing.set_forkserver_preload(["torch._dynamo", "orchestrator.training.assembly"])
     start_processes(_run, (world_size, folder, function, args), nprocs=world_size, start_method="forkserver")
     return [torch.load(folder / f"{rank}.pt", weights_only=True) for rank in range(world_size)]

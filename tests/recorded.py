@@ -1,6 +1,7 @@
-"""What a CUDA graph would make of a function, on any device: its kernels without the Python around them.
+"""Emulates CUDA graphs on any device: records a function's operators and replays them without its Python code.
 
-Like a capture it refuses what needs the host, and like a graph a recording reads and writes the memory that it met.
+Like a capture, recording rejects operations that need the host. Like a graph, a replay reads and writes the memory that
+the recording used.
 """
 
 from collections.abc import Callable, Iterator
@@ -18,10 +19,10 @@ Call = tuple[Callable, tuple, dict[str, Any], Any]  # an operator, its arguments
 
 
 class Recording:
-    """The operators that a call went through, with their tensors.
+    """The operators of a recorded call, with their tensors.
 
     Attributes:
-        result: what the call returned; a replay writes to the tensors in it.
+        result: return value of the call; a replay writes to its tensors.
     """
 
     def __init__(self) -> None:
@@ -30,7 +31,7 @@ class Recording:
         self.result: Any = None
 
     def call(self, operator: Any, args: tuple, kwargs: dict[str, Any]) -> Any:
-        """Compute one operator, and remember it."""
+        """Execute one operator and record it."""
         written = tensors_of(list(_written(operator, args, kwargs)))
         self._overwritten += [(tensor, tensor.clone()) for tensor in written]
         returned = operator(*args, **kwargs)
@@ -39,15 +40,15 @@ class Recording:
 
     @torch.no_grad()
     def replay(self) -> None:
-        """Compute everything again, from what the recorded inputs hold now."""
+        """Execute all operators again, with the current contents of the recorded inputs."""
         for operator, args, kwargs, returned in self._calls:
             for old, new in zip(tensors_of(returned), tensors_of(operator(*args, **kwargs)), strict=True):
-                if old.data_ptr() != new.data_ptr():  # else a view, or written in place
+                if old.data_ptr() != new.data_ptr():  # else a view, or an in-place result
                     old.copy_(new)
 
     @torch.no_grad()
     def undo(self) -> None:
-        """Put back what was overwritten while it was recorded, as a capture does nothing yet."""
+        """Restore what recording overwrote, since a capture does not execute anything."""
         while self._overwritten:
             tensor, before = self._overwritten.pop()
             tensor.copy_(before)
@@ -70,8 +71,8 @@ def recording() -> Iterator[Recording]:
     """Record the block.
 
     Raises:
-        AssertionError: if it reads from the device, makes tensors from Python's numbers, or has shapes that depend on
-            values.
+        AssertionError: if the block reads from the device, makes tensors from Python numbers, or has shapes that depend
+            on values.
     """
     # The values are not readable on a device.
     with mock.patch.object(shortcuts, "readable", return_value=False), _Recorder() as recorder:
@@ -79,14 +80,14 @@ def recording() -> Iterator[Recording]:
 
 
 def record(function: Callable[[], Any]) -> Recording:
-    """Call a function and record it; raises as `recording` does."""
+    """Record a call of a function; raises as `recording` does."""
     with recording() as made:
         made.result = function()
     return made
 
 
 def tensors_of(tree: Any) -> list[Tensor]:
-    """The tensors in an operator's arguments or results; torch's `tree_leaves` takes ten times as long."""
+    """The tensors in an operator's arguments or results; ten times as fast as torch's `tree_leaves`."""
     if isinstance(tree, Tensor):
         return [tree]
     if isinstance(tree, dict):
@@ -97,12 +98,15 @@ def tensors_of(tree: Any) -> list[Tensor]:
 
 
 def refuse_host(operator: Any, args: tuple, tensors: list[Tensor]) -> None:
-    """Raises AssertionError for what makes host and device wait for one another.
+    """Reject operations that synchronize host and device.
 
     Args:
-        operator: of the call.
-        args: of the call.
-        tensors: given and returned.
+        operator: the operator that was called.
+        args: its positional arguments.
+        tensors: all tensors among arguments and results.
+
+    Raises:
+        AssertionError: if the operation synchronizes.
     """
     assert torch.Tag.data_dependent_output not in operator.tags, f"{operator} reads from the device"
     assert operator is not torch.ops.aten.lift_fresh.default, f"{operator} brings numbers from Python"
@@ -115,7 +119,7 @@ def refuse_host(operator: Any, args: tuple, tensors: list[Tensor]) -> None:
 
 
 def _written(operator: Any, args: tuple, kwargs: dict[str, Any]) -> Iterator[Any]:
-    """The arguments that an operator writes to."""
+    """Yield the arguments that an operator writes to."""
     for place, argument in enumerate(operator._schema.arguments):
         if argument.alias_info is not None and argument.alias_info.is_write:
             yield args[place] if place < len(args) else kwargs.get(argument.name)

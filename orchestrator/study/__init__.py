@@ -1,1 +1,1 @@
-"""A study file as a whole: loaded, cross-checked, with its search space."""
+"""Study files: loading, checks across sections, and search spaces."""

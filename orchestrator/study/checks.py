@@ -17,14 +17,14 @@ from orchestrator.metrics import Timing
 from orchestrator.storage.place import Place
 from orchestrator.training import planning
 
-LOSS = "loss"  # what every epoch of every run reports
+LOSS = "loss"  # reported after every epoch of every run
 # A placeholder: a pipeline is built to validate the settings before the data are read.
 _UNSEEN = DatasetCard(None, (0.0, 0.0, 0.0), (1.0, 1.0, 1.0), 0, 0, licence="", fingerprint="", variants=())
 _REJECTIONS = (ValueError, RuntimeError, AssertionError)  # of an encoder; timm rejects sizes by an assertion
 
 
 def check_run(run: RunConfig) -> list[Mistake]:
-    """Violations of the rules between the sections of a run; its data is read only if there are none without it."""
+    """Violations of the rules between the sections of a run; the data is read only if its settings are valid."""
     return check_settings(run) or check_on_data(run)
 
 
@@ -53,10 +53,10 @@ def check_settings(run: RunConfig) -> list[Mistake]:
 
 
 def check_on_data(run: RunConfig) -> list[Mistake]:
-    """What a run needs of its data that the data does not have; the user's own images are decoded for this.
+    """Requirements of a run that its data does not meet; this decodes the user's own images.
 
     Args:
-        run: nothing is wrong with its settings.
+        run: a run with valid settings.
     """
     try:
         card, plan = find("orchestrator.datasets", run.dataset.name).card(run.dataset), planning.plan(run)
@@ -73,9 +73,9 @@ def check_sweep(sweep: SweepConfig, run: RunConfig, *, searched: bool) -> list[M
     """Violations of the rules between a sweep and its run.
 
     Args:
-        sweep: the section.
-        run: what its trials have in common.
-        searched: whether there is anything to search.
+        sweep: the section `sweep:`.
+        run: settings that the trials share.
+        searched: whether the file searches any field.
     """
     mistakes = check_trial(sweep, run, epochs=run.training.epochs)
     if sweep.workers > 1 and 0 < sweep.gpus_per_worker < 1:
@@ -88,12 +88,12 @@ def check_sweep(sweep: SweepConfig, run: RunConfig, *, searched: bool) -> list[M
 
 
 def check_trial(sweep: SweepConfig, run: RunConfig, *, epochs: int) -> list[Mistake]:
-    """Why a sweep cannot compare a trial with the others.
+    """Reasons why a sweep cannot compare a trial with the others.
 
     Args:
-        sweep: the section.
-        run: of the trial, searched values included.
-        epochs: the budget of which the rungs are shares.
+        sweep: the section `sweep:`.
+        run: settings of the trial, searched values included.
+        epochs: budget from which the rungs are computed.
     """
     stops = bool(sweep.rungs(epochs))
     mistakes = _metric_mistakes(sweep, run, stops=stops)
@@ -111,7 +111,7 @@ def check_trial(sweep: SweepConfig, run: RunConfig, *, epochs: int) -> list[Mist
 
 
 def check_data(run: RunConfig) -> None:
-    """Verify the data set's files, if its module can.
+    """Verify the data set's files, if its module supports it.
 
     Raises:
         UserError: if one is missing or damaged.
@@ -122,14 +122,14 @@ def check_data(run: RunConfig) -> None:
 
 
 def check_storage(storage: Place, name: str) -> None:
-    """Require that a place can be written to; leaves nothing there.
+    """Check that the sweep's folder can be written; leaves no file behind.
 
     Args:
-        storage: of sweep folders.
-        name: of the sweep.
+        storage: parent of the sweep folders.
+        name: name of the sweep.
 
     Raises:
-        UserError: naming the obstacle.
+        UserError: if it cannot be written; the message names the cause.
     """
     try:
         (storage / name).check()
@@ -145,7 +145,7 @@ def _batch_mistakes(run: RunConfig, card: DatasetCard) -> list[Mistake]:
 
 
 def _mask_mistakes(run: RunConfig, plan: Plan, card: DatasetCard) -> list[Mistake]:
-    """Steps that need masks where the data set has none."""
+    """Augmentations that need masks if the data set has none."""
     if card.has_masks or not planning.pipeline(run, plan, card).needs:
         return []
     law = "must have masks, since other backgrounds are asked for; choose another one, or drop run.addons.background"
@@ -153,7 +153,7 @@ def _mask_mistakes(run: RunConfig, plan: Plan, card: DatasetCard) -> list[Mistak
 
 
 def _split_mistakes(run: RunConfig, card: DatasetCard) -> list[Mistake]:
-    """Evaluations of splits that the data set does not have."""
+    """Evaluations of splits that the data set lacks."""
     return [
         Mistake(
             f"run.evaluation.{name}",
@@ -165,7 +165,7 @@ def _split_mistakes(run: RunConfig, card: DatasetCard) -> list[Mistake]:
 
 
 def _label_mistakes(run: RunConfig, card: DatasetCard, plan: Plan) -> list[Mistake]:
-    """Components that need labels if the data set has none, or other classes than it has."""
+    """Components that need labels if the data set has none, or a different number of classes."""
     law = f"needs labels, and run.dataset.name = {run.dataset.name} as set up here has none; "
     mistakes = [
         Mistake(f"run.evaluation.{name}", law + "drop it, and use view_retrieval and collapse")
@@ -184,7 +184,7 @@ def _label_mistakes(run: RunConfig, card: DatasetCard, plan: Plan) -> list[Mista
 def _metric_mistakes(sweep: SweepConfig, run: RunConfig, *, stops: bool) -> list[Mistake]:
     mistakes = [mistake for goal in sweep.goals if (mistake := _goal_mistake(goal, sweep, run, stops=stops))]
     if len(sweep.goals) > 1 and stops:
-        # At a rung, the order by any one objective would take the other end of the front away before it is trained.
+        # Ranking by one objective at a rung would stop the trials at the other end of the front.
         law = "name = none must hold with several metrics, since stopping by one would lose the best in another"
         mistakes.append(Mistake("sweep.scheduler.name", law, sweep.scheduler.name))
     return mistakes
@@ -214,12 +214,12 @@ def _goal_mistake(goal: Goal, sweep: SweepConfig, run: RunConfig, *, stops: bool
 
 
 def _retired(evaluation: str) -> Mapping[str, str]:
-    """Metrics that an evaluation made in earlier versions, and the ones that replace them."""
+    """Metrics of an evaluation in earlier versions, mapped to their replacements."""
     return getattr(find("orchestrator.metrics", evaluation), "RETIRED", {})
 
 
 def _encoder_mistakes(run: RunConfig, sizes: set[int]) -> list[Mistake]:
-    """What stands against building the encoder, and against encoding images of some sizes, in pixels."""
+    """Reasons why the encoder cannot be built, or cannot encode images of the given sizes in pixels."""
     settings = json.dumps(run.dump()["encoder"])
     if reason := _rejection(settings, None):
         return [Mistake("run.encoder", reason, run.encoder.name)]
@@ -237,12 +237,12 @@ def _rejection(encoder: str, size: int | None) -> str:
     Cached because a search space is checked at hundreds of settings, most of which share one encoder.
 
     Args:
-        encoder: its settings in JSON.
+        encoder: settings of the encoder in JSON.
         size: side of the images in pixels, or None to build only.
     """
     module = find("methods.encoders", json.loads(encoder)["name"])
     try:
-        with torch.device("meta"):  # without memory or arithmetic for the weights
+        with torch.device("meta"):  # without allocating or computing weights
             built = module.build(module.Config.model_validate_json(encoder))
             if size is not None and not built.any_size:
                 built(torch.empty(2, 3, size, size))  # torch imports its compiler for this: two seconds
@@ -253,7 +253,7 @@ def _rejection(encoder: str, size: int | None) -> str:
 
 @lru_cache(maxsize=32)
 def _method_rejection(method: str, encoder: str) -> str:
-    """Why a method cannot be built over an encoder, which can; empty if it can. Both are settings in JSON."""
+    """Why a method cannot be built on a valid encoder; empty if it can. Both arguments are settings in JSON."""
     methods, encoders = (
         find(package, json.loads(settings)["name"])
         for package, settings in (("methods", method), ("methods.encoders", encoder))

@@ -1,4 +1,4 @@
-"""Reads the section `search:` and finds every mistake in it, before anything is searched."""
+"""Reads and validates the section `search:` before the search starts."""
 
 from collections.abc import Callable, Mapping, Sequence
 from itertools import islice
@@ -13,24 +13,24 @@ from orchestrator.config.sweep import SweepConfig
 from orchestrator.core.registry import suggest
 from orchestrator.study.checks import check_on_data, check_settings, check_trial
 
-# From a run, and from searched values, to what is wrong with them.
+# Functions from a run, and from searched values, to their mistakes.
 _Check = Callable[[RunConfig], list[Mistake]]
 _Wrong = Callable[[Mapping[str, Any]], list[Mistake]]
-# Combinations of values that are tried out; more would be felt at the start of a sweep.
+# Maximum number of combinations to validate; more would noticeably delay startup.
 _CORNERS = 200
-# Fields that say which component's fields are next to them.
+# Fields that select the component whose fields are in the same section.
 _NAMES = ("dataset.name", "method.name", "encoder.name", "optimizer.name")
 
 
 def read_space(section: Mapping[str, Any], run: RunConfig) -> Space:
-    """The dimensions of a file, each proven to be a field of this run and legal at its ends, whatever the data are.
+    """Read the search space and check, without data, that every dimension is a field of the run with legal probes.
 
     Args:
         section: `search:` as read from YAML.
-        run: what the file fixes; a searched field's value there is what it has where its dimension does not exist.
+        run: settings in the file; a searched field keeps its value where its dimension does not exist.
 
     Raises:
-        ConfigError: with every mistake, its paths beginning with `search`.
+        ConfigError: with all mistakes; their paths begin with `search`.
     """
     mistakes: list[Mistake] = []
     read = {path: read_dimension(path, spec, mistakes) for path, spec in section.items()}
@@ -38,7 +38,7 @@ def read_space(section: Mapping[str, Any], run: RunConfig) -> Space:
     known = {path: settled(d, read, fixed, mistakes) for path, d in read.items() if d is not None}
     if not mistakes:
         known = ordered(known, mistakes)
-    # One whose conditions are wrong exists nowhere that it could be tried.
+    # A dimension with invalid conditions cannot be validated.
     tried = known if not mistakes else {path: d for path, d in known.items() if not d.when}
     _try_out(tried, _trier(run, check_settings), mistakes)
     if mistakes:
@@ -47,10 +47,10 @@ def read_space(section: Mapping[str, Any], run: RunConfig) -> Space:
 
 
 def check_comparable(space: Space, sweep: SweepConfig, run: RunConfig) -> None:
-    """Refuse values that leave the sweep with trials it cannot compare: by its metric, or at its rungs.
+    """Reject values that make trials incomparable: by the sweep's metric, or at its rungs.
 
     Raises:
-        ConfigError: with every mistake, its paths beginning with `search`.
+        ConfigError: with all mistakes; their paths begin with `search`.
     """
     known = {dimension.path: dimension for dimension in space.dimensions}
     mistakes: list[Mistake] = []
@@ -68,10 +68,10 @@ def check_comparable(space: Space, sweep: SweepConfig, run: RunConfig) -> None:
 
 
 def check_enqueued(entries: Sequence[Mapping[str, Any]], space: Space, run: RunConfig) -> None:
-    """Refuse settings to try first that the space could not have proposed itself.
+    """Reject enqueued settings that are not in the search space.
 
     Raises:
-        ConfigError: with every mistake, its paths beginning with `sweep.enqueue`.
+        ConfigError: with all mistakes; their paths begin with `sweep.enqueue`.
     """
     dimensions = {dimension.path: dimension for dimension in space.dimensions}
     mistakes: list[Mistake] = []
@@ -95,10 +95,10 @@ def check_enqueued(entries: Sequence[Mapping[str, Any]], space: Space, run: RunC
 
 
 def check_values_on_data(space: Space, entries: Sequence[Mapping[str, Any]], run: RunConfig) -> None:
-    """Refuse searched and enqueued values that ask of the data what they do not have.
+    """Reject searched and enqueued values whose requirements the data does not meet.
 
     Raises:
-        ConfigError: with every mistake, its paths beginning with `search` or `sweep.enqueue`.
+        ConfigError: with all mistakes; their paths begin with `search` or `sweep.enqueue`.
     """
     dimensions = {dimension.path: dimension for dimension in space.dimensions}
     mistakes: list[Mistake] = []
@@ -111,7 +111,7 @@ def check_values_on_data(space: Space, entries: Sequence[Mapping[str, Any]], run
 
 
 def _try_out(dimensions: Mapping[str, Dimension], wrong: _Wrong, mistakes: list[Mistake]) -> None:
-    """Try each dimension by itself, and then, if nothing is wrong so far, all of them together."""
+    """Validate each dimension alone and then, if there are no mistakes, combinations of all."""
     for dimension in dimensions.values():
         _check_values(dimension, dimensions, wrong, mistakes)
     corners = Space(tuple(dimensions.values())).corners()
@@ -122,7 +122,7 @@ def _try_out(dimensions: Mapping[str, Dimension], wrong: _Wrong, mistakes: list[
 
 
 def _check_values(dimension: Dimension, known: Mapping[str, Dimension], wrong: _Wrong, mistakes: list[Mistake]) -> None:
-    """Try the dimension's probes on the run, in a setting where the dimension exists."""
+    """Validate the dimension's probes in a setting in which the dimension exists."""
     where = f"search.{dimension.path}"
     needs = _needs(dimension, known)
     for path, wanted in needs.items():
@@ -133,7 +133,7 @@ def _check_values(dimension: Dimension, known: Mapping[str, Dimension], wrong: _
     broken: dict[str, list[Any]] = {}
     for value in dimension.domain.probes():
         found = wrong({**setting, dimension.path: value})
-        if missing := [mistake for mistake in found if mistake.path == dimension.path]:  # whatever the value
+        if missing := [mistake for mistake in found if mistake.path == dimension.path]:  # regardless of the value
             mistakes.append(Mistake(where, missing[0].law, str(dimension.domain)))
             return
         for law in dict.fromkeys(_law(mistake, dimension.path) for mistake in found):
@@ -142,7 +142,7 @@ def _check_values(dimension: Dimension, known: Mapping[str, Dimension], wrong: _
 
 
 def _law(mistake: Mistake, path: str) -> str:
-    """What a mistake says about the searched field at `path`."""
+    """The law of a mistake, in terms of the searched field at `path`."""
     if mistake.path == f"run.{path}":
         return mistake.law
     if path in _NAMES:
@@ -152,7 +152,7 @@ def _law(mistake: Mistake, path: str) -> str:
 
 
 def _needs(dimension: Dimension, known: Mapping[str, Dimension]) -> dict[str, list[Any]]:
-    """What other dimensions must be for this one to exist, by way of theirs too."""
+    """Values of other dimensions for which this one exists, including indirect conditions."""
     needs: dict[str, list[Any]] = {}
     for path, wanted in dimension.when.items():
         for other, values in ((path, wanted), *_needs(known[path], known).items()):
@@ -173,7 +173,7 @@ def _wrong_entry(
 
 
 def _trier(run: RunConfig, check: _Check) -> _Wrong:
-    """Makes what tells the mistakes that a check finds of searched values in the run, beyond those without them."""
+    """Return a function that finds the mistakes which searched values add to the run."""
     fixed, already = run.dump(), check(run)
 
     def wrong(values: Mapping[str, Any]) -> list[Mistake]:

@@ -1,4 +1,4 @@
-"""The search spaces that come with AugSweep, found by name."""
+"""The search spaces that ship with AugSweep, by name."""
 
 from pathlib import Path
 
@@ -6,7 +6,9 @@ import orchestrator
 
 _PACKAGE = Path(orchestrator.__file__ or "").parent
 _INSTALLED = _PACKAGE / "search_spaces"
-FOLDER = _INSTALLED if _INSTALLED.is_dir() else _PACKAGE.parent / "search_spaces"  # a clone has them beside the package
+FOLDER = (
+    _INSTALLED if _INSTALLED.is_dir() else _PACKAGE.parent / "search_spaces"
+)  # in a clone they are next to the package
 
 
 def names() -> list[str]:
@@ -15,20 +17,20 @@ def names() -> list[str]:
 
 
 def path_of(file: str) -> str:
-    """The path of the study that a command line names.
+    """Resolve the study on the command line to a path.
 
     Args:
-        file: path of a YAML file, its address in a bucket, or the name of a search space, such as `msr`. A file of the
-            user's own with that very name comes first.
+        file: path of a YAML file, its address in a bucket, or the name of a shipped search space, such as `msr`. An
+            existing file of that name takes precedence.
 
     Raises:
-        UserError: if it looks like a name and is none.
+        UserError: if it looks like a name and no search space has it.
     """
     if "/" in file or "." in file or Path(file).exists():
         return file
     if file not in names():
         from orchestrator.core.errors import UserError
-        from orchestrator.core.registry import suggest  # takes longer to import than help may take
+        from orchestrator.core.registry import suggest  # imported lazily to keep `--help` fast
 
         raise UserError(f"{file}: no such file or search space{suggest(file, names())}")
     return str(FOLDER / f"{file}.yaml")

@@ -1,4 +1,4 @@
-"""From a file and the command line's changes to a study in which nothing is left to be wrong."""
+"""Loads a study from a file and the command line's overrides, and validates it completely."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -24,14 +24,14 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Study:
-    """A file that has been read, completed and checked.
+    """A study file, validated and with all defaults.
 
     Args:
-        file: as the user named it.
+        file: path as the user gave it.
         sweep: how to search.
-        run: what the trials have in common; a searched field has here what it has where its dimension does not exist.
-        search: the section as written.
-        space: the same, ready to suggest settings.
+        run: settings that the trials share; a searched field has its value here where its dimension does not exist.
+        search: the section `search:` as written.
+        space: the search space that it describes.
     """
 
     file: Path
@@ -41,18 +41,18 @@ class Study:
     space: Space
 
     def dump(self) -> Json:
-        """The complete file, every default written out."""
+        """The complete file, with all defaults written out."""
         return {"sweep": self.sweep.dump(), "run": self.run.dump(), "search": self.search}
 
     def trial(self, number: int, values: Mapping[str, Any]) -> Json:
-        """One trial as a complete file that runs it alone.
+        """A complete study file that runs one trial alone.
 
         Args:
-            number: of the trial, for the file's name.
-            values: what the space suggested.
+            number: number of the trial, for the name of the sweep.
+            values: values that the space suggested.
 
         Raises:
-            ConfigError: if the values do not make a legal run.
+            ConfigError: if the values do not make a valid run.
         """
         run = resolve(with_values(self.run.dump(), values))
         if mistakes := check_run(run):
@@ -63,12 +63,12 @@ class Study:
 
 
 def load_study(path: Path, sets: Sequence[str] = (), *, trials: int | None = None) -> Study:
-    """Read a file, change what the command line asks for, and look for every mistake there can be.
+    """Load a study file, apply overrides and validate the result.
 
     Args:
-        path: of the YAML file.
-        sets: changes, each `path=value` with a path from the root of the file and a value in YAML.
-        trials: short for the change `sweep.trials=<trials>`.
+        path: path of the YAML file.
+        sets: overrides, each `path=value` with a path from the root of the file and a value in YAML.
+        trials: shorthand for the override `sweep.trials=<trials>`.
 
     Raises:
         UserError: with one line per mistake.
@@ -85,10 +85,10 @@ def load_study(path: Path, sets: Sequence[str] = (), *, trials: int | None = Non
 
 
 def executor_name(path: Path, sets: Sequence[str]) -> str:
-    """The executor that a file names, or the default, also if the file has mistakes.
+    """Name of the executor in a file, or the default; mistakes in the file are ignored.
 
     Raises:
-        UserError: it is no YAML file of a study.
+        UserError: if the file is not a study in YAML.
     """
     sections, _ = _sections(path, sets, [])
     executor = sections["sweep"].get("executor")
@@ -97,7 +97,7 @@ def executor_name(path: Path, sets: Sequence[str]) -> str:
 
 
 def _sections(path: Path, changes: Sequence[str], mistakes: list[Mistake]) -> tuple[dict[str, Json], set[str]]:
-    """The sections of a file with the command line's changes, and the paths of these."""
+    """The sections of a file with overrides applied, and the paths of the overrides."""
     tree = yaml_file.read(path, _SECTIONS, SEARCH_SPACES)
     of_study = {"sections": _SECTIONS, "example": "run.training.epochs=1", "whole": ("search",)}
     changed = {change(tree, text, mistakes, **of_study) for text in changes}
@@ -106,7 +106,7 @@ def _sections(path: Path, changes: Sequence[str], mistakes: list[Mistake]) -> tu
 
 
 def _checked(path: Path, sections: Mapping[str, Json], changed: set[str], mistakes: list[Mistake]) -> Study | None:
-    """The study that the sections make, or None; every part is looked at that can be without those that are wrong."""
+    """Build a study from its sections, or return None; checks every part that does not depend on invalid ones."""
     sweep = _try(lambda: read_sweep(sections["sweep"]), mistakes)
     run = _try(lambda: resolve(sections["run"]), mistakes)
     if run is None:
@@ -130,7 +130,7 @@ def _checked(path: Path, sections: Mapping[str, Json], changed: set[str], mistak
 
 
 def _seen_in_data(study: Study) -> list[Mistake]:
-    """What only the data can tell. They may have to be decoded or fetched, for which a file must be right otherwise."""
+    """Mistakes that depend on the data, which may have to be downloaded and decoded; run after all other checks."""
     mistakes = check_on_data(study.run)
     if not mistakes:
         _try(lambda: check_values_on_data(study.space, study.sweep.enqueue, study.run), mistakes)
@@ -150,7 +150,7 @@ def _try(read: Callable[[], T], mistakes: list[Mistake]) -> T | None:
 
 
 def _hidden_changes(changed: set[str], space: Space) -> list[Mistake]:
-    """Changes that every trial would overwrite, perhaps by a whole section around them."""
+    """Overrides of fields that every trial overwrites, possibly as part of a whole section."""
     always = [dimension.path for dimension in space.dimensions if not dimension.when]
     hidden = {path: around(path.removeprefix("run."), always) for path in sorted(changed) if path.startswith("run.")}
     law = "{0} is searched, so every trial has its own; set search.{0} instead"

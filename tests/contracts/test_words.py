@@ -39,10 +39,15 @@ CLEAN = (
     "search_spaces",
     "tests/augment",
     "tests/bites",
+    "tests/conftest.py",
     "tests/docs",
+    "tests/fake_engine.py",
+    "tests/fake_gpu.py",
     "tests/fuzz",
     "tests/methods",
     "tests/package",
+    "tests/ranks.py",
+    "tests/recorded.py",
     "tests/search_spaces",
 )
 
