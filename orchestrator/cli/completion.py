@@ -2,7 +2,7 @@
 
 from argparse import ArgumentParser
 
-import argcomplete  # pyright: ignore[reportMissingImports]  (environments made before it was a dependency)
+import argcomplete
 
 
 def answer(parser: ArgumentParser) -> None:
@@ -16,4 +16,4 @@ def script(shell: str) -> str:
     Args:
         shell: `bash`, `zsh` or `fish`.
     """
-    return argcomplete.shellcode(["augsweep"], shell=shell)
+    return argcomplete.shellcode(["augsweep"], shell=shell)  # pyright: ignore[reportPrivateImportUsage]  (documented)

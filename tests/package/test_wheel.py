@@ -15,7 +15,6 @@ PACKAGES = ("augment", "methods", "orchestrator")
 @pytest.fixture(scope="module")
 def names(tmp_path_factory):
     """The files in a wheel of this tree."""
-    pytest.importorskip("hatchling")
     folder = tmp_path_factory.mktemp("wheel")
     command = [sys.executable, "-m", "hatchling", "build", "--target", "wheel", "--directory", str(folder)]
     subprocess.run(command, cwd=ROOT, check=True, capture_output=True)

@@ -5,6 +5,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import ray
 from ray._private import worker as ray_worker
@@ -54,7 +55,7 @@ def _is_private() -> bool:
 
 
 def _private_gone() -> str | None:
-    node = ray_worker._global_node
+    node: Any = ray_worker._global_node
     dead = set() if node is None else {kind for kind, _ in node.dead_processes()}
     return "the Ray of this sweep" if dead & {"raylet", "gcs_server"} else None
 

@@ -116,7 +116,6 @@ def test_help_of_a_command_ends_with_examples_that_its_parser_accepts(name):
 
 @pytest.mark.parametrize("shell", console.SHELLS)
 def test_completion_prints_lines_for_each_shell(shell, started, capsys):
-    pytest.importorskip("argcomplete")
     started("completion", shell)
     assert "augsweep" in capsys.readouterr().out
 
@@ -131,7 +130,6 @@ def test_completion_prints_lines_for_each_shell(shell, started, capsys):
     ],
 )
 def test_tab_completes_commands_options_and_names(line, offered, tmp_path):
-    pytest.importorskip("argcomplete")
     answer = tmp_path / "answer"
     done = subprocess_of(
         "import sys; sys.argv = ['augsweep']; from orchestrator.cli.console import main; main()",
