@@ -1,1 +1,1 @@
-"""Where trials run: one module or package for each executor, see `contract`."""
+"""Executors, which run trials: one module or package each, see `contract`."""

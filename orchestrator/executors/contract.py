@@ -1,10 +1,10 @@
-"""What a sweep needs of whatever runs its trials.
+"""The protocol of an executor: what a sweep needs to run its trials.
 
 An executor is a module `orchestrator/executors/<name>.py`, or one of the user's own named with its dots. It defines
 
 - `Config`, with its `name`: the section `sweep.executor`;
 - `build(config, sweep, address)`: an `Executor`; `address` is the option `--address` or None;
-- if it needs time to get ready, `prepared(address)`: a context manager that the command enters before anything else.
+- if it needs time to get ready, `prepared(address)`: a context manager that the command enters first.
 
 No trial needs to be paused or moved: one that ends before its last epoch is handed out again, and resumes from the
 checkpoint in its folder.
@@ -34,7 +34,7 @@ class Executor(Protocol):
 
     @property
     def starting(self) -> str:
-        """What the user reads while it starts."""
+        """Shown to the user while it starts."""
         ...
 
     def check(self) -> None:
@@ -50,7 +50,7 @@ class Executor(Protocol):
 
         Args:
             folder: of the sweep, which every worker must see.
-            data_bytes: size of what `run` shares with the workers.
+            data_bytes: bytes that `run` shares with the workers.
 
         Raises:
             UserError: a worker of the sweep would never start.
@@ -58,7 +58,7 @@ class Executor(Protocol):
         ...
 
     def run(self, ledger: "Ledger", work: Work, *, shared: Mapping[str, Any], is_over: Callable[[], bool]) -> None:
-        """Run what the ledger hands out until it is handed out, or until it is over.
+        """Run the trials that the ledger hands out until none is left, or until it is over.
 
         Call the ledger from one thread, this one or another:
 

@@ -1,4 +1,4 @@
-"""What a user runs: `python -m orchestrator.sweep FILE` searches, and the same line again continues.
+"""The command `python -m orchestrator.sweep FILE`: searches; the same command continues a stopped sweep.
 
 Exit codes: 0 done, or out of time with a trial finished; 1 no trial finished, the disk was full, or Ray was stopped
 from outside; 2 a mistake of the user's; 130 and 143 stopped by Ctrl-C and SIGTERM.
@@ -25,12 +25,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         return _run(options, given)
     except KeyboardInterrupt:
-        sys.stderr.write("stopped before the first trial; the same command begins again\n")
+        sys.stderr.write("stopped before the first trial; run the same command to start again\n")
         return 130
 
 
 def _run(options: argparse.Namespace, given: Sequence[str]) -> int:
-    # Imported here, so that Ctrl-C is met by `main` at any moment, and a mistake in the file before Ray is imported.
+    # Imported here, so that `main` catches Ctrl-C at any time, and the file is checked before Ray's import.
     from orchestrator.core.errors import UserError, error_lines
     from orchestrator.storage.path import on_disk
 
@@ -43,7 +43,7 @@ def _run(options: argparse.Namespace, given: Sequence[str]) -> int:
 
 
 def _prepared(options: argparse.Namespace, file: Path) -> AbstractContextManager[None]:
-    """What the executor begins before the file is checked, which takes seconds; nothing if it is not to run."""
+    """Preparations of the executor that run while the file is checked; none for a dry run."""
     from orchestrator.config.sweep import EXECUTORS
     from orchestrator.core.errors import UserError
     from orchestrator.core.registry import find
@@ -52,7 +52,7 @@ def _prepared(options: argparse.Namespace, file: Path) -> AbstractContextManager
     try:
         executor = find(EXECUTORS, executor_name(file, options.set))
     except UserError:
-        return nullcontext()  # it is reported with all other mistakes of the file
+        return nullcontext()  # reported with all other mistakes of the file
     prepared = getattr(executor, "prepared", None)
     return nullcontext() if options.dry_run or prepared is None else prepared(options.address)
 
@@ -87,7 +87,7 @@ def _done(options: argparse.Namespace, given: Sequence[str], file: Path) -> int:
 
 
 def _places(options: argparse.Namespace) -> tuple[str, ...]:
-    """Arguments that say where things lie, as far as the user has given them."""
+    """The arguments for storage and tracking that the user has given."""
     storage = () if options.storage == described.STORAGE else ("--storage", options.storage)
     return (*storage, *(("--tracking-uri", options.tracking_uri) if options.tracking_uri else ()))
 
@@ -98,5 +98,5 @@ if __name__ == "__main__":
         code = main()
     sys.stdout.flush()
     sys.stderr.flush()
-    # Not `sys.exit`: a thread of the baselines that is still at work would abort the interpreter on its way out.
+    # Not `sys.exit`: a thread that still measures baselines would abort the interpreter at its exit.
     os._exit(code)

@@ -37,11 +37,11 @@ from orchestrator.training.trial import run_trial
 
 T = TypeVar("T")
 
-# Seconds that the tracker gets at the end; what it has not taken by then, the same command sends later.
+# Seconds that the tracker gets at the end; the same command sends the rest later.
 _TRACKING_PATIENCE = 60.0
 # Seconds that it and the baselines get where the executor broke: Ray's library ends the process a minute after its Ray.
 _SHORT_PATIENCE = 15.0
-_GLANCE = 0.2  # seconds between looks for a signal while nothing but the baselines is waited for
+_GLANCE = 0.2  # seconds between checks for a signal while only the baselines are awaited
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,7 @@ class Options:
         fresh: move an old sweep of this name aside and start over.
         quiet: show only the closing summary.
         command: arguments of the command that continues this sweep.
-        places: those of them that say where sweeps and MLflow are, which other commands need too.
+        places: those of them for storage and tracking, which other commands need too.
     """
 
     storage: Place
@@ -68,7 +68,7 @@ class Options:
 
 
 def drive(study: Study, options: Options) -> int:
-    """Begins or continues a sweep and returns the exit code.
+    """Start or continue a sweep and return the exit code.
 
     Raises:
         UserError: the folder is in use or holds another sweep or one on other images, the tracker's address is none, or
@@ -140,7 +140,7 @@ def _search(
     executor: Executor,
     until: ExitStack,
 ) -> Scores | str:
-    """Runs what is left to run, and measures the baselines meanwhile; a sentence where they were not measured.
+    """Run the remaining trials and measure the baselines meanwhile; returns a sentence if they were not measured.
 
     The executor stays ready as long as `until`.
     """
@@ -200,7 +200,7 @@ def _measured(run: RunConfig, data: Data, file: Place) -> Scores | str:
 
 
 def _in_background(work: Callable[[], T]) -> Future[T]:
-    """Begins some work in a thread that, unlike an executor's, no end of the process waits for."""
+    """Start work in a daemon thread, for which the end of the process does not wait."""
     future: Future[T] = Future()
 
     def run() -> None:
@@ -215,7 +215,7 @@ def _in_background(work: Callable[[], T]) -> Future[T]:
 
 
 def _yield_to_trials() -> None:
-    """Gives this thread what the trials leave of the processor, where a thread can have a priority of its own."""
+    """Give this thread the lowest priority, on systems where a thread has its own."""
     if sys.platform == "linux":
         os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), 19)
 

@@ -1,4 +1,4 @@
-"""What `--dry-run` says: what would be searched and how, and what it would cost by a few steps made on this machine."""
+"""The output of `--dry-run`: the resolved plan of a study, and its cost estimated from a few steps on this machine."""
 
 import math
 import os
@@ -21,13 +21,13 @@ from orchestrator.training import assembly, checkpoint
 from orchestrator.training.loop import Training
 from orchestrator.training.parts import Data
 
-_STEPS = 3  # timed, after one that is not
-_CPU_BATCH = 128  # images of a step made for its time; a GPU gets the whole batch, which it needs to be itself
+_STEPS = 3  # timed steps, after one warm-up step
+_CPU_BATCH = 128  # images of a timed step; a GPU gets the whole batch, because smaller ones underuse it
 
 
 @dataclass(frozen=True)
 class Cost:
-    """What one trial takes.
+    """The cost of one trial.
 
     Args:
         seconds: of training and evaluating to the end of the budget, alone on the machine.
@@ -50,7 +50,7 @@ def dry_run(study: Study) -> str:
     """The resolved plan of a study and an estimate of its time, memory and disk, as text; trains a few steps."""
     process_bytes = hardware.process_bytes()
     data = assembly.load_data(study.run)
-    device = hardware.device() if study.sweep.gpus_per_worker else torch.device("cpu")  # as Ray shows it to a trial
+    device = hardware.device() if study.sweep.gpus_per_worker else torch.device("cpu")  # the device that a trial gets
     with hardware.arithmetic(study.run.training.threads, device):
         training = assembly.training(study.run, data, device)
         cost = measured(training, data, process_bytes=process_bytes)
@@ -123,7 +123,7 @@ def measured(training: Training, data: Data, *, process_bytes: int) -> Cost:
     """What a trial would cost, from a few steps of it; they move its weights.
 
     Args:
-        training: not begun; each trial's is taken to be like it.
+        training: not started; every trial is assumed to cost the same.
         data: what it trains on.
         process_bytes: of a process without a training.
     """
@@ -184,7 +184,7 @@ def _timed(work: Callable[[], object], device: torch.device) -> float:
 
 
 def _room(study: Study, device: torch.device) -> int:
-    """How many trials this machine can really work on at a time."""
+    """How many trials this machine can compute at a time."""
     if device.type == "cuda":
         return max(1, int(torch.cuda.device_count() / (study.sweep.workers * study.sweep.gpus_per_worker)))
     cores = len(os.sched_getaffinity(0))

@@ -1,4 +1,4 @@
-"""What a user sees of a running sweep: one live table on a terminal, one line per event elsewhere."""
+"""Progress of a running sweep: a live table on a terminal, one line per event elsewhere."""
 
 import math
 import sys
@@ -24,14 +24,14 @@ _COLOURS = {"waiting": "dim", "running": "cyan", "finished": "green", "stopped":
 
 @runtime_checkable
 class Display(Protocol):
-    """Where news of a sweep go."""
+    """Shows the progress of a sweep."""
 
     def changed(self, number: int) -> None:
-        """Trial `number` has news."""
+        """Show that trial `number` has changed."""
         ...
 
     def note(self, sentence: str) -> None:
-        """Something about the whole sweep."""
+        """Show a sentence about the whole sweep."""
         ...
 
 
@@ -39,10 +39,10 @@ class Silence:
     """`--quiet`: nothing until the closing summary."""
 
     def changed(self, number: int) -> None:
-        """Says nothing."""
+        """Does nothing."""
 
     def note(self, sentence: str) -> None:
-        """Says nothing."""
+        """Does nothing."""
 
 
 class Lines:
@@ -77,7 +77,7 @@ class LiveTable:
         self._ledger, self._note = ledger, ""
 
     def changed(self, number: int) -> None:
-        """The next drawing will show it."""
+        """Does nothing: the next drawing shows it."""
 
     def note(self, sentence: str) -> None:
         """Keeps the sentence below the table until another replaces it."""
@@ -100,7 +100,7 @@ class LiveTable:
 @contextmanager
 def display(ledger: Ledger, *, quiet: bool) -> Iterator[Display]:
     """The display that fits standard output, for as long as the block runs."""
-    console = Console(file=sys.stdout)  # this very stream, wherever standard output goes meanwhile
+    console = Console(file=sys.stdout)  # this stream, even while standard output is redirected
     if quiet:
         yield Silence()
     elif console.is_terminal:
@@ -118,12 +118,12 @@ def display(ledger: Ledger, *, quiet: bool) -> Iterator[Display]:
 
 
 def event(trial: Trial, goals: Sequence[Goal]) -> str:
-    """The trial's newest event in one line, empty where it is not worth one."""
+    """The trial's newest event in one line; empty if it is not shown."""
     head = f"trial {trial.number:<3}"
     if trial.state == "waiting" and trial.reason:
         return f"{head} crashed: {trial.reason}; it is tried again from its checkpoint"
     if trial.state == "waiting":
-        return ""  # the event is its start
+        return ""  # shown once it starts
     if trial.state == "running" and len(trial.moments) == 1:
         verb = "goes on" if trial.reports else "starts"
         return f"{head} epoch {trial.epoch}/{trial.epochs}  {verb}  {settings(trial.values)}"
@@ -160,7 +160,7 @@ def headline(ledger: Ledger) -> str:
 
 
 def left_in(trial: Trial) -> float | None:
-    """Seconds until the trial is through its budget at the pace so far, or None before its first epoch here."""
+    """Seconds until the trial has used its budget at the pace so far; None before its first epoch in this process."""
     if trial.state != "running" or len(trial.moments) < 2:
         return None
     since = time.monotonic() - trial.moments[-1]
@@ -168,7 +168,7 @@ def left_in(trial: Trial) -> float | None:
 
 
 def left_in_all(ledger: Ledger) -> float | None:
-    """Seconds until the sweep is through if coming trials last as the past ones did, or None before an epoch."""
+    """Seconds until the sweep ends if coming trials last as long as past ones; None before the first epoch."""
     trials = list(ledger.trials.values())
     if not any(len(trial.moments) > 1 for trial in trials):
         return None
@@ -197,9 +197,9 @@ def _shown(goals: Sequence[Goal], trials: Iterable[Trial]) -> list[str]:
 
 
 def in_sight(trials: Sequence[Trial], leaders: Sequence[Trial], *, room: int) -> list[Trial]:
-    """The trials that a table of so many rows shows, in their order.
+    """The trials that a table of `room` rows shows, in their order.
 
-    Where not all have room: the best, then those that run, then the rest of a front, then the newest to have ended.
+    If not all fit: the best, then those that run, then the rest of a front, then the newest to have ended.
     """
     front = {trial.number: place for place, trial in enumerate(leaders)}
 
@@ -210,7 +210,7 @@ def in_sight(trials: Sequence[Trial], leaders: Sequence[Trial], *, room: int) ->
             return (1, trial.number)
         if trial.number in front:
             return (2, front[trial.number])
-        # Those that an earlier process saw have no moment, and the last of them is taken for the newest.
+        # Trials of an earlier process have no moments; of these, the one with the highest number counts as the newest.
         return (3 if trial.is_over else 4, -max(trial.moments, default=-math.inf), -trial.number)
 
     chosen = {trial.number for trial in sorted(trials, key=rank)[: max(1, room)]}

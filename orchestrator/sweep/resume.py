@@ -1,4 +1,4 @@
-"""The same command continues: what may change between two starts of one sweep, and what may not."""
+"""Which settings may change when the same command continues a sweep, and which may not."""
 
 import json
 import re
@@ -19,7 +19,7 @@ from orchestrator.records import leaderboard
 from orchestrator.records.folder import SweepFolder
 from orchestrator.study.study_file import Study
 
-# How long and on what to search, and what to keep; all else decides what the trials are or which of them are tried.
+# How long and where to search, and what to keep; all other fields decide which trials run and what they compute.
 EXTENDABLE = frozenset(
     f"sweep.{field}"
     for field in (
@@ -43,17 +43,17 @@ _IN_ORDER = re.compile(r"search|run\.addons|run\.augment\.recipes\.[^.]+").fullm
 
 
 def enter(folder: SweepFolder, study: Study) -> list[str]:
-    """Begins the sweep in its folder, or goes on with the one that is there.
+    """Starts the sweep in its folder, or continues the existing one.
 
     Args:
         folder: locked by the caller.
         study: what the user asks for now.
 
     Returns:
-        Warnings, a sentence each.
+        Warnings, one sentence each.
 
     Raises:
-        UserError: the sweep that is there is another one; with the differences.
+        UserError: the existing sweep has other settings, which the message lists.
     """
     if folder.exists():
         _check_same(folder, study)
@@ -66,12 +66,12 @@ def enter(folder: SweepFolder, study: Study) -> list[str]:
 def changed_data(folder: SweepFolder, fingerprint: str) -> str | None:
     """Whether the files behind a data set have changed since trials were first trained on them; None if not.
 
-    The sweep's file cannot tell: it names a place, and what lies there may change. A sweep begun before this was
-    recorded counts as begun on the current data.
+    The sweep's file names only a path, and the files there may change. A sweep started before fingerprints were
+    recorded counts as started on the current data.
 
     Args:
         folder: locked by the caller; keeps the fingerprint.
-        fingerprint: of the data as they are now.
+        fingerprint: of the current data.
 
     Returns:
         A sentence that says so and what to do.
@@ -89,14 +89,14 @@ def changed_data(folder: SweepFolder, fingerprint: str) -> str | None:
 
 
 def changed_meaning(folder: SweepFolder, study: Study) -> str | None:
-    """Why trials that this version trains would not compare with those in the folder, although no setting differs.
+    """Why new trials would not be comparable with those in the folder, although no setting differs.
 
     Args:
         folder: locked by the caller.
         study: the same as the one in the folder.
 
     Returns:
-        A sentence that says so and what to do; None where all trials mean the same.
+        A sentence with what to do; None if all trials are comparable.
     """
     methods = f"{study.run.method.name} {study.dump()['search'].get('method.name', '')}"
     if folder.format() >= FORMAT or "swav" not in methods or "augself" not in study.run.addons:
@@ -109,7 +109,7 @@ def changed_meaning(folder: SweepFolder, study: Study) -> str | None:
 
 
 def differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
-    """One line for each field that two files do not share or do not agree on, and for each order that decides."""
+    """One line for each field that differs between two files, and for each section whose order matters and differs."""
     before, after = _leaves(old), _leaves(new)
     paths = [*before, *(path for path in after if path not in before)]
     lines = [
@@ -128,7 +128,7 @@ def differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
 def _check_same(folder: SweepFolder, study: Study) -> None:
     old = leaderboard.settings(folder)
     old["sweep"] = read_sweep(old["sweep"]).dump()  # in today's names, with the defaults of fields added since
-    with suppress(ConfigError):  # a run that this version cannot read is compared as it is written
+    with suppress(ConfigError):  # a run that this version cannot read is compared as written
         old["run"] = resolve(old["run"]).dump()
     changed = [line for line in differences(old, study.dump()) if not _extendable(line.partition(":")[0])]
     if changed:
@@ -144,7 +144,7 @@ def _extendable(path: str) -> bool:
 
 
 def _log_commit(folder: SweepFolder) -> list[str]:
-    """Adds this source's commit to the folder's log where it is not the last one there, and warns of the change."""
+    """Adds this source's commit to the folder's log where it is not the last entry, and warns of the change."""
     commit = provenance.commit() or "unknown"
     file = folder.path / "commits.txt"
     logged = file.read_text(encoding="utf-8") if file.exists() else ""
@@ -163,17 +163,17 @@ def _leaves(tree: Mapping[str, Any]) -> dict[str, object]:
 
 
 def _orders(tree: Mapping[str, Any]) -> dict[str, list[str]]:
-    """The keys of each section whose order decides what is applied or drawn first."""
+    """The keys of each section in which order matters: what is applied or drawn first."""
     return {path: list(value) for path, value in flatten(tree).items() if isinstance(value, dict) and _IN_ORDER(path)}
 
 
 def _exact(leaves: Mapping[str, object], path: str) -> str:
-    """All of a leaf, in a text that no other value has, and no absent one."""
+    """An unambiguous text of a leaf; empty if it is absent."""
     return json.dumps(leaves[path], default=str, ensure_ascii=False) if path in leaves else ""
 
 
 def _told(before: Mapping[str, object], after: Mapping[str, object], path: str) -> list[str]:
-    """Two leaves that differ, as a message shows them: where that would cut the difference off, from there on."""
+    """Two differing leaves as a message shows them, starting near the difference if it would be cut off."""
     texts = [show(leaves[path]) if path in leaves else "nothing" for leaves in (before, after)]
     if texts[0] != texts[1]:
         return texts

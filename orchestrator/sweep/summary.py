@@ -1,4 +1,4 @@
-"""The closing text of a sweep: who won, by how much, beside what, where it lies, and what to type next."""
+"""The closing text of a sweep: the best trials beside the baselines, where they are, and what to run next."""
 
 import math
 import shlex
@@ -27,13 +27,13 @@ def summary(
 
     Args:
         ledger: of the sweep, whatever state it is in.
-        baselines: metrics by name of what the best encoder has to beat, or why they were not measured.
+        baselines: metrics of each baseline by its name, or why they were not measured.
         command: arguments of the command that continues the sweep, after the words that start `sweep`.
-        places: those of them that say where sweeps and MLflow are, which other commands need too.
-        compare: what shows the results beside those of other sweeps.
+        places: those of them for storage and tracking, which other commands need too.
+        compare: the command that compares the results with those of other sweeps.
 
     Returns:
-        Lines of text, the last one ended.
+        Lines of text, each ending with a newline.
     """
     trials = list(ledger.searched.values())
     leaders = leading(trials, ledger.sweep)
@@ -53,7 +53,7 @@ def summary(
 
 
 def within_two_errors(one: float, one_error: float, other: float, other_error: float) -> bool:
-    """Whether two scores are a tie: apart by at most two standard errors of their difference, taken as independent."""
+    """Whether two independent scores differ by at most two standard errors of their difference."""
     return abs(one - other) <= 2 * math.hypot(one_error, other_error)
 
 
@@ -87,7 +87,7 @@ def _best(ledger: Ledger, leader: Trial, trials: Sequence[Trial]) -> list[str]:
         lines.append(f"  settings  {settings(leader.values)}")
     lines.append(f"  encoder   {ledger.folder.trial(leader.number).encoder_weights.display()}")
     ties = [trial for trial in _rivals([leader], trials) if not _clearly_beats(leader, trial, [goal])]
-    # Without standard errors a tie is not defined.
+    # A tie is defined only with standard errors.
     if ties and f"{goal.metric}_se" in report:
         ties.sort(key=lambda trial: goal.cost(trial.value(goal.metric)))
         listed = ", ".join(_shortened([f"trial {trial.number} ({settings(trial.values)})" for trial in ties]))
@@ -96,7 +96,7 @@ def _best(ledger: Ledger, leader: Trial, trials: Sequence[Trial]) -> list[str]:
 
 
 def _shortened(items: Sequence[str]) -> list[str]:
-    """The first of many, and how many more there are."""
+    """The first items of a long list, and how many more there are."""
     more = len(items) - _MOST_LISTED
     return [*items[:_MOST_LISTED], f"and {more} more"] if more > 1 else list(items)
 
@@ -133,7 +133,7 @@ def _error(trial: Trial, metric: str) -> float:
 
 
 def _beside(found: Sequence[str], rows: Scores, baselines: Scores | str) -> str:
-    """What was found, and its validation scores beside those of the baselines."""
+    """The result, with a table of validation scores that includes the baselines."""
     if isinstance(baselines, str):
         return "\n".join([*found, f"  baselines were not measured: {baselines}"]) + "\n\n" + _scores(rows, rows)
     return "\n".join(found) + "\n\n" + _scores(rows, {**rows, **baselines})
@@ -152,7 +152,7 @@ def _scores(leaders: Scores, rows: Scores) -> str:
 def _commands(
     ledger: Ledger, leaders: Sequence[Trial], command: Sequence[str], *, places: Sequence[str], compare: str
 ) -> str:
-    """Where the sweep lies, and lines to paste into a shell of this working folder."""
+    """The sweep's folder, and commands to paste into a shell in this working folder."""
     python = parse(sys.executable).display()
     sweep, evaluate = (command_line.words(f"orchestrator.{name}", python) for name in ("sweep", "evaluate"))
     lines = [
@@ -173,14 +173,14 @@ def _commands(
 
 
 def _cluster(command: Sequence[str]) -> list[str]:
-    """The words of a command that say on which Ray cluster it runs."""
+    """The arguments of a command that select its Ray cluster."""
     before = ["", *command]
     named = zip(before, command, strict=False)
     return [word for last, word in named if "--address" in (last, word) or word.startswith("--address=")]
 
 
 def _with_trials(command: Sequence[str], trials: int) -> list[str]:
-    """The command asking for that many trials, whatever it asked for before."""
+    """The command with `--trials` set to that number."""
     kept = list(command)
     while "--trials" in kept:
         at = kept.index("--trials")

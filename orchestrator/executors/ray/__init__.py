@@ -1,4 +1,4 @@
-"""Trials on Ray. It reads its settings when it is imported, so they stand here, before any module that imports it."""
+"""Runs trials on Ray. Ray reads environment variables at import, so they are set here, before any module imports it."""
 
 import os
 from collections.abc import Callable, Mapping
@@ -16,21 +16,21 @@ if TYPE_CHECKING:
 # Read by Ray when it is imported or started. Not for a user to change: without clusters, on Linux too, Ray listens on
 # 127.0.0.1 only.
 os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"
-# What workers read as well, so that it has to travel to the nodes of a cluster. A user can still say otherwise.
+# Read by workers too, so passed to the nodes of a cluster. Values that the user has set are kept.
 FOR_WORKERS = {
     "RAY_CHDIR_TO_TRIAL_DIR": "0",
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "1",  # a trial that asks for no GPU sees none
-    "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.2",  # how soon Train sees that a worker has died or is done
+    "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.2",  # how soon Train notices that a worker died or finished
     "RAY_TRAIN_ENABLE_PREEMPTION_WATCHER": "0",
     "RAY_TRAIN_METRICS_ENABLED": "0",
     "RAY_TRAIN_ENABLE_PRINT_PATCH": "0",
-    "RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S": "300",  # of a machine that is busy, or of a node that is being started
+    "RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S": "300",  # allows for a busy machine, or a node that is still starting
 }
 for _name, _value in {
     **FOR_WORKERS,
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_AIR_NEW_OUTPUT": "0",  # with verbose=0 the older output engine is silent, the newer is not
-    "RAY_worker_niceness": "0",  # else trials starve on a machine that does anything besides
+    "RAY_worker_niceness": "0",  # otherwise trials starve on a machine with other work
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
     "TUNE_DISABLE_SIGINT_HANDLER": "1",
     "TUNE_PRINT_ALL_TRIAL_ERRORS": "0",
@@ -40,7 +40,7 @@ for _name, _value in {
 
 
 class Config(BaseConfig):
-    """Nothing to configure; the command's `--address` says which cluster, and `sweep` what a worker needs.
+    """Has no settings: `--address` selects the cluster, and `sweep` says what a worker needs.
 
     Args:
         name: `ray`.
@@ -50,19 +50,19 @@ class Config(BaseConfig):
 
 
 def prepared(address: str | None) -> AbstractContextManager[None]:
-    """On this machine, a server that forks workers: it imports what they need while the command does the rest."""
+    """Start a server that forks workers of a private Ray: it imports their modules while the command starts."""
     from orchestrator.executors.ray.fork_server import fork_server
 
     return fork_server() if address is None else nullcontext()
 
 
 def build(config: Config, sweep: "SweepConfig", address: str | None) -> Executor:
-    """A Ray of our own on this machine, or the cluster at `address`."""
+    """A private Ray on this machine, or the cluster at `address`."""
     return _Ray(sweep, address)
 
 
 class _Ray:
-    """Imports Ray when it is needed: a finished sweep is shown without it."""
+    """Imports Ray only when trials have to run: a finished sweep is shown without it."""
 
     def __init__(self, sweep: "SweepConfig", address: str | None) -> None:
         self._sweep, self._address = sweep, address

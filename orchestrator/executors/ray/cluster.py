@@ -1,4 +1,4 @@
-"""The Ray that trials run on: one of our own on this machine, or a cluster that is there."""
+"""The Ray that trials run on: a private one on this machine, or an existing cluster."""
 
 import gc
 import logging
@@ -18,9 +18,9 @@ from orchestrator.config.sweep import SweepConfig
 from orchestrator.core.errors import UserError, first_line
 from orchestrator.executors.ray import FOR_WORKERS, cluster_checks, liveness, startup_patches
 
-# What Ray needs in its object store beside the data.
+# Bytes that Ray needs in its object store in addition to the data.
 _STORE_MARGIN = 256 * 1024**2
-# What it writes of that in any case, beside its logs.
+# The part of this margin that Ray fills even in a small sweep, with its logs.
 _LEAST_MARGIN = 32 * 1024**2
 _SHARED_MEMORY = Path("/dev/shm")
 # Bytes of a folder's path that leave room for `/ray/session_<date>_<time>_<pid>/sockets/plasma_store`.
@@ -29,18 +29,18 @@ _LONGEST_FOLDER = 39
 
 @contextmanager
 def cluster(sweep: SweepConfig, *, data_bytes: int, log: Path, address: str | None, storage: str) -> Iterator[None]:
-    """The Ray that trials run on, for as long as the block runs.
+    """Start or join the Ray that trials run on, and leave it at the end of the block.
 
     Args:
-        sweep: what a worker needs, checked against what there is.
-        data_bytes: size of what will be put into the object store.
-        log: takes what Ray prints while it starts and ends.
+        sweep: what a worker needs, checked against the nodes.
+        data_bytes: bytes that will be put into the object store.
+        log: file for what Ray prints while it starts and ends.
         address: of a cluster to join (`host:port`, or `auto` for the one that this machine belongs to); None starts a
-            Ray of our own on this machine, closed to others.
-        storage: where the sweep lies, which every node must see.
+            private Ray on this machine, closed to others.
+        storage: the sweep's folder, which every node must see.
 
     Raises:
-        UserError: there is no Ray, no node on which a worker would ever fit, or one that differs from this machine.
+        UserError: Ray does not start or answer, no node has room for a worker, or a node differs from this machine.
     """
     with ExitStack() as own:
         try:
@@ -63,7 +63,7 @@ def cluster(sweep: SweepConfig, *, data_bytes: int, log: Path, address: str | No
 
 @contextmanager
 def output_in(log: Path) -> Iterator[None]:
-    """Sends what is printed while the block runs into a file; streams that somebody holds already stay as they are."""
+    """Redirect what the block prints to a file; references to the old streams keep working."""
     with (
         log.open("a", encoding="utf-8", errors="backslashreplace") as file,
         redirect_stdout(file),
@@ -91,7 +91,7 @@ def _shut_down() -> None:
 
 
 def _start(sweep: SweepConfig, *, object_store_bytes: int, log: Path) -> None:
-    # Without it Ray Train does not see that a trial of several workers was ended, and keeps its resources.
+    # Without a dashboard, Ray Train does not notice that a trial of several workers ended, and keeps its resources.
     dashboard = sweep.workers > 1
     try:
         with _signal_handlers_kept(), startup_patches.processes(dashboard=dashboard):
@@ -172,7 +172,7 @@ def _join(address: str, log: Path) -> None:
             )
     except UserError:
         raise
-    except Exception as error:  # of many kinds, by what is wrong: versions, tokens, a cluster that has just gone
+    except Exception as error:  # of many types: versions, tokens, a cluster that has just ended
         raise UserError(
             f"the Ray cluster at {address} cannot be joined: {cluster_checks.advice(error)} (more in {log})"
         ) from error
@@ -180,7 +180,7 @@ def _join(address: str, log: Path) -> None:
 
 @contextmanager
 def _native_errors_in(log: Path) -> Iterator[None]:
-    """Sends what Ray's library writes, which knows nothing of Python's streams, into the log while the block runs."""
+    """Redirect what Ray's native library writes to file descriptor 2 into the log while the block runs."""
     sys.stderr.flush()
     terminal = os.dup(2)
     try:
@@ -193,7 +193,7 @@ def _native_errors_in(log: Path) -> Iterator[None]:
 
 
 def _environment() -> Mapping[str, str]:
-    """What workers on other nodes need of this process's environment."""
+    """Variables of this process that workers on other nodes need."""
     return {name: os.environ[name] for name in os.environ if name in FOR_WORKERS or name.startswith("AWS_")}
 
 

@@ -1,4 +1,4 @@
-"""What a cluster must be like before a sweep begins on it, looked at once so that nothing hangs later."""
+"""Checks of a cluster before a sweep begins on it, so that nothing hangs later."""
 
 import socket
 import sys
@@ -11,7 +11,7 @@ from typing import Any
 import ray
 from ray._common.usage import usage_lib
 
-# What follows has no public name yet.
+# These have no public names yet.
 from ray._private import services
 from ray._private.authentication.authentication_token_setup import (
     ensure_token_if_auth_enabled,
@@ -27,9 +27,9 @@ from orchestrator.core import registry
 from orchestrator.core.errors import UserError, named
 from orchestrator.storage.path import parse
 
-# Seconds for a cluster to answer at all, and for its nodes to start a worker and look around.
+# Seconds for a cluster to answer, and for its nodes to start a worker that checks them.
 _ANSWER, _LOOK = 5.0, 120.0
-# Where these differ, workers fail late or, worse, give other numbers.
+# Where their versions differ, workers fail late or compute other numbers.
 _LIBRARIES = ("ray", "torch", "numpy", "pydantic")
 _TOKEN = (
     "the cluster wants another token than this machine has; put the head's ~/.ray/auth_token on every node and on this "
@@ -39,14 +39,14 @@ _UNITS = (("cpus_per_worker", "CPU"), ("gpus_per_worker", "GPU"))
 
 
 def locate(address: str) -> str:
-    """The cluster's `host:port`, where something answers; Ray itself would try for a long time.
+    """The cluster's `host:port`, after checking that it answers; Ray itself would try for a long time.
 
     Args:
         address: `host:port`, or `auto` for the cluster that `ray start` made this machine a part of. A Ray that a
-            process started for itself, such as another sweep's, is never that: it ends with its process.
+            process started for itself, such as another sweep's, does not count: it ends with its process.
 
     Raises:
-        UserError: nothing answers, it is no address of this kind, or `auto` finds no cluster or several.
+        UserError: nothing answers, the address is malformed, or `auto` finds no cluster or several.
     """
     if address == "auto":
         return _started_here()
@@ -69,7 +69,7 @@ def locate(address: str) -> str:
 def _started_here() -> str:
     maybe_enable_token_auth_if_token_available(warn_if_disabled=False)
     try:
-        ensure_token_if_auth_enabled(create_token_if_missing=False)  # else Ray's library would abort the process
+        ensure_token_if_auth_enabled(create_token_if_missing=False)  # otherwise Ray's library aborts the process
     except AuthenticationError as error:
         raise UserError(f"--address auto: {_TOKEN}") from error
     found = sorted(address for address in services.find_gcs_addresses() if not is_private(address))
@@ -101,16 +101,16 @@ def is_private(address: str) -> bool:
 
 
 def require_token(address: str) -> None:
-    """Refuse a cluster that wants a token which this machine does not have; `ray.init` would try for half a minute.
+    """Reject a cluster that requires a token which this machine does not have; `ray.init` would try for half a minute.
 
     If no setting says whether tokens are used, an existing one is, as by `ray start --head`.
 
     Raises:
-        UserError: it is another token, or none.
+        UserError: the token is missing or a different one.
     """
     maybe_enable_token_auth_if_token_available(warn_if_disabled=False)
     try:
-        ensure_token_if_auth_enabled(create_token_if_missing=False)  # else Ray's library would abort the process
+        ensure_token_if_auth_enabled(create_token_if_missing=False)  # otherwise Ray's library aborts the process
         if address != "auto":
             GcsClient(address=address)
     except AuthenticationError as error:
@@ -118,7 +118,7 @@ def require_token(address: str) -> None:
 
 
 def advice(error: Exception) -> str:
-    """Why a cluster would not have us, in one sentence with what to do."""
+    """Why a cluster cannot be joined and what to do, in one sentence."""
     text = str(error)
     if isinstance(error, AuthenticationError):
         return _TOKEN
@@ -130,13 +130,13 @@ def advice(error: Exception) -> str:
 
 
 def require_room(sweep: SweepConfig) -> None:
-    """Refuse workers that no node, or all nodes together, would ever have room for.
+    """Reject workers that fit on no node, or not on all nodes together.
 
     Raises:
         UserError: naming the field that is too large.
     """
     if cluster_state.get_max_resources_from_cluster_config():
-        return  # nodes will be started as they are needed
+        return  # an autoscaling cluster starts nodes as needed
     nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
     where = "on this machine" if len(nodes) == 1 else "on the largest node"
     for field, unit in _UNITS:
@@ -151,7 +151,7 @@ def require_room(sweep: SweepConfig) -> None:
 
 
 def require_alike(storage: str) -> None:
-    """Refuse a cluster with a node that has other versions than this machine, or that does not see the sweep's folder.
+    """Reject a cluster with a node that has other versions than this machine, or does not see the sweep's folder.
 
     Args:
         storage: the sweep's folder.
@@ -181,7 +181,7 @@ def require_alike(storage: str) -> None:
 
 
 def code() -> list[str]:
-    """The packages that workers run: the house's, and those of the user's own components."""
+    """The packages that workers import: this project's, and those of the user's own components."""
     names = ["augment", "methods", "orchestrator", *registry.user_packages()]
     return [_source(name) for name in dict.fromkeys(names)]
 
@@ -191,7 +191,7 @@ def _room(node: Mapping[str, float], sweep: SweepConfig) -> int:
 
 
 def _looks(file: str) -> dict[str, dict[str, Any]]:
-    """What every node sees, by its address."""
+    """The result of `_look` on every node, by its address."""
     look = ray.remote(num_cpus=0)(_look)
     answers = {
         f"{node['NodeManagerAddress']}:{node['NodeManagerPort']}": look.options(
@@ -206,7 +206,7 @@ def _looks(file: str) -> dict[str, dict[str, Any]]:
             seen[address] = ray.get(answer, timeout=_LOOK)
         except RayError as error:
             raise UserError(
-                f"node {address} does not answer ({named(error)}); mend it or take it out of the cluster"
+                f"node {address} does not answer ({named(error)}); repair it or remove it from the cluster"
             ) from error
     return seen
 

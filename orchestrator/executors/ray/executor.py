@@ -1,4 +1,4 @@
-"""Ray as a stateless executor: every start begins from the sweep's folder, and nothing of Ray's is kept."""
+"""Ray as a stateless executor: every start reads the sweep's folder, and no state of Ray is kept."""
 
 import logging
 import tempfile
@@ -26,10 +26,10 @@ _LAST_CALLS = 2.0  # seconds for Tune to return once its Ray is gone
 
 
 class _Stopper(tune.Stopper):
-    """Ends Tune's run as soon as the execution is over.
+    """Ends Tune's run once the execution is over.
 
     Args:
-        is_over: whether it is.
+        is_over: whether the execution is over.
     """
 
     def __init__(self, is_over: Callable[[], bool]) -> None:
@@ -46,7 +46,7 @@ class _Stopper(tune.Stopper):
 
 
 class _Events(tune.Callback):
-    """Tells the ledger of starts and crashes, which neither searcher nor scheduler hear of in full."""
+    """Reports starts and crashes to the ledger, of which neither searcher nor scheduler receives all."""
 
     def __init__(self, ledger: Ledger, lost: threading.Event) -> None:
         self._ledger, self._lost = ledger, lost
@@ -59,11 +59,11 @@ class _Events(tune.Callback):
             self._ledger.crashed(trial.config["number"], self._reason(trial))
 
     def on_trial_error(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
-        if not self._lost.is_set():  # without Ray it is not the trial's fault, and the next start continues it
+        if not self._lost.is_set():  # if Ray ended, the trial did not fail: the next start continues it
             self._ledger.failed(trial.config["number"], self._reason(trial))
 
     def _reason(self, trial: Trial) -> str:
-        """The last error of a trial in one line; the whole of it goes into `error.txt` beside its reports."""
+        """The last error of a trial in one line; the full text is written to `error.txt` in its folder."""
         assert trial.error_file is not None
         text = Path(trial.error_file).read_text(encoding="utf-8")
         with self._ledger.closed_without_storage():
@@ -72,10 +72,10 @@ class _Events(tune.Callback):
 
 
 def execute(ledger: Ledger, work: Work, *, shared: Mapping[str, Any], is_over: Callable[[], bool]) -> None:
-    """Runs what the ledger hands out until there is nothing left, or until it is over.
+    """Runs the trials that the ledger hands out until none is left, or until it is over.
 
     Args:
-        ledger: hands out trials and takes their events.
+        ledger: hands out trials and receives their events.
         work: trains a trial; called in each of its workers as `work(config, tell, **shared)`.
         shared: put into the object store once, mapped by every worker.
         is_over: whether to stop everything, finished or not.
@@ -87,7 +87,7 @@ def execute(ledger: Ledger, work: Work, *, shared: Mapping[str, Any], is_over: C
         ledger.close(f"{what} was stopped from outside")
 
     with tempfile.TemporaryDirectory(prefix="augsweep-", ignore_cleanup_errors=True) as scratch:
-        # Calls into a Ray that is gone never return, so another thread makes them.
+        # Calls into a Ray that has ended never return, so another thread makes them.
         given = (ledger, work, shared, is_over, Path(scratch), lost)
         tuning = threading.Thread(target=_tune, args=given, daemon=True)
         with startup_patches.telemetry(), liveness.watched(lose):
@@ -107,7 +107,7 @@ def _tune(
 ) -> None:
     sweep = ledger.sweep
     try:
-        # Not `Tuner`, which wants to pickle searcher and callbacks for a restore that we never ask for.
+        # Not `Tuner`, which pickles searcher and callbacks for a restore that is never used.
         tune.run(
             trainable(work, sweep, shared, scratch),
             name="trials",
@@ -116,13 +116,13 @@ def _tune(
             scheduler=LedgerScheduler(ledger),
             stop=_Stopper(is_over),
             callbacks=[_Events(ledger, lost)],
-            num_samples=-1,  # the searcher says when it is over
+            num_samples=-1,  # the searcher ends the run
             max_concurrent_trials=sweep.concurrency,
             max_failures=sweep.max_failures,
             raise_on_failed_trial=False,
-            reuse_actors=sweep.workers == 1,  # what a trial of several workers leaves, only the actor's end ends
+            reuse_actors=sweep.workers == 1,  # processes of a trial of several workers end only with its actor
             verbose=0,
         )
     except Exception as error:
-        logger.exception("Tune gave up")  # the whole of it into the folder's ray.log
+        logger.exception("Tune gave up")  # the traceback goes to ray.log in the folder
         ledger.close(f"Ray gave up ({type(error).__name__}: {str(error).strip().rpartition(chr(10))[2]}), see ray.log")

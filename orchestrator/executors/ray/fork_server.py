@@ -1,7 +1,7 @@
-"""A process that has imported what workers need, and makes each worker by a fork: in tenths of a second, not in five.
+"""A process that has imported what workers need and forks each of them: in tenths of a second instead of five seconds.
 
-Workers share its memory until one of them writes to it. For a Ray of our own on Linux only: on a cluster others
-start the workers.
+Workers share its memory until one of them writes to it. Used for a private Ray on Linux only: on a cluster, Ray's own
+processes start the workers.
 """
 
 import gc
@@ -22,30 +22,30 @@ from pathlib import Path
 
 from orchestrator.executors.ray.forked_worker import FORK_SERVER
 
-# What a worker imports before its first step, and what Ray imports of others. Ray itself no worker may have from here:
-# its library keeps what it reads of its environment then, and would draw the same random names in all of them.
+# What a worker imports before its first step, and third-party modules that Ray imports. Ray itself must not be imported
+# here: its library keeps the environment that it reads at import, and would draw the same random names in all workers.
 _PRELOADED = ("orchestrator.training.trial", "jsonschema", "pandas", "pyarrow.fs", "google.protobuf.descriptor_pb2")
 
 
 @contextmanager
 def fork_server() -> Iterator[None]:
-    """Has a Ray that is started in the block make its workers by forks; the server gets ready meanwhile.
+    """Let a Ray that is started in the block fork its workers from a server, which gets ready meanwhile.
 
-    It is a fork of this process itself, so that what this one has imported it need not. So the block has to begin
-    before Ray is imported, and before torch has computed anything, whose threads a fork would miss. In a process that
-    has imported Ray, and elsewhere than on Linux, workers are started as ever.
+    The server is a fork of this process, so it has everything that is already imported. The block must begin before Ray
+    is imported, and before torch computes anything, because a fork lacks torch's threads. If this process has imported
+    Ray, or the system is not Linux, Ray starts workers in its own way.
     """
     if sys.platform != "linux" or "ray" in sys.modules:
         yield
         return
     folder = Path(tempfile.mkdtemp(prefix="augsweep-"))
     address = str(folder / "socket")
-    end, held = os.pipe()  # at its end when the driver is, however that ends
+    end, held = os.pipe()  # closed when the driver ends, in whatever way
     server = os.fork()
     if server == 0:
         os.close(held)
         _serve(address, end)
-        sys.exit()  # from here on it has the stack of a driver
+        sys.exit()  # the stack above is that of a driver
     os.close(end)
     os.environ[FORK_SERVER] = address
     try:
@@ -60,7 +60,7 @@ def fork_server() -> Iterator[None]:
 
 @dataclass(frozen=True)
 class _Request:
-    """What a process was started with, which the worker shall have in its place."""
+    """How a process was started; the worker takes over all of it."""
 
     arguments: list[str]
     environment: dict[str, str]
@@ -69,16 +69,16 @@ class _Request:
 
 
 def _serve(address: str, end: int) -> None:
-    """Serves until the process that started it is gone; in each worker it goes on as Ray's script."""
-    os.setsid()  # no Ctrl-C is for it
+    """Serve until the parent process ends; in each worker, continue as Ray's script."""
+    os.setsid()  # so that Ctrl-C does not reach it
     _redirect([os.open(os.devnull, os.O_RDWR) for _ in range(3)], (0, 1, 2))
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind(address)
-        listener.listen(1024)  # who comes before the imports are done waits
+        listener.listen(1024)  # requests wait until the imports are done
         for module in _PRELOADED:
             importlib.import_module(module)
         gc.collect()
-        gc.freeze()  # else the first collection of each worker would copy all of it
+        gc.freeze()  # otherwise the first collection in each worker copies all of its memory
         request = _served(listener, end)
     if request is not None:
         os.close(end)
@@ -86,7 +86,7 @@ def _serve(address: str, end: int) -> None:
 
 
 def _served(listener: socket.socket, end: int) -> _Request | None:
-    """Returns in every worker that it has made; here only at the end, with None."""
+    """Return the request in each forked worker; in the server itself only at the end, with None."""
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # workers end by themselves; their exit codes are not read
     while True:
         ready, _, _ = select.select([listener, end], [], [])

@@ -1,7 +1,7 @@
-"""What Ray runs in the place of its own script for each worker: has the fork server make that worker.
+"""The script that Ray runs instead of its own for each worker: it asks the fork server for that worker.
 
-A script and no module, since whatever it imports is time that a trial waits for. Where no fork server answers it goes
-on as Ray's own script.
+It imports as little as possible, because a trial waits for it. If no fork server answers, it continues as Ray's own
+script.
 """
 
 import importlib.util
@@ -10,14 +10,14 @@ import os
 import socket
 import sys
 
-FORK_SERVER = "AUGSWEEP_FORK_SERVER"  # the variable with the place of its socket
+FORK_SERVER = "AUGSWEEP_FORK_SERVER"  # the variable with the path of its socket
 
 
 def main() -> None:
-    """Hands over arguments, environment, folder and outputs of this process, and ends as soon as there is a worker."""
+    """Pass arguments, environment, folder and outputs of this process to the server, and end once the worker exists."""
     arguments = sys.argv[1:]
     if not _is_forked({"arguments": arguments, "environment": dict(os.environ), "folder": os.getcwd()}):
-        ray = importlib.util.find_spec("ray")  # which does not import it
+        ray = importlib.util.find_spec("ray")  # does not import it
         assert ray is not None
         assert ray.origin is not None
         script = os.path.join(os.path.dirname(ray.origin), "_private", "workers", "setup_worker.py")
@@ -30,7 +30,7 @@ def _is_forked(request: dict[str, object]) -> bool:
             server.connect(os.environ[FORK_SERVER])
             socket.send_fds(server, [b"\n"], [sys.stdout.fileno(), sys.stderr.fileno()])
             server.sendall(json.dumps(request).encode() + b"\n")
-            return server.recv(1) != b""  # nothing where it ended before
+            return server.recv(1) != b""  # empty if the server has ended
     except OSError:
         return False
 

@@ -1,4 +1,4 @@
-"""Notices when the Ray below a sweep was stopped from outside, before Ray's library ends the process after a minute."""
+"""Detects that a sweep's Ray was stopped from outside, before Ray's library ends the process after a minute."""
 
 import socket
 import threading
@@ -21,7 +21,7 @@ def watched(lost: Callable[[str], None]) -> Iterator[None]:
     """Checks the Ray of this process once a second while the block runs.
 
     Args:
-        lost: called from another thread at most once, with what is gone, as in "the Ray cluster at HOST:PORT".
+        lost: called from another thread at most once, with what has ended, as in "the Ray cluster at HOST:PORT".
     """
     over = threading.Event()
     gone = _private_gone if _is_private() else _joined_gone(ray.get_runtime_context().gcs_address)
@@ -42,7 +42,7 @@ def watched(lost: Callable[[str], None]) -> Iterator[None]:
 
 
 def has_ended() -> bool:
-    """Whether the Ray of this process is gone at this moment, so that nothing can be asked of it."""
+    """Whether the Ray of this process has ended, so that calls into it would not return."""
     if not ray.is_initialized():
         return False
     if _is_private():

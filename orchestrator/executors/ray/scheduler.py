@@ -1,4 +1,4 @@
-"""Tune's question "go on or stop?", answered by the ledger."""
+"""A Tune scheduler that asks the ledger whether a trial continues."""
 
 from typing import Any
 
@@ -11,7 +11,7 @@ from orchestrator.search.ledger import Ledger
 class LedgerScheduler(FIFOScheduler):
     """Passes every report to the ledger, which stores it and decides.
 
-    Asynchronous successive halving is judged by the stored study alone, so its rungs survive any crash with it.
+    Asynchronous successive halving reads only the stored study, so its rungs survive any crash.
 
     Args:
         ledger: of the sweep.
@@ -25,6 +25,6 @@ class LedgerScheduler(FIFOScheduler):
         return {}  # Tune puts it into snapshots, which are never read
 
     def on_trial_result(self, tune_controller: Any, trial: Trial, result: dict[str, Any]) -> str:
-        """Stores one report and says whether the trial goes on."""
+        """Stores one report and decides whether the trial continues."""
         stop = self._ledger.hear(trial.config["number"], result)
         return TrialScheduler.STOP if stop else TrialScheduler.CONTINUE

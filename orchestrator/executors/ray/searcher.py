@@ -1,4 +1,4 @@
-"""Tune's question "what next?", answered by the ledger."""
+"""A Tune searcher that takes trials from the ledger."""
 
 from typing import Any
 
@@ -8,7 +8,7 @@ from orchestrator.search.ledger import Ledger
 
 
 class LedgerSearcher(Searcher):
-    """Hands out trials as folders. It keeps nothing worth saving: the sweep's folder holds the truth.
+    """Hands out trials as folders. It has no state to save: the sweep's folder is the source of truth.
 
     Args:
         ledger: of the sweep.
@@ -20,7 +20,7 @@ class LedgerSearcher(Searcher):
         self._numbers: dict[str, int] = {}
 
     def suggest(self, trial_id: str) -> Any:
-        """The next trial's number and folder, Tune's word for "no more", or None: ask again when a trial has ended."""
+        """The next trial's number and folder, FINISHED if there is no more, or None to be asked again later."""
         number = self._ledger.next()
         if number is None:
             return Searcher.FINISHED if self._ledger.is_handed_out else None
@@ -28,7 +28,7 @@ class LedgerSearcher(Searcher):
         return {"number": number, "folder": str(self._ledger.folder.trial(number).path)}
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
-        """The worker has returned. The callback has reported a crash, with its reason."""
+        """Reports that the worker has returned; crashes are reported by the callback, with their reason."""
         if not error:
             self._ledger.ended(self._numbers[trial_id])
 

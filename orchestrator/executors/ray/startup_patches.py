@@ -1,6 +1,6 @@
-"""What of Ray a sweep can do without: seconds of a start that Ray has no public option to save.
+"""Parts of Ray that a sweep does not need, left out to start seconds faster; Ray has no public options for it.
 
-`pyproject.toml` holds Ray to one minor version, whose names these are.
+`pyproject.toml` pins Ray to one minor version, because these names are private.
 """
 
 import os
@@ -19,32 +19,32 @@ from orchestrator.executors.ray import forked_worker
 
 @contextmanager
 def processes(*, dashboard: bool) -> Iterator[None]:
-    """Lets a Ray that is started in the block leave out processes that have nothing to do for a sweep.
+    """Start Ray in the block without the processes that a sweep does not use.
 
-    Each of them is a Python that imports Ray again, and Ray waits for the dashboard's before it starts its raylet.
+    Each is a Python process that imports Ray again, and Ray waits for the dashboard before it starts its raylet.
 
     Args:
-        dashboard: whether it is wanted; without its pages, its server would do nothing but report usage.
+        dashboard: whether to start it; without its pages, its server would only report usage.
     """
     with ExitStack() as stack:
-        # The one grows clusters, the other carries what workers print to a driver: `ray start` has options for both.
+        # The autoscaler, and the monitor that prints workers' output in the driver; `ray start` has options for both.
         changed: dict[str, Any] = {"no_monitor": True, "include_log_monitor": False}
         if forked_worker.FORK_SERVER in os.environ:
             changed["setup_worker_path"] = forked_worker.__file__
         stack.enter_context(_replaced(parameter, RayParams=partial(parameter.RayParams, **changed)))
         if not dashboard:
             stack.enter_context(_replaced(services, start_api_server=_no_server))
-            # What serves the pages on each node is there all the same, and imports less where their libraries are not.
+            # The dashboard agent of each node still starts; it imports less if the pages' libraries seem to be missing.
             stack.enter_context(_replaced(utils, get_dashboard_dependency_error=lambda: ImportError("not wanted")))
         yield
 
 
 @contextmanager
 def environments() -> Iterator[None]:
-    """Lets the trials that Tune starts in the block be run by the workers that Ray has ready.
+    """Run the trials that Tune starts in the block on workers that Ray has ready.
 
-    Tune gives each of them variables of this process, so that Ray starts a process that starts another one for it. On
-    this machine a worker has them anyhow, and the one that Tune adds is for a library that is not in use.
+    Tune passes variables of this process to each trial, for which Ray starts a process that starts another one. On this
+    machine workers inherit the variables, and the one that Tune adds is for a library that is not used.
     """
     with _replaced(class_cache, DEFAULT_ENV_VARS={}, ENV_VARS_TO_PROPAGATE=frozenset()):
         yield
@@ -52,9 +52,9 @@ def environments() -> Iterator[None]:
 
 @contextmanager
 def telemetry() -> Iterator[None]:
-    """Lets Tune begin without counting callbacks by their kind, for which it imports every tracker that is installed.
+    """Start Tune without counting callbacks by type, for which it imports every installed tracker.
 
-    The result is never sent: reports of usage are off.
+    The counts are never sent: usage reports are off.
     """
     with _replaced(usage, tag_callbacks=_not_counted):
         yield
@@ -71,7 +71,7 @@ def _replaced(module: ModuleType, **names: Any) -> Iterator[None]:
 
 
 def _no_server(*given: Any, **named: Any) -> tuple[str, None]:
-    """What Ray gets where the server has no pages: no address, and here no process either."""
+    """Replaces the start of the dashboard's server: no address and no process."""
     return "", None
 
 

@@ -1,7 +1,7 @@
-"""How a trial is given its workers: one inside the Tune actor, or several by Ray Train beside it.
+"""The workers of a trial: one inside the Tune actor, or several started by Ray Train.
 
-Beside several workers are the actor and Ray Train's controller, which start one after the other before them and need no
-torch: so this module imports none, and they never open the trial's work.
+Several workers start after the actor and Ray Train's controller, which do not need torch. So this module does not
+import it, and actor and controller never unpickle the trial's work.
 """
 
 import os
@@ -25,25 +25,25 @@ from orchestrator.executors.contract import Work
 from orchestrator.search.formatting import last_error
 from orchestrator.training.messages import Tell, give_up
 
-_GLANCE = 0.1  # seconds between looks whether the workers have ended
+_GLANCE = 0.1  # seconds between checks whether the workers have ended
 
 
 def trainable(work: Work, sweep: SweepConfig, shared: Mapping[str, Any], scratch: Path) -> Any:
-    """What Tune runs for each trial, with the resources that it asks for.
+    """The function that Tune runs for each trial, with the resources that it requests.
 
     Args:
         work: called in each worker as `work(config, tell, **shared)`.
         sweep: says how many workers, and what each needs.
         shared: put into the object store once, mapped by every worker.
-        scratch: an empty folder for whatever Ray Train wants to write; it is never read.
+        scratch: an empty folder for what Ray Train writes; it is never read.
     """
     if sweep.workers == 1:
         one = tune.with_parameters(_alone, work=work, share=sweep.gpus_per_worker, shared=dict(shared))
         return tune.with_resources(one, bundle(sweep))
     task = [ray.put({"work": work, "share": sweep.gpus_per_worker, "shared": dict(shared)})]
     several = tune.with_parameters(_together, sweep=sweep, scratch=scratch, task=task)
-    # Train reserves what the workers need. Tune wants the actor to ask for something, and a byte is always there; a CPU
-    # of its own would leave too few for the workers on a machine that has just enough.
+    # Train reserves what the workers need. Tune requires the actor to request something, and one byte is always free; a
+    # CPU of its own would leave too few for the workers on a machine that has just enough.
     return tune.with_resources(several, {"memory": 1})
 
 
@@ -60,20 +60,20 @@ def _alone(config: dict[str, Any], work: Work, share: float, shared: Mapping[str
 
 
 def _together(config: dict[str, Any], sweep: SweepConfig, scratch: Path, task: list[ray.ObjectRef]) -> None:
-    """Stands between the workers of one trial and Tune: what the first worker tells goes on as it comes.
+    """Runs in the Tune actor of a trial of several workers, and forwards the first worker's messages to Tune at once.
 
-    Workers tell it through a queue and not through Ray Train, which collects reports from all of them and only at
-    intervals; so early stopping hears of an epoch at once. When Tune ends this actor, everything that it owns ends too:
-    controller, workers, queue. When a worker dies, Train starts all of them again, and they go on from the newest
+    Messages come through a queue and not through Ray Train, which collects reports from all workers at intervals, so
+    that early stopping receives an epoch without delay. When Tune ends this actor, everything that it owns ends too:
+    controller, workers, queue. When a worker dies, Train restarts all of them, and they resume from the newest
     checkpoint.
     """
-    # When this actor is ended, a cleaner of Train's frees what the workers had reserved. Without the address of its Ray
-    # it looks for any on its machine, and gives up where there are several.
+    # When this actor ends, Train's cleanup actor frees what the workers had reserved. Without RAY_ADDRESS it looks for
+    # any Ray on its machine, and gives up if there are several.
     os.environ["RAY_ADDRESS"] = ray.get_runtime_context().gcs_address
     ENV_VARS_TO_PROPAGATE.add("RAY_ADDRESS")
     queue = Queue(actor_options={"num_cpus": 0})
     trainer = DataParallelTrainer(
-        partial(_one_of_several, config, queue, task),  # not by `train_loop_config`, which the controller would open
+        partial(_one_of_several, config, queue, task),  # not in `train_loop_config`: the controller would unpickle it
         backend_config=_TorchWhenNeeded(task),
         scaling_config=train.ScalingConfig(
             num_workers=sweep.workers, use_gpu=sweep.gpus_per_worker > 0, resources_per_worker=bundle(sweep)
@@ -109,22 +109,22 @@ def _one_of_several(config: dict[str, Any], queue: Queue, task: list[ray.ObjectR
 
 
 def _ignore(message: dict[str, Any]) -> None:
-    """All workers have the same messages, and the first one sends them."""
+    """Drop a message: all workers have the same ones, and the first worker sends them."""
 
 
 @dataclass
 class _TorchWhenNeeded(BackendConfig):
-    """Ray Train's own process group of torch, which otherwise is imported before there is a worker.
+    """Ray Train's process group of torch, imported only once there are workers.
 
     Args:
-        task: of the workers, for which they need torch sooner or later.
+        task: of the workers; unpickling it imports torch.
     """
 
     task: list[ray.ObjectRef]
 
     @property
     def backend_cls(self) -> type[Backend]:
-        """Who makes it."""
+        """The backend that makes the group."""
         return _GroupWhenNeeded
 
 
@@ -132,7 +132,7 @@ class _GroupWhenNeeded(Backend):
     share_cuda_visible_devices = True  # as Ray Train has it for torch
 
     def on_start(self, worker_group: Any, backend_config: BackendConfig) -> None:
-        """Makes the group, once there are workers."""
+        """Create the process group, once there are workers."""
         assert isinstance(backend_config, _TorchWhenNeeded)
         worker_group.execute_async(ray.get, backend_config.task[0])  # they import it while the controller does
         from ray.train.torch import TorchConfig
@@ -141,7 +141,7 @@ class _GroupWhenNeeded(Backend):
         torch.backend_cls().on_start(worker_group, torch)
 
     def on_shutdown(self, worker_group: Any, backend_config: BackendConfig) -> None:
-        """Takes it apart."""
+        """Destroy the process group."""
         from ray.train.torch import TorchConfig
 
         torch = TorchConfig()
