@@ -139,7 +139,7 @@ def test_images_that_a_gpu_has_no_room_for_are_fetched_without_a_wait(caplog):
         training, surroundings = trained(run, data, GPU, working)
         assert isinstance(training.images, HostImages)
     (message,) = caplog.messages
-    assert "fetched from the host's memory" in message
+    assert "its images stay in host memory" in message
     last = torch.load(io.BytesIO(surroundings.states[training.steps]), weights_only=True)
     for name, value in plain.objective.state_dict().items():
         assert torch.equal(value, last["objective"][name]), name
