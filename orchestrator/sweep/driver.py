@@ -227,7 +227,7 @@ def _is_broken(ledger: Ledger, interruption: Interruption) -> bool:
 
 def _exit_code(ledger: Ledger, interruption: Interruption) -> int:
     if ledger.out_of_storage:
-        return 1  # even of a complete sweep, whose summary may be what had no place
+        return 1  # even if the sweep is complete: its summary may be what did not fit
     if interruption.signal is not None and not ledger.is_complete:
         return 128 + interruption.signal
     if not ledger.is_complete and not interruption.out_of_time:

@@ -123,7 +123,7 @@ def _remedy(error: Exception) -> str:
 def _provide_token() -> None:
     """Passes Ray a token by its environment where it could not store one in the home folder.
 
-    A Ray of our own starts with a token, which Ray otherwise creates in `~/.ray`.
+    A private Ray uses a token for its connections, which Ray otherwise creates in `~/.ray`.
     """
     home = Path.home()
     folder = next(one for one in (home / ".ray", home, *home.parents) if one.exists())
@@ -201,12 +201,12 @@ def _environment() -> Mapping[str, str]:
 def _signal_handlers_kept() -> Iterator[None]:
     """Keep all signal handlers while the block runs.
 
-    `ray.init` takes SIGTERM for itself. Its handler raises SystemExit wherever the main thread happens to be; inside a
-    `__del__`, a callback or a broad `except` it is swallowed, the signal is lost, and the sweep never ends. Ray
-    has no option to leave it. It does so off the main thread, but its processes die with the thread that starts them.
+    `ray.init` installs a handler for SIGTERM that raises SystemExit wherever the main thread happens to be. Inside a
+    `__del__`, a callback or a broad `except` the exception is swallowed, and the sweep never ends. Ray has no option
+    against it. Off the main thread it installs none, but its processes die with the thread that starts them.
 
-    Its native library takes SIGTERM too, in front of Python: it writes a stack trace first, and aborts the process if
-    that takes over three seconds, as on a busy machine. Setting a handler again puts Python first.
+    Ray's native library also handles SIGTERM, before Python: it writes a stack trace, and aborts the process if that
+    takes over three seconds, as on a busy machine. Setting the handler again puts Python first.
     """
     replace = signal.signal
     signal.signal = lambda signalnum, handler: signal.getsignal(signalnum)

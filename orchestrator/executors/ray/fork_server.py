@@ -110,7 +110,7 @@ def _received(connection: socket.socket) -> _Request:
 
 
 def _become(request: _Request) -> None:
-    """What Ray's two scripts do, without importing all again where the worker needs no interpreter of its own."""
+    """Do what Ray's two scripts do, without importing everything again unless the worker needs its own interpreter."""
     os.setsid()
     _redirect(request.outputs, (1, 2))
     os.environ.clear()
