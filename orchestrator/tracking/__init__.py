@@ -1,1 +1,1 @@
-"""Experiment trackers, one module each; `contract` defines their interface."""
+"""Experiment trackers, one module for each, see `contract`."""
