@@ -49,8 +49,8 @@ def start_up(command: Command, draw: random.Random) -> Moment:
     stages: dict[str, Callable[[], bool]] = {
         "the sweep's folder": command.sweep.exists,
         "the study": command.sweep.journal.exists,
-        "Ray's start": lambda: "starting Ray" in command.told(),
-        "the first trial's start": lambda: "starting the first trials" in command.told(),
+        "Ray's start": lambda: "starting Ray" in command.output_so_far(),
+        "the first trial's start": lambda: "starting the first trials" in command.output_so_far(),
     }
     stage = draw.choice(list(stages))
     return Moment(f"start-up, {stage}", stages[stage], draw.uniform(0, 1))

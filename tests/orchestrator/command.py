@@ -79,7 +79,7 @@ class Command:
             self._give_up("it did not end")
         return code, self._output.read_text(), self._errors.read_text()
 
-    def told(self) -> str:
+    def output_so_far(self) -> str:
         """Its output so far."""
         return self._output.read_text()
 

@@ -144,11 +144,11 @@ def test_tab_completes_commands_options_and_names(line, offered, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("file", "told"), [("methods.py", "AugSweep's package methods"), ("yaml.py", "the library yaml")]
+    ("file", "expected"), [("methods.py", "AugSweep's package methods"), ("yaml.py", "the library yaml")]
 )
-def test_a_file_of_the_users_that_workers_would_import_for_ours_is_refused(file, told, started, tmp_path, capsys):
+def test_a_file_of_the_users_that_workers_would_import_for_ours_is_refused(file, expected, started, tmp_path, capsys):
     (tmp_path / file).touch()
     with pytest.raises(SystemExit) as ended:
         started("sweep", "x")
     assert ended.value.code == 2
-    assert capsys.readouterr().err.startswith(f"error: {tmp_path / file} hides {told}; ")
+    assert capsys.readouterr().err.startswith(f"error: {tmp_path / file} hides {expected}; ")

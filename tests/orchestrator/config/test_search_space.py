@@ -134,7 +134,7 @@ def test_range_tells_whole_numbers_truth_values_and_ends():
 
 
 @pytest.mark.parametrize(
-    ("spec", "told"),
+    ("spec", "expected"),
     [
         (0.5, "= 0.5: one of uniform, log_uniform, int, choice must be given"),
         ({}, "= {}: exactly one of uniform, log_uniform, int, choice must be given"),
@@ -161,10 +161,10 @@ def test_range_tells_whole_numbers_truth_values_and_ends():
         ({"uniform": [0.0, 0.6], "when": {"addons.msr.base_weight": 0.1}}, "can never hold: one value of uniform"),
     ],
 )
-def test_search_names_what_is_wrong_with_a_dimension(spec, told):
+def test_search_names_what_is_wrong_with_a_dimension(spec, expected):
     message = mistakes({"addons.msr.base_weight": spec})
     assert message.startswith("search.addons.msr.base_weight")
-    assert told in message
+    assert expected in message
     assert "\n" not in message
 
 
@@ -259,19 +259,19 @@ def test_values_that_the_data_do_not_allow_are_refused_alone_together_and_enqueu
     both = {"dataset": {"choice": [large, small]}, "training.batch_size": {"choice": [16, 64]}}
     entry = {"dataset": small, "training.batch_size": 64}
 
-    def told(section: dict, entries: list[dict]) -> str:
+    def refusal(section: dict, entries: list[dict]) -> str:
         with pytest.raises(ConfigError, match="training images; use at most") as caught:
             check_values_on_data(read_space(section, RUN), entries, RUN)
         return str(caught.value)
 
-    assert told({"training.batch_size": {"int": [16, 99]}}, []).startswith("search.training.batch_size = 99: ")
-    assert "training.batch_size = 64 do not go together: run.training" in told(both, [])
+    assert refusal({"training.batch_size": {"int": [16, 99]}}, []).startswith("search.training.batch_size = 99: ")
+    assert "training.batch_size = 64 do not go together: run.training" in refusal(both, [])
     monkeypatch.setattr(search_section, "_CORNERS", 1)  # as where there are too many to try
-    assert told(both, [{}, entry]).startswith("sweep.enqueue.1: run.training.batch_size = 64: ")
+    assert refusal(both, [{}, entry]).startswith("sweep.enqueue.1: run.training.batch_size = 64: ")
 
 
 @pytest.mark.parametrize(
-    ("entry", "told"),
+    ("entry", "expected"),
     [
         ({"addons.msr.base_wight": 0.1}, "= 0.1: is not searched; did you mean addons.msr.base_weight?"),
         ({"addons.msr.base_weight": 0.7}, "= 0.7: must lie in uniform [0, 0.6]"),
@@ -280,9 +280,9 @@ def test_values_that_the_data_do_not_allow_are_refused_alone_together_and_enqueu
         ({"addons.msr.steps": 2}, "exists only when addons.msr.schedule = step; add that"),
     ],
 )
-def test_enqueued_settings_must_be_ones_the_space_could_propose(entry, told):
+def test_enqueued_settings_must_be_ones_the_space_could_propose(entry, expected):
     with pytest.raises(ConfigError) as caught:
         check_enqueued([{}, entry], read_space(MSR, RUN), RUN)
     assert str(caught.value).startswith("sweep.enqueue.1.")
-    assert told in str(caught.value)
+    assert expected in str(caught.value)
     assert "\n" not in str(caught.value)

@@ -57,7 +57,7 @@ def test_old_files_of_ours_and_new_ones_are_read_as_they_were_written():
 
 
 @pytest.mark.parametrize(
-    ("text", "told"),
+    ("text", "expected"),
     [
         ("a: &x {b: 1}\nc: {<<: *x}", "line 2, column 5: merge keys (<<) are not part of YAML 1.2; write the keys out"),
         ("a: &x [*x]", "line 1, column 8: the alias *x lies inside what it stands for"),
@@ -74,8 +74,8 @@ def test_old_files_of_ours_and_new_ones_are_read_as_they_were_written():
         (f"a: {'9' * 5000}", "is too large"),
     ],
 )
-def test_text_is_refused_with_its_place(text, told):
-    assert told in refused(text)
+def test_text_is_refused_with_its_place(text, expected):
+    assert expected in refused(text)
 
 
 DEEP = {
@@ -99,10 +99,10 @@ def test_deep_nesting_is_refused_before_the_stack_is_used_up(name):
     frames = sys.getrecursionlimit()
     sys.setrecursionlimit(600)
     try:
-        told = refused(DEEP[name])
+        message = refused(DEEP[name])
     finally:
         sys.setrecursionlimit(frames)
-    assert f"nested deeper than {MAX_DEPTH} levels" in told
+    assert f"nested deeper than {MAX_DEPTH} levels" in message
 
 
 @pytest.mark.parametrize("name", BOMBS)
@@ -123,7 +123,7 @@ def test_a_file_without_an_end_is_refused(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("path", "written", "told"),
+    ("path", "written", "expected"),
     [
         ("run.training.epochs", "1:30", "= 1:30: must be an integer"),
         ("run.training.epochs", "1_000", "= 1_000: must be an integer; write 1000 without quotes"),
@@ -133,8 +133,8 @@ def test_a_file_without_an_end_is_refused(tmp_path):
         ("run.optimizer.nesterov", "off", "unknown key"),
     ],
 )
-def test_message_shows_what_was_written(tmp_path, path, written, told):
+def test_message_shows_what_was_written(tmp_path, path, written, expected):
     text = write(with_changes({path: "PLACE"}))
     file = tmp_path / "study.yaml"
     file.write_text(text.replace("PLACE", written))
-    assert told in refusal(file)
+    assert expected in refusal(file)

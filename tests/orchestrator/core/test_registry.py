@@ -75,16 +75,16 @@ def test_find_says_how_a_file_is_named(name):
 
 
 @pytest.mark.parametrize(
-    ("code", "told"),
+    ("code", "expected"),
     [
         ("import sys\n\nclass Config(:\n", r"SyntaxError: invalid syntax \(broken\.py, line 3\)"),
         ("from methods.contract import Nothing\n", r"ImportError: cannot import name 'Nothing' .*broken\.py, line 1\)"),
         ("import json\njson.loads('{')\n", r"JSONDecodeError: Expecting .*/broken\.py, line 2\)"),
     ],
 )
-def test_find_tells_what_is_wrong_with_a_module_and_where(own_package, code, told):
+def test_find_tells_what_is_wrong_with_a_module_and_where(own_package, code, expected):
     (own_package / "broken.py").write_text(code)
-    with pytest.raises(UserError, match=rf"^mylab_components\.broken cannot be imported: {told}$"):
+    with pytest.raises(UserError, match=rf"^mylab_components\.broken cannot be imported: {expected}$"):
         find("methods", "mylab_components.broken")
 
 

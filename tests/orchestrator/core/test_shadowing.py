@@ -23,20 +23,20 @@ def started(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
 
 @pytest.mark.parametrize("command", ["sweep", "evaluate", "profile"])
 @pytest.mark.parametrize(
-    ("file", "told"),
+    ("file", "expected"),
     [
         ("methods.py", "hides AugSweep's package methods"),
         ("augment/__init__.py", "hides AugSweep's package augment"),
         ("yaml.py", "hides the library yaml"),
     ],
 )
-def test_shadowing_file_is_refused(tmp_path: Path, command: str, file: str, told: str) -> None:
+def test_shadowing_file_is_refused(tmp_path: Path, command: str, file: str, expected: str) -> None:
     (tmp_path / file).parent.mkdir(exist_ok=True)
     (tmp_path / file).write_text("raise RuntimeError('imported')\n")
     done = started(tmp_path, "-m", f"orchestrator.{command}", "study.yaml")
     remedy = "rename it, or run the command from another folder"
     assert (done.returncode, done.stdout) == (2, "")
-    assert done.stderr == f"error: {tmp_path / file} {told}; {remedy}\n"
+    assert done.stderr == f"error: {tmp_path / file} {expected}; {remedy}\n"
 
 
 def test_other_names_are_a_users_own(tmp_path: Path) -> None:

@@ -110,10 +110,10 @@ def test_failed_download_says_what_to_put_where(published, monkeypatch):
     monkeypatch.setattr(archive, "url", NOBODY)
     with pytest.raises(UserError) as caught:
         module.verify(config)
-    told = str(caught.value)
-    assert "\n" not in told
+    message = str(caught.value)
+    assert "\n" not in message
     for part in (f"{archive.__name__} cannot be fetched", archive.filename, archive.tgz_md5, archive.url, config.root):
-        assert part in told
+        assert part in message
 
 
 def test_damaged_download_and_damaged_file_are_told(published, monkeypatch):

@@ -101,9 +101,9 @@ def test_split_and_class_of_each_image(files, splits, classes):
 def test_what_names_do_not_decide_is_refused_in_one_line(files, classes):
     with pytest.raises(UserError) as caught:
         assign(files.split(), source="ROOT", classes=classes)
-    told = str(caught.value)
-    assert told.startswith("ROOT: ")
-    assert told.endswith(
+    message = str(caught.value)
+    assert message.startswith("ROOT: ")
+    assert message.endswith(
         "set run.dataset.splits: {train: FOLDER, validation: FOLDER, test: FOLDER}, or set run.dataset.splits: none to "
         "train on all of them"
     )
@@ -120,12 +120,12 @@ def test_setting_names_folders_and_patterns():
 
 
 @pytest.mark.parametrize(
-    ("patterns", "told"),
+    ("patterns", "expected"),
     [
         ({"train": ["A"], "test": ["nowhere"]}, "run.dataset.splits.test = nowhere matches no file"),
         ({"train": ["*"], "test": ["B"]}, "B/1 matches several of run.dataset.splits: train: * and test: B"),
     ],
 )
-def test_setting_that_fits_no_file_is_refused(patterns, told):
-    with pytest.raises(UserError, match=told.replace("*", r"\*")):
+def test_setting_that_fits_no_file_is_refused(patterns, expected):
+    with pytest.raises(UserError, match=expected.replace("*", r"\*")):
         assign(["A/1", "B/1"], source="ROOT", classes=True, patterns=patterns)

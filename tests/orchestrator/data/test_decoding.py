@@ -70,7 +70,7 @@ def test_image_is_turned_upright_and_its_mask_is_upright_already(orientation):
 
 
 @pytest.mark.parametrize(
-    ("mask", "told"),
+    ("mask", "expected"),
     [
         (None, "missing"),
         (b"", "missing"),
@@ -82,15 +82,15 @@ def test_image_is_turned_upright_and_its_mask_is_upright_already(orientation):
         (encoded(Image.fromarray(np.ones((16, 20), np.float32)), "TIFF"), "floating-point"),
     ],
 )
-def test_mask_that_cannot_be_used_is_all_zero_and_told(mask, told):
+def test_mask_that_cannot_be_used_is_all_zero_and_told(mask, expected):
     made = square(encoded(picture(0)), mask, 8)
-    assert told in made.unmasked
+    assert expected in made.unmasked
     assert (made.mask == 0).all()
     assert not square(encoded(picture(0)), encoded(disc()), 8).unmasked
 
 
 @pytest.mark.parametrize(
-    ("content", "told"),
+    ("content", "expected"),
     [
         (b"no image", "^no image in a format that Pillow knows$"),
         (encoded(picture(0))[:200], "truncated"),
@@ -99,8 +99,8 @@ def test_mask_that_cannot_be_used_is_all_zero_and_told(mask, told):
         (encoded(Image.fromarray(np.ones((4, 4), np.float32)), "TIFF"), "floating-point"),
     ],
 )
-def test_unreadable_image_says_why_in_one_line(content, told):
-    with pytest.raises(Unreadable, match=told) as caught:
+def test_unreadable_image_says_why_in_one_line(content, expected):
+    with pytest.raises(Unreadable, match=expected) as caught:
         square(content, None, 8)
     assert str(caught.value)
     assert "\n" not in str(caught.value)

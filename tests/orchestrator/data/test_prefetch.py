@@ -87,9 +87,9 @@ def test_unreadable_image_is_replaced_by_the_next_one_with_its_label(damaged, ca
         readable = [7 if row in (5, 6) else row for row in rows]
         assert torch.equal(made, images.batch(torch.tensor(readable)).images)
         assert torch.equal(images.labels, torch.where((whole == 5) | (whole == 6), 7, whole))
-        told = caplog.text
+        logged = caplog.text
         caplog.clear()
-        assert told.count("a.parquet row 5 (") == told.count("a.parquet row 6 (nothing there to be read)") == 1
+        assert logged.count("a.parquet row 5 (") == logged.count("a.parquet row 6 (nothing there to be read)") == 1
 
 
 def test_too_many_unreadable_images_are_an_error(damaged):

@@ -91,13 +91,13 @@ def test_masks_lie_beside_their_images_and_those_that_cannot_be_used_are_named(r
     usable = [place for place in range(11) if place not in (0, 3, 7)]
     assert (images.masks[[0, 3, 7]] == 0).all()
     assert (images.masks[usable] == expected).all()
-    told = (
+    remark = (
         "4 of 18 images have no usable mask: train/cat/0.png (missing), "
         "train/cat/3.png (no image in a format that Pillow knows), "
         "train/dog/1.png (of 7 x 7 pixels, its image of 20 x 16), ..."
     )
-    assert image_folder.card(config).remarks[0] == told
-    assert f"warning: {root}: {told}\n" in capsys.readouterr().err
+    assert image_folder.card(config).remarks[0] == remark
+    assert f"warning: {root}: {remark}\n" in capsys.readouterr().err
 
 
 def test_unreadable_image_is_named_counted_and_left_out(root, capsys):
@@ -164,7 +164,7 @@ SPOILT = {
 
 
 @pytest.mark.parametrize(
-    ("case", "told"),
+    ("case", "expected"),
     [
         ("missing", "run.dataset.root = ROOT: there is no such file or folder"),
         ("file", "run.dataset.root = ROOT: it is a file; name the folder that holds the images"),
@@ -187,11 +187,11 @@ SPOILT = {
         ),
     ],
 )
-def test_wrong_folder_is_told_in_one_sentence(root, case, told):
+def test_wrong_folder_is_told_in_one_sentence(root, case, expected):
     SPOILT[case](root)
     with pytest.raises(UserError) as caught:
         image_folder.card(settings(root))
-    assert told.replace("ROOT", str(root)) in str(caught.value)
+    assert expected.replace("ROOT", str(root)) in str(caught.value)
     assert "\n" not in str(caught.value)
 
 

@@ -39,8 +39,8 @@ def alone(name, folder):
     return {key: value for key, value in settings.items() if key in kept}
 
 
-def told(name, config, split=None):
-    """What a user is told, in one line."""
+def load_error(name, config, split=None):
+    """The one-line message of the error that loading raises."""
     with pytest.raises(UserError) as caught:
         module(name).load(config, split) if split else module(name).card(config)
     assert "\n" not in str(caught.value)
@@ -202,17 +202,17 @@ def nothing(root):
 @pytest.mark.parametrize("spoil", [wrong_class_folder, stray_photograph, empty_folder, torn_photograph, nothing])
 def test_wrong_layout_is_told(tmp_path, spoil):
     config = written("imagenet_a", tmp_path)
-    assert spoil(tmp_path / "imagenet_a") in told("imagenet_a", config)
+    assert spoil(tmp_path / "imagenet_a") in load_error("imagenet_a", config)
 
 
 def test_missing_folders_are_told(tmp_path):
     config = written("imagenet_a", tmp_path, imagenet_val=str(tmp_path / "nowhere"))
-    assert f"{tmp_path / 'nowhere'} does not exist; it must hold one folder of photographs per class" in told(
+    assert f"{tmp_path / 'nowhere'} does not exist; it must hold one folder of photographs per class" in load_error(
         "imagenet_a", config
     )
     config = written("imagenet_real", tmp_path, imagenet_val=None)
     law = "ReaL has only labels; set run.dataset.imagenet_val to the folder of the photographs"
-    assert law in told("imagenet_real", config)
+    assert law in load_error("imagenet_real", config)
 
 
 @pytest.mark.parametrize(
@@ -227,18 +227,18 @@ def test_missing_folders_are_told(tmp_path):
 def test_labels_that_do_not_fit_are_told(tmp_path, content, law):
     config = written("imagenet_real", tmp_path)
     (tmp_path / "imagenet_real" / "real.json").write_text(content)
-    assert law in told("imagenet_real", config)
+    assert law in load_error("imagenet_real", config)
 
 
 @pytest.mark.parametrize("name", ["folder_to_objectnet_label.json", "imagenet_to_label_2012_v2"])
 def test_missing_mappings_are_told(tmp_path, name):
     config = written("objectnet", tmp_path)
     (tmp_path / "objectnet" / "mappings" / name).unlink()
-    assert "does not hold ObjectNet's mappings as published (FileNotFoundError" in told("objectnet", config)
+    assert "does not hold ObjectNet's mappings as published (FileNotFoundError" in load_error("objectnet", config)
 
 
 def test_mappings_that_do_not_fit_are_told(tmp_path):
     config = written("objectnet", tmp_path)
     file = tmp_path / "objectnet" / "mappings" / "objectnet_to_imagenet_1k.json"
     file.write_text(json.dumps({"Alarm clock": "no class of any line"}))
-    assert "mappings as published (KeyError: 'no class of any line')" in told("objectnet", config)
+    assert "mappings as published (KeyError: 'no class of any line')" in load_error("objectnet", config)

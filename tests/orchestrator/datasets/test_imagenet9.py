@@ -5,7 +5,7 @@ from PIL import Image
 from orchestrator.data.imagenet_classes import IMAGENET9, to_imagenet9
 from orchestrator.datasets import imagenet9
 from tests.orchestrator.datasets.imagenet_miniatures import FOLDERS
-from tests.orchestrator.datasets.test_imagenet import told, written
+from tests.orchestrator.datasets.test_imagenet import load_error, written
 
 
 def test_coarse_classes_are_as_many_as_were_published():
@@ -81,7 +81,7 @@ def test_broken_mask_is_told(tmp_path, kind):
         file.write_bytes(content)
     elif content is not None:
         np.save(file, content, allow_pickle=True)
-    message = told("imagenet9", config, "test/original")
+    message = load_error("imagenet9", config, "test/original")
     assert law in message
     assert f"{FOLDERS[3]}/original_1" in message
 
@@ -89,7 +89,7 @@ def test_broken_mask_is_told(tmp_path, kind):
 def test_variant_that_is_missing_is_told(tmp_path):
     config = written("imagenet9", tmp_path)
     (tmp_path / "imagenet9" / "only_bg_t").rename(tmp_path / "elsewhere")
-    message = told("imagenet9", config)
+    message = load_error("imagenet9", config)
     assert "only_bg_t/val must hold the nine folders 00_dog, 01_bird, 02_vehicle" in message
     assert message.endswith("as in the release; found no folders")
 
@@ -98,7 +98,7 @@ def test_class_folder_that_is_missing_is_told(tmp_path):
     config = written("imagenet9", tmp_path)
     folder = tmp_path / "in9l" / "train" / FOLDERS[8]
     folder.rename(tmp_path / "elsewhere")
-    assert told("imagenet9", config, "train").endswith("06_musical instrument, 07_primate")
+    assert load_error("imagenet9", config, "train").endswith("06_musical instrument, 07_primate")
 
 
 def test_published_sizes_are_cut_without_a_margin(tmp_path):

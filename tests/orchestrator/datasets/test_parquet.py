@@ -75,7 +75,7 @@ def test_rows_without_an_image_are_left_out_by_name(root):
 
 
 @pytest.mark.parametrize(
-    ("columns", "told"),
+    ("columns", "expected"),
     [
         ({"image": ["a.jpg"] * 4}, "the column image must hold the bytes of image files, not string"),
         ({"mask": [1.0] * 4}, "the column mask must hold the bytes of image files, not double"),
@@ -86,11 +86,11 @@ def test_rows_without_an_image_are_left_out_by_name(root):
         ),
     ],
 )
-def test_wrong_column_is_told_in_one_sentence(root, columns, told):
+def test_wrong_column_is_told_in_one_sentence(root, columns, expected):
     write_shard(root / "a.parquet", 4, **columns)
     with pytest.raises(UserError) as caught:
         parquet.card(settings(root))
-    assert told in str(caught.value)
+    assert expected in str(caught.value)
     assert "\n" not in str(caught.value)
 
 

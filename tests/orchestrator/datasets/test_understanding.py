@@ -63,9 +63,9 @@ def test_files_by_setting(root, capsys):
     config = settings(root, splits={"train": "A", "test": ["B/*"]})
     card = image_folder.card(config)
     assert (card.num_classes, card.variants, len(image_folder.load(config, "test/original"))) == (2, ("original",), 2)
-    told = notes(capsys, root)
-    assert told[0].startswith("8 images in train, 2 in test by run.dataset.splits; 2 classes")
-    assert told[1] == "ignored: 1 image that run.dataset.splits does not name (C/cat/0.png)"
+    remarks = notes(capsys, root)
+    assert remarks[0].startswith("8 images in train, 2 in test by run.dataset.splits; 2 classes")
+    assert remarks[1] == "ignored: 1 image that run.dataset.splits does not name (C/cat/0.png)"
     assert image_folder.card(settings(root, splits="none")).variants == ()
 
 
@@ -86,12 +86,12 @@ def test_class_without_images_a_single_class_and_other_files_are_said(root, caps
     write(root / "photo.heic", b"\0\0\0\x18ftypheic")
     os.mkfifo(root / "train/cat/pipe.png")
     assert image_folder.card(settings(root)).num_classes is None
-    told = notes(capsys, root)
-    assert told[0].endswith("no labels: all images lie in one folder, cat")
-    assert told[1] == "1 folders without images are no classes: train/dog"
-    assert "1 .heic file (photo.heic)" in told[2]
-    assert "1 .txt file (train/cat/notes.txt)" in told[2]
-    assert "1 named pipe (train/cat/pipe.png)" in told[2]
+    remarks = notes(capsys, root)
+    assert remarks[0].endswith("no labels: all images lie in one folder, cat")
+    assert remarks[1] == "1 folders without images are no classes: train/dog"
+    assert "1 .heic file (photo.heic)" in remarks[2]
+    assert "1 .txt file (train/cat/notes.txt)" in remarks[2]
+    assert "1 named pipe (train/cat/pipe.png)" in remarks[2]
 
 
 def test_test_images_without_labels_are_a_split_without_labels(root, capsys):

@@ -226,18 +226,18 @@ def test_mistake_is_one_line_and_exit_code_two(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], mistake: str
 ) -> None:
     folder = invent(tmp_path / "broken", trials=1)
-    told = "no finished trial yet"
+    expected = "no finished trial yet"
     if mistake != "no finished trial":
         trial = finished_trial(folder, 0)
         if mistake == "no encoder":
             trial.encoder_weights.unlink()
-            told = "config.yaml trains it again"
+            expected = "config.yaml trains it again"
         else:
             trial.encoder_weights.write_bytes(trial.encoder_weights.read_bytes()[:100])
-            told = "the exported encoder is damaged"
+            expected = "the exported encoder is damaged"
     assert __main__.main(["broken", "--storage", str(tmp_path)]) == 2
     said = capsys.readouterr()
-    assert re.fullmatch(rf"error: .*{told}.*\n", said.err)
+    assert re.fullmatch(rf"error: .*{expected}.*\n", said.err)
     assert said.out == ""
 
 

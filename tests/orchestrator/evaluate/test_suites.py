@@ -117,8 +117,8 @@ def test_what_cannot_be_measured_is_told_and_the_rest_goes_on(write, tmp_path, c
     said = capsys.readouterr()
     assert "test_nearest/1" in said.out
     assert "Not measured: linear_biased on own:" in said.out
-    told = said.err.splitlines()[-1]
-    assert re.fullmatch(r"error: nearest on gone: run.dataset.root = .*nowhere: there is no such file.*", told)
+    message = said.err.splitlines()[-1]
+    assert re.fullmatch(r"error: nearest on gone: run.dataset.root = .*nowhere: there is no such file.*", message)
 
 
 def test_diverged_encoder_is_refused_in_a_sentence(write, tmp_path):

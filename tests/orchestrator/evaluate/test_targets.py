@@ -103,7 +103,7 @@ def test_function_of_a_user_is_asked(folder, monkeypatch) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "told"),
+    ("name", "expected"),
     [
         ("torchvision:resnet19", "no model resnet19; did you mean resnet18?"),
         ("torchvision:resnet18@none.pth", "none.pth: there is no such file of weights"),
@@ -118,7 +118,7 @@ def test_function_of_a_user_is_asked(folder, monkeypatch) -> None:
         ("builtins:dict", "must return an orchestrator.probing.frozen.FrozenEncoder, and returned dict"),
     ],
 )
-def test_encoder_that_cannot_be_loaded_is_one_line(capsys, monkeypatch, name: str, told: str) -> None:
+def test_encoder_that_cannot_be_loaded_is_one_line(capsys, monkeypatch, name: str, expected: str) -> None:
     state = models.resnet18(weights=None).state_dict()
     Path("text.pth").write_text("weights")
     Path("small.py").write_text(
@@ -129,7 +129,7 @@ def test_encoder_that_cannot_be_loaded_is_one_line(capsys, monkeypatch, name: st
     torch.save({"weight": torch.ones(3)}, "tiny.pth")
     torch.save(state | {"conv1.weight": torch.ones(9, 3, 7, 7)}, "wide.pth")
     torch.save({f"{which}.{key}": value for which in "qk" for key, value in state.items()}, "both.pth")
-    assert re.search(told, refused(capsys, name, "--size", "48", *DATA))
+    assert re.search(expected, refused(capsys, name, "--size", "48", *DATA))
 
 
 def test_exported_encoder_is_scored_wherever_it_lies(folder, capsys) -> None:

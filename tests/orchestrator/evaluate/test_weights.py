@@ -73,10 +73,10 @@ class Runs:
 def test_objects_of_other_classes_are_named_and_not_loaded(tmp_path: Path) -> None:
     with pytest.raises(UserError) as caught:
         weights.read(written(tmp_path, {"state_dict": state("", 1), "args": pathlib.PurePosixPath("logs")}))
-    told = str(caught.value)
-    assert "holds an object of class pathlib.PurePosixPath beside its weights" in told
-    assert "extract its weights once" in told
-    assert "\n" not in told
+    message = str(caught.value)
+    assert "holds an object of class pathlib.PurePosixPath beside its weights" in message
+    assert "extract its weights once" in message
+    assert "\n" not in message
     trap = argparse.Namespace(args=Runs(tmp_path / "trap"))
     with pytest.raises(UserError, match="could run code"):
         weights.read(written(tmp_path, {"state_dict": state("", 1), "args": trap}))

@@ -54,7 +54,7 @@ def test_profile_tells_where_the_time_of_a_step_goes(tmp_path, capsys):
 
 
 @pytest.mark.parametrize(
-    ("arguments", "told"),
+    ("arguments", "expected"),
     [
         (("studi.yaml",), "studi.yaml: no such file"),
         (("study.yaml", "--set", "run.training.epoch=1"), "run.training.epoch = 1: unknown key; did you mean epochs?"),
@@ -62,13 +62,13 @@ def test_profile_tells_where_the_time_of_a_step_goes(tmp_path, capsys):
         (("study.yaml", "--trace", "nowhere/trace.json"), "--trace nowhere/trace.json cannot be written"),
     ],
 )
-def test_profile_tells_a_mistake_in_one_line(tmp_path, monkeypatch, capsys, arguments, told):
+def test_profile_tells_a_mistake_in_one_line(tmp_path, monkeypatch, capsys, arguments, expected):
     write_study(tmp_path, with_changes())
     monkeypatch.chdir(tmp_path)
     assert __main__.main(arguments) == 2
     output = capsys.readouterr()
     assert output.err.startswith("error: ")
-    assert told in output.err
+    assert expected in output.err
     assert output.err.count("\n") == 1
     assert not output.out
 

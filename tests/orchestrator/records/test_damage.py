@@ -30,15 +30,15 @@ def study_of(file: Path) -> StoredStudy:
 def refused(read: Callable[[], object], file: Path) -> str:
     with pytest.raises(UserError) as caught:
         read()
-    told = str(caught.value)
-    assert told.startswith(f"{file}: damaged (")
-    assert told.endswith("restore it from a backup, or start again with --fresh (the old sweep is kept aside)")
-    assert "\n" not in told
-    return told
+    message = str(caught.value)
+    assert message.startswith(f"{file}: damaged (")
+    assert message.endswith("restore it from a backup, or start again with --fresh (the old sweep is kept aside)")
+    assert "\n" not in message
+    return message
 
 
 @pytest.mark.parametrize(
-    ("line", "told"),
+    ("line", "expected"),
     [
         (b"{", "line 4: Expecting property name"),
         (b"\xff\xfe\0", "line 4: 'utf-"),
@@ -49,11 +49,11 @@ def refused(read: Callable[[], object], file: Path) -> str:
         (b'{"op_code": 4, "worker_id": "x", "study_id": 0, "datetime_start": "today"}', "Optuna cannot replay it: Val"),
     ],
 )
-def test_journal_damaged_in_its_middle_is_refused(tmp_path: Path, line: bytes, told: str) -> None:
+def test_journal_damaged_in_its_middle_is_refused(tmp_path: Path, line: bytes, expected: str) -> None:
     file = journal(tmp_path)
     lines = file.read_bytes().split(b"\n")
     file.write_bytes(b"\n".join([*lines[:3], line, *lines[4:]]))
-    assert told in refused(lambda: study_of(file), file)
+    assert expected in refused(lambda: study_of(file), file)
 
 
 def test_journal_torn_at_its_end_is_taken(tmp_path: Path) -> None:

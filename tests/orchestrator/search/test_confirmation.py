@@ -177,19 +177,19 @@ def test_differences_are_paired_by_seed_and_intervals_are_students(confirmed: Le
 def test_text_tells_the_winner_on_old_and_new_seeds(confirmed: Ledger) -> None:
     assert confirmed.repeats is not None
     found = confirmation(confirmed, confirmed.repeats)
-    told = text(found, confirmed.sweep)
+    report = text(found, confirmed.sweep)
     best = found["settings"][0]
     score = best["metrics"]["knn"]
     assert (
         f"trial {best['trial']} was the best of 6 trials on the search's seed: knn {score['search']:.4g}; "
         f"on 4 new seeds: {score['mean']:.4g} ± {score['ci95']:.2g}"
-    ) in told
-    header, *rows = (line.split() for line in told.split("\n\n")[1].splitlines())
+    ) in report
+    header, *rows = (line.split() for line in report.split("\n\n")[1].splitlines())
     assert header[:6] == ["knn", "new", "seeds", "search", "-", "trial"]
     assert [row[1] for row in rows] == [str(one["trial"]) for one in found["settings"]]
-    assert "enqueued x=0.5 kind=plain" in told
+    assert "enqueued x=0.5 kind=plain" in report
     closing = summary(confirmed, "none", command=["a.yaml"], compare="open http://h")
-    assert told in closing
+    assert report in closing
     assert "is complete: 6 of 6 trials ended (5 finished, 1 failed); " in closing
     assert "; 12 of 12 repeats with new seeds ended.\n" in closing
 
@@ -227,9 +227,9 @@ def test_of_several_metrics_the_front_is_repeated_and_each_metric_told(tmp_path:
     assert len(front) > 2
     assert ledger.repeats.settings == by_first[:2], "capped, the best by the first metric first"
     closing = summary(ledger, "none", command=["a.yaml"], compare="open http://h")
-    told = ", ".join(map(str, by_first))
-    assert f"Pareto front of more knn and less gap, on validation data: trials {told}\n" in closing
-    assert f"front: trials {told}" in headline(ledger)
+    numbers = ", ".join(map(str, by_first))
+    assert f"Pareto front of more knn and less gap, on validation data: trials {numbers}\n" in closing
+    assert f"front: trials {numbers}" in headline(ledger)
     tables = text(confirmation(ledger, ledger.repeats), ledger.sweep).split("\n\n")[1:]
     assert [table.split()[0] for table in tables] == ["knn", "gap"]
     assert closing.count("orchestrator.evaluate") == len(front)

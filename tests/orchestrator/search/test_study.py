@@ -37,7 +37,7 @@ def _sweep(sampler: Literal["tpe", "random"] = "tpe", scheduler: Literal["asha",
 def test_suggestions_for_several_metrics_do_not_depend_on_the_process_and_learn_from_each(tmp_path: Path) -> None:
     sweep = _sweep().model_copy(update={"metric": ("near", "steps"), "mode": ("max", "min")})
 
-    def told(values: dict[str, Any]) -> list[float]:
+    def objectives(values: dict[str, Any]) -> list[float]:
         return [-abs(values["x"] - 0.3), float(values.get("steps", 0))]
 
     def search(fresh: Callable[[], StoredStudy]) -> list[dict[str, Any]]:
@@ -47,7 +47,7 @@ def test_suggestions_for_several_metrics_do_not_depend_on_the_process_and_learn_
             seen.append((study := fresh()).values(number))
             study.report(number, 0.5, 4)
             assert not study.should_stop(number)
-            study.tell(number, *(("failed",) if number % 8 == 3 else ("finished", told(seen[-1]))))
+            study.tell(number, *(("failed",) if number % 8 == 3 else ("finished", objectives(seen[-1]))))
         return seen
 
     for name in ("one", "many"):
@@ -234,15 +234,15 @@ def _stopped_at(should_stop: Callable[[int, int, float], bool], curves: list[lis
 def test_successive_halving_follows_the_paper(tmp_path: Path, mode: Literal["max", "min"], distinct: bool) -> None:
     sweep = _sweep("random", "asha").model_copy(update={"mode": mode})
     study = _open(tmp_path, sweep)
-    told: dict[int, list[float]] = {4: [], 8: []}  # values that came to a rung, in order of trial
+    at_rung: dict[int, list[float]] = {4: [], 8: []}  # values that came to a rung, in order of trial
 
     def slow(number: int, epoch: int, value: float) -> bool:
-        if epoch not in told:
+        if epoch not in at_rung:
             return False
-        told[epoch].append(value)
-        better = sum(other > value if mode == "max" else other < value for other in told[epoch])
-        equal_before_it = told[epoch][:-1].count(value)
-        return better + equal_before_it >= max(1, len(told[epoch]) // 2)
+        at_rung[epoch].append(value)
+        better = sum(other > value if mode == "max" else other < value for other in at_rung[epoch])
+        equal_before_it = at_rung[epoch][:-1].count(value)
+        return better + equal_before_it >= max(1, len(at_rung[epoch]) // 2)
 
     def ours(number: int, epoch: int, value: float) -> bool:
         if epoch == 1:

@@ -168,8 +168,8 @@ def _claim_of(objects: ObjectPlace, **of: object) -> ObjectPlace:
 
 def test_claim_from_another_host_holds_until_it_runs_out(objects: ObjectPlace, monkeypatch) -> None:
     claim = _claim_of(objects, machine="another", host="node-b", pid=12)
-    told = r"process 12 on node-b \(last heard of \d+ s ago; if it is dead, its lease of 60 s runs out in \d+ s\)"
-    with pytest.raises(HeldError, match=told), objects.lock():
+    holder = r"process 12 on node-b \(last heard of \d+ s ago; if it is dead, its lease of 60 s runs out in \d+ s\)"
+    with pytest.raises(HeldError, match=holder), objects.lock():
         pass
     assert claim.exists()
     monkeypatch.setattr(lease, "SECONDS", 0)

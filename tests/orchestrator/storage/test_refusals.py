@@ -23,15 +23,15 @@ from tests.orchestrator.storage.s3_server import Server, s3_server
 
 def refusal(address: str) -> str:
     """What the command would say of an address."""
-    with pytest.raises(UserError) as told:
+    with pytest.raises(UserError) as caught:
         check_storage(parse(address), "study")
-    text = str(told.value)
+    text = str(caught.value)
     assert "\n" not in text
     return text
 
 
 @pytest.mark.parametrize(
-    ("address", "told"),
+    ("address", "expected"),
     [
         ("gs://bucket/prefix", "it must be a folder, or an object store's s3://BUCKET/PREFIX"),
         ("s3://", "s3://BUCKET/PREFIX must be given, got the bucket of no name"),
@@ -41,9 +41,9 @@ def refusal(address: str) -> str:
         ("s3://bucket/x?scheme=http&endpoint_override=nobody.invalid", "the store cannot be reached"),
     ],
 )
-def test_address_that_cannot_be_is_refused(address: str, told: str) -> None:
+def test_address_that_cannot_be_is_refused(address: str, expected: str) -> None:
     text = refusal(address)
-    assert told in text
+    assert expected in text
     assert "secret@" not in text
 
 
@@ -113,7 +113,7 @@ def keys(server: Server, request: pytest.FixtureRequest, monkeypatch: pytest.Mon
 
 
 @pytest.mark.parametrize(
-    ("keys", "told"),
+    ("keys", "expected"),
     [
         (["s3:GetObject", "s3:ListBucket"], "writing is not permitted (ACCESS_DENIED)"),
         (["s3:PutObject"], "reading is not permitted (ACCESS_DENIED)"),
@@ -122,7 +122,7 @@ def keys(server: Server, request: pytest.FixtureRequest, monkeypatch: pytest.Mon
     ids=["reader", "writer"],
 )
 @pytest.mark.usefixtures("keys")
-def test_bucket_without_permission_is_refused(strict: Server, told: str) -> None:
+def test_bucket_without_permission_is_refused(strict: Server, expected: str) -> None:
     text = refusal(strict.uri("sweeps/team"))
-    assert told in text
+    assert expected in text
     assert "look at AWS_ACCESS_KEY_ID" in text

@@ -36,7 +36,7 @@ OPEN_TO_NOTHING = (
 
 
 @pytest.mark.parametrize(
-    ("path", "value", "told"),
+    ("path", "value", "expected"),
     [
         ("swep", {}, "swep = {}: unknown key; did you mean sweep?"),
         ("search", [], "search = []: must be a mapping"),
@@ -150,13 +150,13 @@ OPEN_TO_NOTHING = (
         *((f"{section}.zzz", 1, f"{section}.zzz = 1: unknown key") for section in OPEN_TO_NOTHING),
     ],
 )
-def test_file_is_refused_in_one_line(tmp_path, path, value, told):
+def test_file_is_refused_in_one_line(tmp_path, path, value, expected):
     section, _, dimension = path.partition(".")
     searched = {dimension: value} if section == "search" and dimension else None
     file = write_study(tmp_path, with_changes({} if searched else {path: value}, search=searched))
     message = refusal(file)
     assert message.startswith(f"{file}: ")
-    assert told in message
+    assert expected in message
     # A metric that the broken evaluations no longer make is a second mistake, and rightly told.
     assert len(message.split("\n")) == 1
 
@@ -176,7 +176,7 @@ def test_missing_section_is_told(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("text", "told"),
+    ("text", "expected"),
     [
         ("sweep: {trials: 3\nrun: {}\n", ": line 2, column 4: "),
         (
@@ -194,12 +194,12 @@ def test_missing_section_is_told(tmp_path):
         ("- 1\n", "but holds [1]"),
     ],
 )
-def test_yaml_slip_is_told_with_its_line(tmp_path, text, told):
+def test_yaml_slip_is_told_with_its_line(tmp_path, text, expected):
     file = tmp_path / "study.yaml"
     file.write_text(text)
     message = refusal(file)
     assert message.startswith(f"{file}: ")
-    assert told in message
+    assert expected in message
     assert "\n" not in message
 
 

@@ -32,14 +32,14 @@ def refusal(folder: Path, changes: dict[str, Any], **study: Any) -> str:
 def test_evaluation_of_labels_is_refused_where_there_are_none(tmp_path):
     write_folder(tmp_path / "images", {"": 30})
     law = "needs labels, and run.dataset.name = image_folder as set up here has none; drop it, and use view_retrieval"
-    told = refusal(tmp_path, {"run.dataset": own_images(tmp_path)}).split("\n")
-    assert [line.split(": ")[0] for line in told] == ["run.evaluation.knn", "run.evaluation.linear"]
-    assert all(law in line for line in told)
+    mistakes = refusal(tmp_path, {"run.dataset": own_images(tmp_path)}).split("\n")
+    assert [line.split(": ")[0] for line in mistakes] == ["run.evaluation.knn", "run.evaluation.linear"]
+    assert all(law in line for line in mistakes)
 
 
 def test_evaluation_of_a_split_is_refused_where_it_is_not(tmp_path):
-    told = refusal(tmp_path, {"run.evaluation.background_gap": {}})
-    assert told == (
+    message = refusal(tmp_path, {"run.evaluation.background_gap": {}})
+    assert message == (
         "run.evaluation.background_gap: reads validation/mixed_same, validation/mixed_rand, which run.dataset.name = "
         "synthetic does not have; drop it"
     )
@@ -64,31 +64,31 @@ WRONG_OTHERWISE: dict[str, tuple[dict[str, Any], dict[str, Any], str]] = {
 def test_other_mistakes_are_told_before_images_are_decoded(tmp_path, section):
     root = write_folder(tmp_path / "images", {"a": 3, "b": 3})
     write(root / "a/torn.png", b"torn")  # would be told, if anybody looked
-    changes, search, told = WRONG_OTHERWISE[section]
+    changes, search, expected = WRONG_OTHERWISE[section]
     message = refusal(tmp_path, {"run.dataset": own_images(tmp_path), **changes}, search=search)
-    assert message.startswith(told)
+    assert message.startswith(expected)
     assert "torn.png" not in message
     assert not (tmp_path / "cache").exists()
 
 
 def test_published_data_are_not_fetched_for_a_run_that_they_do_not_fit(tmp_path, monkeypatch):
     monkeypatch.setattr(cifar10, "verify", None)
-    told = refusal(tmp_path, {"run.dataset": {"name": "cifar10"}, "run.training.batch_size": 50_000})
-    assert told.startswith("run.training.batch_size = 50000: exceeds the 45000 training images")
+    message = refusal(tmp_path, {"run.dataset": {"name": "cifar10"}, "run.training.batch_size": 50_000})
+    assert message.startswith("run.training.batch_size = 50000: exceeds the 45000 training images")
 
 
 def test_images_that_cannot_be_used_are_told_once(tmp_path):
     write_folder(tmp_path / "images", {"train/a": 3, "train/b": 3, "extra/a": 1})
-    told = refusal(tmp_path, {"run.dataset": own_images(tmp_path)})
-    assert told.startswith(
+    message = refusal(tmp_path, {"run.dataset": own_images(tmp_path)})
+    assert message.startswith(
         f"{tmp_path}/images: cannot tell the splits: train/a names train, and extra/a no split; set run.dataset."
     )
-    assert "\n" not in told
+    assert "\n" not in message
 
 
 def test_published_data_that_cannot_be_had_are_told(tmp_path):
-    told = refusal(tmp_path, {"run.dataset": {"name": "cifar10", "root": str(tmp_path), "download": False}})
-    assert told.startswith(
+    message = refusal(tmp_path, {"run.dataset": {"name": "cifar10", "root": str(tmp_path), "download": False}})
+    assert message.startswith(
         f"CIFAR10 is not in {tmp_path}, and run.dataset.download is false: set it to true, or put cifar"
     )
 

@@ -38,7 +38,7 @@ def test_a_confirmation_counts_the_enqueued_and_the_best():
 
 
 @pytest.mark.parametrize(
-    ("changes", "told"),
+    ("changes", "expected"),
     [
         ({"sweep.mode": "max"}, "sweep: mode must be a list of 2, as many as metric"),
         ({"sweep.mode": ["max", "mn"]}, 'sweep.mode = ["max", "mn"]: must be max or min, or for several'),
@@ -53,9 +53,9 @@ def test_a_confirmation_counts_the_enqueued_and_the_best():
         ({"sweep.confirm": {}, "search": {"seed": {"int": [0, 9]}}}, "search.seed: must not be searched, since"),
     ],
 )
-def test_file_is_refused_in_one_line(tmp_path, changes, told):
+def test_file_is_refused_in_one_line(tmp_path, changes, expected):
     study = with_changes(TWO | changes)
     with pytest.raises(UserError) as refused:
         load_study(write_study(tmp_path, study))
     (line,) = str(refused.value).split("\n")
-    assert told in line
+    assert expected in line

@@ -32,13 +32,13 @@ def test_supervised_takes_data_of_its_classes(monkeypatch):
 
 
 def test_number_of_classes_must_be_the_datas(monkeypatch):
-    told = (
+    expected = (
         "run.method.num_classes = 3: num_classes = 4 must hold, the number of classes of run.dataset.name = synthetic"
     )
-    assert mistakes(monkeypatch, num_classes=4) == [told]
+    assert mistakes(monkeypatch, num_classes=4) == [expected]
 
 
 @pytest.mark.parametrize("card_fields", [{"unlabelled": ("train",)}, {"num_classes": None}])
 def test_supervised_refuses_data_without_labels(monkeypatch, card_fields):
-    (told,) = mistakes(monkeypatch, **card_fields)
-    assert told.startswith("run.method.name = supervised: needs labels, and run.dataset.name = synthetic")
+    (message,) = mistakes(monkeypatch, **card_fields)
+    assert message.startswith("run.method.name = supervised: needs labels, and run.dataset.name = synthetic")

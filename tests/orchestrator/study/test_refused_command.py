@@ -21,7 +21,7 @@ class Case:
     """A mistake, and what is told of it.
 
     Args:
-        told: in the one line.
+        expected: in the one line.
         changes: to the tiny study.
         search: instead of the tiny study's.
         text: of the file, instead of a study.
@@ -29,7 +29,7 @@ class Case:
         arguments: behind it.
     """
 
-    told: str
+    expected: str
     changes: dict[str, Any] = field(default_factory=dict)
     search: dict[str, Any] | None = None
     text: str = ""
@@ -94,7 +94,7 @@ def outcomes(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, An
 def test_mistake_is_one_line_and_exit_code_2_and_nothing_heavy_is_imported(outcomes, name):
     outcome = outcomes[name]
     assert (outcome["code"], outcome["out"], outcome["imported"]) == (2, "", [])
-    _check_line(outcome["err"], CASES[name].told)
+    _check_line(outcome["err"], CASES[name].expected)
 
 
 def test_dry_run_imports_neither_ray_nor_mlflow_nor_optuna(outcomes):
@@ -106,7 +106,7 @@ def test_dry_run_imports_neither_ray_nor_mlflow_nor_optuna(outcomes):
 
 def test_process_of_its_own_says_the_same(tmp_path):
     case = CASES["misspelt method"]
-    _check_process(case.command(tmp_path / "study"), case.told, code=ROOT)
+    _check_process(case.command(tmp_path / "study"), case.expected, code=ROOT)
 
 
 def test_damaged_data_file_is_told_by_a_process_of_its_own(tmp_path):
@@ -120,7 +120,7 @@ def test_damaged_data_file_is_told_by_a_process_of_its_own(tmp_path):
     _check_process(case.command(tmp_path / "study"), "cutouts_test.png", code=tmp_path / "code")
 
 
-def _check_process(arguments: list[str], told: str, *, code: Path) -> None:
+def _check_process(arguments: list[str], expected: str, *, code: Path) -> None:
     """As a user starts it, but that Python says what it imports."""
     done = subprocess.run(
         [sys.executable, "-X", "importtime", "-m", "orchestrator.sweep", *arguments],
@@ -133,12 +133,12 @@ def _check_process(arguments: list[str], told: str, *, code: Path) -> None:
     lines = done.stderr.splitlines(keepends=True)
     imported = {line.rpartition("|")[2].strip() for line in lines if line.startswith("import time:")}
     assert (done.returncode, done.stdout) == (2, "")
-    _check_line("".join(line for line in lines if not line.startswith("import time:")), told)
+    _check_line("".join(line for line in lines if not line.startswith("import time:")), expected)
     assert "torch" in imported
     assert not imported & {"ray", "mlflow", "optuna"}
 
 
-def _check_line(errors: str, told: str) -> None:
+def _check_line(errors: str, expected: str) -> None:
     assert errors.startswith("error: ")
-    assert told in errors
+    assert expected in errors
     assert errors.count("\n") == 1

@@ -18,7 +18,7 @@ def test_set_changes_fields_sections_and_searches(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("change", "told"),
+    ("change", "expected"),
     [
         ("run.training.epoch=1", "--set run.training.epoch = 1: unknown key; did you mean epochs?"),
         ("rum.seed=1", "--set rum.seed=1: must be path=value with a path from the root of the file"),
@@ -35,10 +35,10 @@ def test_set_changes_fields_sections_and_searches(tmp_path):
         ),
     ],
 )
-def test_set_is_refused_in_one_line_that_names_the_command_line(tmp_path, change, told):
+def test_set_is_refused_in_one_line_that_names_the_command_line(tmp_path, change, expected):
     message = refusal(write_study(tmp_path, with_changes()), change)
     assert message.startswith("--set ")
-    assert told in message
+    assert expected in message
     assert "\n" not in message
 
 

@@ -12,7 +12,7 @@ from tests.orchestrator.tiny_run import RUN
 
 
 @pytest.mark.parametrize(
-    ("changes", "threads", "told"),
+    ("changes", "threads", "expected"),
     [
         ({"concurrency": 8}, 1, None),  # an executor runs as many as there are cores
         ({"concurrency": 4, "cpus_per_worker": 2}, 2, None),
@@ -22,10 +22,10 @@ from tests.orchestrator.tiny_run import RUN
         ({"concurrency": 4, "trials": 2}, 2, None),
     ],
 )
-def test_more_threads_than_cores_are_warned_of(monkeypatch, changes, threads, told):
+def test_more_threads_than_cores_are_warned_of(monkeypatch, changes, threads, expected):
     monkeypatch.setattr("os.cpu_count", lambda: 4)
     sweep = read_sweep({"name": "s", "trials": 9, "metric": "val_knn/1", "gpus_per_worker": 1.0, **changes})
     run = resolve({**RUN, "training": {**RUN["training"], "threads": threads}})
     warnings = machine_advice(Study(Path("study.yaml"), sweep, run, {}, Space(())))
-    assert len(warnings) == (told is not None)
-    assert told is None or re.search(told, warnings[0])
+    assert len(warnings) == (expected is not None)
+    assert expected is None or re.search(expected, warnings[0])

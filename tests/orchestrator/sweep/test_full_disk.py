@@ -67,18 +67,18 @@ def test_driver_on_a_full_disk_closes_the_sweep_and_the_next_start_goes_on(
 def test_worker_on_a_full_disk_says_so_and_other_errors_stay_errors(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    told: list[dict[str, Any]] = []
+    results: list[dict[str, Any]] = []
     monkeypatch.setattr(trial.view_grid, "write", lambda *args: None)
     monkeypatch.setattr(trial.assembly, "train", _no_space)
     run = tiny_run().dump()
     folder = TrialFolder(tmp_path / "0000")
     folder.write_config({"run": run})
-    trial.run_trial({"folder": str(folder.path)}, told.append, load_data(tiny_run()), run["dataset"])
-    (failure,) = [messages.storage_failure(result) for result in told]
+    trial.run_trial({"folder": str(folder.path)}, results.append, load_data(tiny_run()), run["dataset"])
+    (failure,) = [messages.storage_failure(result) for result in results]
     assert str(failure).startswith("the disk is full ([Errno 28] No space left on device); free some of it")
     monkeypatch.setattr(trial.assembly, "train", lambda *args: (folder.path / "nowhere" / "file").open("w"))
     with pytest.raises(FileNotFoundError):
-        trial.run_trial({"folder": str(folder.path)}, told.append, load_data(tiny_run()), run["dataset"])
+        trial.run_trial({"folder": str(folder.path)}, results.append, load_data(tiny_run()), run["dataset"])
 
 
 @pytest.mark.parametrize(
@@ -91,10 +91,10 @@ def test_whatever_goes_wrong_with_the_baselines_is_a_sentence(
         raise error
 
     monkeypatch.setattr(driver, "baselines", fail)
-    told = driver._measured(tiny_run(), load_data(tiny_run()), parse(tmp_path / "baselines.json"))
-    assert isinstance(told, str)
-    assert told.startswith(type(error).__name__)
-    assert "\n" not in told
+    message = driver._measured(tiny_run(), load_data(tiny_run()), parse(tmp_path / "baselines.json"))
+    assert isinstance(message, str)
+    assert message.startswith(type(error).__name__)
+    assert "\n" not in message
 
 
 def test_baselines_of_an_earlier_version_are_read_as_they_are(tmp_path: Path) -> None:

@@ -82,7 +82,7 @@ MEMORY = (
 
 
 @pytest.mark.parametrize(
-    ("text", "told"),
+    ("text", "expected"),
     [
         (DIED, "its worker process died"),
         (RAISED, "ArithmeticError: no luck"),
@@ -92,8 +92,8 @@ MEMORY = (
         ("Failure # 1 (occurred at noon)\nno word\nof an error at all\n", "of an error at all"),
     ],
 )
-def test_last_error_is_that_of_the_last_failure(text: str, told: str) -> None:
-    assert last_error(text) == told
+def test_last_error_is_that_of_the_last_failure(text: str, expected: str) -> None:
+    assert last_error(text) == expected
 
 
 def test_only_finished_trials_compete(ledger: Ledger) -> None:
@@ -115,10 +115,10 @@ def test_lines_tell_a_crash_and_what_a_trial_starts_with(ledger: Ledger) -> None
     ledger.watch(lines.changed)
     ledger.crashed(3, "its worker process died")
     ledger.started(4)
-    told = stream.getvalue().split("\n")
-    assert told[0] == "trial 3   crashed: its worker process died; it is tried again from its checkpoint"
-    assert told[1].startswith("trial 4   epoch 0/4  starts  ")
-    assert "msr.weight=" in told[1]
+    written = stream.getvalue().split("\n")
+    assert written[0] == "trial 3   crashed: its worker process died; it is tried again from its checkpoint"
+    assert written[1].startswith("trial 4   epoch 0/4  starts  ")
+    assert "msr.weight=" in written[1]
 
 
 def test_table_shows_every_trial_and_the_headline(ledger: Ledger) -> None:
@@ -148,8 +148,8 @@ def test_table_of_many_trials_keeps_the_best_the_running_and_the_newest(ledger: 
     console = Console(file=io.StringIO(), width=100, height=20)
     lines = console.render_lines(LiveTable(ledger), pad=False)
     assert len(lines) <= 20
-    told = ["".join(segment.text for segment in line).strip() for line in lines]
-    assert told[-1] == "and 1 waiting, 985 stopped"
+    rows = ["".join(segment.text for segment in line).strip() for line in lines]
+    assert rows[-1] == "and 1 waiting, 985 stopped"
 
 
 def test_time_left_is_the_pace_times_what_remains(ledger: Ledger) -> None:

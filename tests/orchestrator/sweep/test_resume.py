@@ -50,7 +50,7 @@ def test_sweep_begun_before_a_setting_of_its_run_existed_goes_on(tmp_path: Path,
 
 
 @pytest.mark.parametrize(
-    ("change", "told"),
+    ("change", "expected"),
     [
         ("run.optimizer.momentum=0.5", "run.optimizer.momentum: 0.9 in the folder, 0.5 now"),
         ("sweep.seed=1", "sweep.seed: 0 in the folder, 1 now"),
@@ -60,11 +60,13 @@ def test_sweep_begun_before_a_setting_of_its_run_existed_goes_on(tmp_path: Path,
         ),
     ],
 )
-def test_other_sweep_is_refused_with_what_differs(tmp_path: Path, begun: SweepFolder, change: str, told: str) -> None:
+def test_other_sweep_is_refused_with_what_differs(
+    tmp_path: Path, begun: SweepFolder, change: str, expected: str
+) -> None:
     before = begun.file.read_text()
     with pytest.raises(UserError) as caught:
         resume.enter(begun, study(tmp_path, change))
-    assert str(caught.value).split("\n")[1:-1] == [f"  {told}"]
+    assert str(caught.value).split("\n")[1:-1] == [f"  {expected}"]
     assert begun.file.read_text() == before
 
 
@@ -72,15 +74,15 @@ PLACE = "/mnt/shared/projects/photographs/of/many/garments/collected-in-"
 
 
 @pytest.mark.parametrize(
-    ("was", "now", "told"),
+    ("was", "now", "expected"),
     [
         (f"{PLACE}2024/train", f"{PLACE}2025/train", ['...collected-in-2024/train"', '...collected-in-2025/train"']),
         ("1", 1, ['"1"', "1"]),
     ],
 )
-def test_values_that_look_alike_differ_and_are_told_apart(was: object, now: object, told: list[str]) -> None:
+def test_values_that_look_alike_differ_and_are_told_apart(was: object, now: object, expected: list[str]) -> None:
     (line,) = resume.differences({"value": was}, {"value": now})
-    assert line.partition(": ")[2] == f"{told[0]} in the folder, {told[1]} now"
+    assert line.partition(": ")[2] == f"{expected[0]} in the folder, {expected[1]} now"
     assert resume.differences({"value": was}, {"value": was}) == []
 
 
@@ -97,7 +99,7 @@ def test_other_commit_is_warned_of_once(tmp_path: Path, begun: SweepFolder, monk
 
 
 @pytest.mark.parametrize(
-    ("method", "addons", "told"),
+    ("method", "addons", "refused"),
     [
         ("swav", {"augself": {}}, True),
         ("swav", {}, False),
@@ -105,7 +107,7 @@ def test_other_commit_is_warned_of_once(tmp_path: Path, begun: SweepFolder, monk
     ],
 )
 def test_augself_over_swav_of_an_earlier_version_is_not_continued(
-    tmp_path, method: str, addons: dict, told: bool
+    tmp_path, method: str, addons: dict, refused: bool
 ) -> None:
     changes = {
         "run.method": {"name": method},
@@ -121,4 +123,4 @@ def test_augself_over_swav_of_an_earlier_version_is_not_continued(
     resume.enter(folder, wanted)
     assert folder.format() == 1
     text = resume.changed_meaning(folder, wanted)
-    assert ("double the weights to train as before" in text) if told else text is None
+    assert ("double the weights to train as before" in text) if refused else text is None

@@ -164,6 +164,6 @@ def test_kills_under_tpe_and_halving_rerun_nothing_and_leave_mlflow_whole(tmp_pa
     runs = {run.data.tags["trial"]: run for run in client.search_runs([experiment.experiment_id])}
     assert sorted(runs) == [*map(str, range(6)), "parent"]
     assert len(client.search_runs([experiment.experiment_id])) == 7  # one run per trial, however often it was begun
-    for number, told in reports.items():
+    for number, trial_reports in reports.items():
         history = client.get_metric_history(runs[str(number)].info.run_id, "val_knn/1")
-        assert [(point.step, point.value) for point in history] == [(r["epoch"], r["val_knn/1"]) for r in told]
+        assert [(point.step, point.value) for point in history] == [(r["epoch"], r["val_knn/1"]) for r in trial_reports]

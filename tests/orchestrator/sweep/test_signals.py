@@ -43,7 +43,7 @@ def _stop(command: Command, number: signal.Signals) -> str:
 
 def test_sigterm_while_ray_starts_stops_as_at_any_other_time(command: Command) -> None:
     command.start()
-    command.wait_until(lambda: "starting Ray" in command.told())
+    command.wait_until(lambda: "starting Ray" in command.output_so_far())
     time.sleep(0.3)
     output = _stop(command, signal.SIGTERM)
     assert "starting the first trials" not in output
@@ -58,7 +58,7 @@ def test_one_signal_stops_cleanly_and_tells_how_to_go_on(command: Command, numbe
     assert "is NOT complete" in _stop(command, number)
     assert command.results() == {0: None, 1: None}
     epochs = [[report["epoch"] for report in reports] for reports in command.reports().values()]
-    assert epochs == [list(range(1, len(told) + 1)) for told in epochs], "every epoch once, none lost"
+    assert epochs == [list(range(1, len(reported) + 1)) for reported in epochs], "every epoch once, none lost"
 
 
 def test_two_signals_stop_a_fresh_sweep_at_once_and_a_second_driver_is_refused(command: Command) -> None:

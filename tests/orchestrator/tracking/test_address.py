@@ -48,7 +48,7 @@ def test_tracking_uri_is_option_then_environment_then_file(folder: Path, monkeyp
 
 
 @pytest.mark.parametrize(
-    ("uri", "told"),
+    ("uri", "expected"),
     [
         ("sqlite://", "names no file"),
         ("sqlite:///:memory:", "names no file"),
@@ -62,11 +62,11 @@ def test_tracking_uri_is_option_then_environment_then_file(folder: Path, monkeyp
         ("http://host:99999", "is not a valid address (Port out of range"),
     ],
 )
-def test_what_mlflow_cannot_use_is_refused_at_once(folder: Path, uri: str, told: str) -> None:
+def test_what_mlflow_cannot_use_is_refused_at_once(folder: Path, uri: str, expected: str) -> None:
     (folder / "folder").mkdir()
     (folder / "text.db").write_text("hello\n")
     message = refused(uri)
-    assert told in message
+    assert expected in message
     assert "secret" not in message
 
 
@@ -111,12 +111,12 @@ def web(request: pytest.FixtureRequest) -> Iterator[str]:
 
 
 @pytest.mark.parametrize(
-    ("web", "told"),
+    ("web", "expected"),
     [(404, "it is not MLflow's (status 404)"), (401, "wants a login; set MLFLOW_TRACKING_USERNAME"), (403, "refuses")],
     indirect=["web"],
 )
-def test_server_that_can_never_be_used_is_refused(web: str, told: str) -> None:
-    assert told in refused(web)
+def test_server_that_can_never_be_used_is_refused(web: str, expected: str) -> None:
+    assert expected in refused(web)
 
 
 @pytest.mark.parametrize("web", [500, 503], indirect=True)

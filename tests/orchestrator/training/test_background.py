@@ -102,16 +102,16 @@ def refusal(tmp_path, **changes) -> str:
 @pytest.mark.parametrize("kind", ["swap", "remove"])
 def test_negatives_over_byol_are_refused_in_the_file(tmp_path, kind):
     addons = {"background": {"kind": kind}}
-    told = refusal(tmp_path, **{"run.method": {"name": "byol"}, "run.addons": addons})
-    assert "run.addons.background does not fit run.method.name = byol: background's matched negatives need" in told
-    assert "set addons.background.p_negative to 0" in told
+    message = refusal(tmp_path, **{"run.method": {"name": "byol"}, "run.addons": addons})
+    assert "run.addons.background does not fit run.method.name = byol: background's matched negatives need" in message
+    assert "set addons.background.p_negative to 0" in message
 
 
 def test_data_without_masks_are_refused_in_the_file(tmp_path):
     changes = {"run.dataset": {"name": "cifar10"}, "run.addons": {"background": {}}}
-    told = refusal(tmp_path, **changes)
-    assert "run.dataset.name = cifar10: must have masks" in told
-    assert "drop run.addons.background" in told
+    message = refusal(tmp_path, **changes)
+    assert "run.dataset.name = cifar10: must have masks" in message
+    assert "drop run.addons.background" in message
 
 
 def test_op_may_stand_in_a_recipe_of_the_users():

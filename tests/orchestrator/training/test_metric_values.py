@@ -58,7 +58,7 @@ def test_whole_numbers_stay_whole(number):
 
 
 @pytest.mark.parametrize(
-    ("found", "told"),
+    ("found", "expected"),
     [
         ({"m": "0.5"}, "the metric m must be a number, not '0.5'"),
         ({"m": None}, "the metric m must be a number, not None"),
@@ -72,10 +72,10 @@ def test_whole_numbers_stay_whole(number):
         ({"m": 0.5, "epoch": 1.0}, "the metric name epoch is reserved; choose another"),
     ],
 )
-def test_what_is_no_number_is_refused_by_name(found, told):
+def test_what_is_no_number_is_refused_by_name(found, expected):
     with pytest.raises(MetricError) as caught:
         value(found)
-    assert str(caught.value) == f"run.evaluation.mylab.recall: {told}"
+    assert str(caught.value) == f"run.evaluation.mylab.recall: {expected}"
 
 
 def failing(error: BaseException) -> Any:
@@ -115,14 +115,14 @@ def test_failing_metric_ends_its_trial_with_the_reason(tmp_path: Path, monkeypat
 
 
 @pytest.mark.parametrize(
-    ("fields", "told"),
+    ("fields", "expected"),
     [
         ({}, "must define evaluate(encode, splits, config)"),
         ({"evaluate": print, "METRICS": "m"}, "must define METRICS, a tuple of the metrics' names"),
     ],
 )
-def test_module_that_lacks_a_part_is_refused_at_the_start(monkeypatch, fields, told):
+def test_module_that_lacks_a_part_is_refused_at_the_start(monkeypatch, fields, expected):
     monkeypatch.setattr(planning, "find", lambda *_: module(**fields))
     with pytest.raises(UserError) as caught:
         planning.metrics(tiny_run())
-    assert told in str(caught.value)
+    assert expected in str(caught.value)

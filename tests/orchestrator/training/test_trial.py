@@ -17,14 +17,14 @@ from tests.orchestrator.tiny_run import tiny_run
 
 
 @pytest.mark.parametrize(
-    ("error", "told"),
+    ("error", "expected"),
     [
         (torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 GiB. GPU 0"), "(CUDA out of memory): a"),
         (MemoryError(), "(MemoryError): a smaller run.training.batch_size"),
     ],
 )
 def test_memory_that_ran_out_ends_the_trial_alone_with_advice(
-    error: Exception, told: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    error: Exception, expected: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     results: list[dict[str, Any]] = []
 
@@ -40,7 +40,7 @@ def test_memory_that_ran_out_ends_the_trial_alone_with_advice(
     trial.run_trial(*arguments)
     (reason,) = [messages.given_up(result) for result in results]
     assert reason is not None
-    assert told in reason
+    assert expected in reason
     monkeypatch.setattr(trial, "world_size", lambda: 2)
     with pytest.raises(type(error)):  # else the other workers would wait for this one
         trial.run_trial(*arguments)
@@ -56,11 +56,11 @@ def test_images_are_taken_apart_once_for_all_trials_that_do_it_alike(
     shared, made, completed = load_data(resolve(run_of(0))), list[str](), separation.completed
     monkeypatch.setattr(separation, "completed", lambda *given: (made.append("made"), completed(*given))[1])
     for number, (settings, times) in enumerate([({}, 0), ({"holes": "diffuse"}, 1)]):
-        folder, run, told = TrialFolder(tmp_path / f"{number:04d}"), run_of(number, **settings), list[Any]()
+        folder, run, sent = TrialFolder(tmp_path / f"{number:04d}"), run_of(number, **settings), list[Any]()
         folder.write_config({"run": run})
-        trial.run_trial({"folder": str(folder.path)}, told.append, shared, run["dataset"])
+        trial.run_trial({"folder": str(folder.path)}, sent.append, shared, run["dataset"])
         assert folder.views.exists()
-        assert len(told) == 1
+        assert len(sent) == 1
         assert len(made) == times
 
 

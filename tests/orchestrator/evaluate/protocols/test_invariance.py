@@ -13,22 +13,22 @@ def cosines(keeps, folder):
     }
 
 
-def told(score, what):
+def value_in_note(score, what):
     return float(score.note.split(f"{what} ")[1].split(",")[0])
 
 
 def test_flip_invariant_encoder_is_invariant_to_the_flip_and_to_nothing_else(tmp_path):
     centred = cosines(lambda images: images + images.flip(3) - 1, tmp_path)
-    assert told(centred["flip"], "cosine") == 1
-    assert centred["flip"].value == pytest.approx(1 - told(centred["flip"], "images"), abs=1e-3)
-    assert all(told(score, "cosine") < 0.999 for name, score in centred.items() if name != "flip")
+    assert value_in_note(centred["flip"], "cosine") == 1
+    assert centred["flip"].value == pytest.approx(1 - value_in_note(centred["flip"], "images"), abs=1e-3)
+    assert all(value_in_note(score, "cosine") < 0.999 for name, score in centred.items() if name != "flip")
 
 
 def test_luma_is_invariant_to_grayscale(tmp_path):
     found = cosines(
         lambda images: torch.einsum("bchw,c->bhw", images, torch.tensor([0.2989, 0.587, 0.114])) - 0.5, tmp_path
     )
-    assert told(found["grayscale"], "cosine") > 0.999
+    assert value_in_note(found["grayscale"], "cosine") > 0.999
     assert found["rotate"].value < 0.6
 
 

@@ -59,10 +59,10 @@ def test_ray_that_does_not_start_is_told_in_one_line(monkeypatch, tmp_path):
     monkeypatch.setattr("ray.init", init)
     sweep = SweepConfig(name="s", trials=1, metric="score")
     place = {"log": tmp_path / "ray.log", "address": None, "storage": str(tmp_path)}
-    with pytest.raises(UserError) as told, clusters.cluster(sweep, data_bytes=1, **place):
+    with pytest.raises(UserError) as caught, clusters.cluster(sweep, data_bytes=1, **place):
         pass
-    assert str(told.value).startswith("Ray did not start: The current node timed out during startup. (more in ")
-    assert "\n" not in str(told.value)
+    assert str(caught.value).startswith("Ray did not start: The current node timed out during startup. (more in ")
+    assert "\n" not in str(caught.value)
 
 
 @pytest.mark.parametrize(("length", "options"), [(39, {}), (40, {"_temp_dir": "/tmp/ray"})])

@@ -65,9 +65,9 @@ def _toy(config: dict[str, Any], tell: Tell, data: np.ndarray) -> None:
             (folder.path / f"epoch-{epoch}").write_text(f"{began} {time.monotonic()} {os.getpid()}")
             state.write_text(str(epoch))
         score = values["bonus"] + (0.0 if values["kind"] == "bad" else epoch)
-        told = {"writeable": float(data.flags.writeable), "gpus": len(os.environ.get("CUDA_VISIBLE_DEVICES", "all"))}
-        told["started anew"] = float("PL_DISABLE_FORK" in os.environ)  # what Tune gives workers of its own
-        context.report({"epoch": epoch, "finished": int(epoch == EPOCHS), "score": score, **told})
+        facts = {"writeable": float(data.flags.writeable), "gpus": len(os.environ.get("CUDA_VISIBLE_DEVICES", "all"))}
+        facts["started anew"] = float("PL_DISABLE_FORK" in os.environ)  # what Tune gives workers of its own
+        context.report({"epoch": epoch, "finished": int(epoch == EPOCHS), "score": score, **facts})
 
 
 def _wait_for_the_other(folder: TrialFolder) -> None:
@@ -206,12 +206,12 @@ def test_an_interrupted_execution_is_continued_by_the_next(tmp_path: Path) -> No
 def test_time_limit_ends_the_execution_and_not_the_trials(tmp_path: Path) -> None:
     folder = SweepFolder(tmp_path / "s")
     ledger = _ledger(folder, _sweep(trials=3, enqueue=[{"kind": "good", "bonus": 0.0}] * 3, concurrency=1))
-    told: list[str] = []
-    interruption = Interruption(ledger, 1e9, told.append)
+    notices: list[str] = []
+    interruption = Interruption(ledger, 1e9, notices.append)
     ledger.watch(lambda number: setattr(interruption, "_deadline", 0.0))
     execute(ledger, _toy, shared={"data": np.zeros(10, np.uint8)}, is_over=interruption.is_over)
     assert interruption.out_of_time
-    assert told == ["the time limit is over: stopping; the same command goes on"]
+    assert notices == ["the time limit is over: stopping; the same command goes on"]
     assert ledger.closing == "its time limit of 1e+09 min is over (sweep.time_limit)"
     assert not ledger.is_complete
     assert all(not trial.is_over for trial in ledger.trials.values())
