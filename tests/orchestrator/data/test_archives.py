@@ -14,7 +14,7 @@ from orchestrator.core.registry import find
 from tests.orchestrator.datasets import miniatures
 
 ARCHIVES = {"cifar10": CIFAR10, "cifar100": CIFAR100, "stl10": STL10}
-NOBODY = "http://127.0.0.1:1/archive.tar.gz"  # listens there
+UNREACHABLE = "http://127.0.0.1:1/archive.tar.gz"  # no server listens on this port
 
 
 class Quiet(SimpleHTTPRequestHandler):
@@ -96,7 +96,7 @@ def test_archive_put_there_by_hand_is_unpacked_without_a_download(published, mon
     archive = ARCHIVES[config.name]
     with pytest.raises(UserError, match=rf"{archive.__name__} is not in .*root, and run.dataset.download is false"):
         module.verify(config)
-    monkeypatch.setattr(archive, "url", NOBODY)
+    monkeypatch.setattr(archive, "url", UNREACHABLE)
     (packed.parent.parent / "root").mkdir()
     shutil.copy(packed, config.root)
     module.verify(config)
@@ -107,7 +107,7 @@ def test_archive_put_there_by_hand_is_unpacked_without_a_download(published, mon
 def test_failed_download_says_what_to_put_where(published, monkeypatch):
     module, _, config = published
     archive = ARCHIVES[config.name]
-    monkeypatch.setattr(archive, "url", NOBODY)
+    monkeypatch.setattr(archive, "url", UNREACHABLE)
     with pytest.raises(UserError) as caught:
         module.verify(config)
     message = str(caught.value)
@@ -116,7 +116,7 @@ def test_failed_download_says_what_to_put_where(published, monkeypatch):
         assert part in message
 
 
-def test_damaged_download_and_damaged_file_are_told(published, monkeypatch):
+def test_damaged_download_and_damaged_file_are_refused(published, monkeypatch):
     module, packed, config = published
     whole = packed.read_bytes()
     packed.write_bytes(whole[: len(whole) // 2])
@@ -130,7 +130,7 @@ def test_damaged_download_and_damaged_file_are_told(published, monkeypatch):
     module.verify(config)  # unpacked again
     file.write_bytes(b"x" + file.read_bytes()[1:])
     (packed.parent.parent / "root" / archive.filename).unlink()
-    monkeypatch.setattr(archive, "url", NOBODY)
+    monkeypatch.setattr(archive, "url", UNREACHABLE)
     with pytest.raises(UserError, match="cannot be fetched"):
         module.load(config, "bank")
 

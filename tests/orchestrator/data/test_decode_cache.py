@@ -55,13 +55,13 @@ def test_decoding_that_failed_or_was_killed_leaves_nothing_behind(root, monkeypa
 
 def test_two_who_want_the_same_images_decode_them_once(root, capsys):
     listing, cache = image_folder.Folder(True, None)(write_folder(root)), root.parent / "cache"
-    with ThreadPoolExecutor(2) as both:  # stand for two processes: the lock is of the file, whoever holds it
+    with ThreadPoolExecutor(2) as both:  # stand for two processes: the lock is on the file, not on its holder
         made = list(both.map(lambda _: decode_cache.decoded(listing, cache=cache, size=SIZE), range(2)))
     assert made[0] == made[1]
     assert capsys.readouterr().err.count("decoding") == 1
 
 
-def test_cache_that_cannot_be_written_is_told(root, monkeypatch):
+def test_cache_that_cannot_be_written_is_refused(root, monkeypatch):
     write_folder(root)
     write(root.parent / "file", b"")
     with pytest.raises(

@@ -82,7 +82,7 @@ def test_image_is_turned_upright_and_its_mask_is_upright_already(orientation):
         (encoded(Image.fromarray(np.ones((16, 20), np.float32)), "TIFF"), "floating-point"),
     ],
 )
-def test_mask_that_cannot_be_used_is_all_zero_and_told(mask, expected):
+def test_mask_that_cannot_be_used_is_all_zero_with_a_reason(mask, expected):
     made = square(encoded(picture(0)), mask, 8)
     assert expected in made.unmasked
     assert (made.mask == 0).all()

@@ -1,4 +1,4 @@
-"""What is made of masks is made anew only where it would be something else."""
+"""Foregrounds are computed again only where other settings would change them."""
 
 import numpy as np
 import pytest
@@ -31,7 +31,7 @@ def data_of(run: RunConfig) -> Data:
         ({"noise": "shift"}, {"noise": "shift", "seed": 1}, False),
     ],
 )
-def test_made_anew_only_for_other_settings(one: dict, other: dict, shared: bool) -> None:
+def test_foregrounds_are_computed_again_only_for_other_settings(one: dict, other: dict, shared: bool) -> None:
     data = data_of(run_of(**one))
     again = assembly.with_foregrounds(run_of(**other), data)
     assert (again.foregrounds is data.foregrounds) == shared

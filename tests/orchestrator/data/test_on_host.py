@@ -45,7 +45,7 @@ def test_batches_are_the_same_announced_or_not(needs: tuple[str, ...]) -> None:
             assert torch.equal(expected.masks, made.masks)
 
 
-def test_what_is_announced_anew_takes_the_place_of_what_was(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_batches_announced_later_replace_those_announced_before(monkeypatch: pytest.MonkeyPatch) -> None:
     there, fetched = pair()
     fetched.read_ahead(fetched.order(1).split(BATCH))
     again = fetched.order(2).split(BATCH)

@@ -1,4 +1,4 @@
-"""The published sets of photographs: what they list, how they are split, and how a wrong layout is told."""
+"""The published sets of photographs: what they list, how they are split, and how a wrong layout is reported."""
 
 from importlib import import_module
 
@@ -78,7 +78,7 @@ def test_known_photograph_has_its_class_and_its_pixels(name, written):
 
 
 @pytest.mark.parametrize("name", SPLITS)
-def test_wrong_layout_is_told_in_one_line(name, tmp_path):
+def test_wrong_layout_is_refused_in_one_line(name, tmp_path):
     module = import_module(f"orchestrator.datasets.{name}")
     (tmp_path / "published").mkdir()
     with pytest.raises(UserError) as caught:

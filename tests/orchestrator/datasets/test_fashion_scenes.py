@@ -242,7 +242,7 @@ def test_fingerprint_changes_with_every_setting(change):
     fingerprint = fashion_scenes.card(fashion_scenes.Config()).fingerprint
     assert fashion_scenes.card(fashion_scenes.Config(**change)).fingerprint != fingerprint
     assert fashion_scenes.card(fashion_scenes.Config(seed=1)).fingerprint != fingerprint
-    # As it was when the first encoders were trained on it.
+    # The fingerprint with which the first encoders were trained.
     assert fashion_scenes.card(fashion_scenes.Config()).fingerprint == fingerprint == "7a6629a98606f1ef"
 
 

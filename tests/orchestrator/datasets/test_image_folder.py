@@ -187,7 +187,7 @@ SPOILT = {
         ),
     ],
 )
-def test_wrong_folder_is_told_in_one_sentence(root, case, expected):
+def test_wrong_folder_is_refused_in_one_sentence(root, case, expected):
     SPOILT[case](root)
     with pytest.raises(UserError) as caught:
         image_folder.card(settings(root))

@@ -200,12 +200,12 @@ def nothing(root):
 
 
 @pytest.mark.parametrize("spoil", [wrong_class_folder, stray_photograph, empty_folder, torn_photograph, nothing])
-def test_wrong_layout_is_told(tmp_path, spoil):
+def test_wrong_layout_is_refused(tmp_path, spoil):
     config = written("imagenet_a", tmp_path)
     assert spoil(tmp_path / "imagenet_a") in load_error("imagenet_a", config)
 
 
-def test_missing_folders_are_told(tmp_path):
+def test_missing_folders_are_refused(tmp_path):
     config = written("imagenet_a", tmp_path, imagenet_val=str(tmp_path / "nowhere"))
     assert f"{tmp_path / 'nowhere'} does not exist; it must hold one folder of photographs per class" in load_error(
         "imagenet_a", config
@@ -224,20 +224,20 @@ def test_missing_folders_are_told(tmp_path):
         ("[[1]]", "must be ILSVRC2012_val_ and a number from 00000001 to 00000001"),
     ],
 )
-def test_labels_that_do_not_fit_are_told(tmp_path, content, law):
+def test_labels_that_do_not_fit_are_refused(tmp_path, content, law):
     config = written("imagenet_real", tmp_path)
     (tmp_path / "imagenet_real" / "real.json").write_text(content)
     assert law in load_error("imagenet_real", config)
 
 
 @pytest.mark.parametrize("name", ["folder_to_objectnet_label.json", "imagenet_to_label_2012_v2"])
-def test_missing_mappings_are_told(tmp_path, name):
+def test_missing_mappings_are_refused(tmp_path, name):
     config = written("objectnet", tmp_path)
     (tmp_path / "objectnet" / "mappings" / name).unlink()
     assert "does not hold ObjectNet's mappings as published (FileNotFoundError" in load_error("objectnet", config)
 
 
-def test_mappings_that_do_not_fit_are_told(tmp_path):
+def test_mappings_that_do_not_fit_are_refused(tmp_path):
     config = written("objectnet", tmp_path)
     file = tmp_path / "objectnet" / "mappings" / "objectnet_to_imagenet_1k.json"
     file.write_text(json.dumps({"Alarm clock": "no class of any line"}))

@@ -39,7 +39,7 @@ def test_coarse_class_of_a_fine_one(wanted, classes):
     assert to_imagenet9()[classes] == (IMAGENET9.index(wanted) if wanted else -1)
 
 
-def test_classes_of_imagenet9_are_told_by_the_digits_of_their_folders(tmp_path):
+def test_classes_of_imagenet9_are_read_from_the_digits_of_their_folders(tmp_path):
     config = written("imagenet9", tmp_path)
     assert imagenet9.load(config, "test/original").labels.tolist() == [number for number in range(9) for _ in range(2)]
     images = imagenet9.load(config, "test/mixed_rand")
@@ -72,7 +72,7 @@ BROKEN_MASKS = {
 
 
 @pytest.mark.parametrize("kind", BROKEN_MASKS)
-def test_broken_mask_is_told(tmp_path, kind):
+def test_broken_mask_is_refused(tmp_path, kind):
     config = written("imagenet9", tmp_path)
     file = tmp_path / "imagenet9" / "fg_mask" / "val" / FOLDERS[3] / "original_1.npy"
     content, law = BROKEN_MASKS[kind]
@@ -86,7 +86,7 @@ def test_broken_mask_is_told(tmp_path, kind):
     assert f"{FOLDERS[3]}/original_1" in message
 
 
-def test_variant_that_is_missing_is_told(tmp_path):
+def test_missing_variant_is_refused(tmp_path):
     config = written("imagenet9", tmp_path)
     (tmp_path / "imagenet9" / "only_bg_t").rename(tmp_path / "elsewhere")
     message = load_error("imagenet9", config)
@@ -94,7 +94,7 @@ def test_variant_that_is_missing_is_told(tmp_path):
     assert message.endswith("as in the release; found no folders")
 
 
-def test_class_folder_that_is_missing_is_told(tmp_path):
+def test_missing_class_folder_is_refused(tmp_path):
     config = written("imagenet9", tmp_path)
     folder = tmp_path / "in9l" / "train" / FOLDERS[8]
     folder.rename(tmp_path / "elsewhere")

@@ -86,7 +86,7 @@ def test_rows_without_an_image_are_left_out_by_name(root):
         ),
     ],
 )
-def test_wrong_column_is_told_in_one_sentence(root, columns, expected):
+def test_wrong_column_is_refused_in_one_sentence(root, columns, expected):
     write_shard(root / "a.parquet", 4, **columns)
     with pytest.raises(UserError) as caught:
         parquet.card(settings(root))
@@ -94,7 +94,7 @@ def test_wrong_column_is_told_in_one_sentence(root, columns, expected):
     assert "\n" not in str(caught.value)
 
 
-def test_wrong_files_are_told_in_one_sentence(root):
+def test_wrong_files_are_refused_in_one_sentence(root):
     def refusal() -> str:
         with pytest.raises(UserError) as caught:
             parquet.card(settings(root))

@@ -59,7 +59,7 @@ def run_ids(uri: str, experiment: str) -> dict[str, str]:
 
 
 def evaluation(trial: TrialFolder) -> Evaluation:
-    """By the suite that the command takes if it is not told another."""
+    """Evaluates a trial with the default suite of the command."""
     found = subject(str(trial.path), parse("sweeps"), "sqlite:///none.db")
     return Runner(found, suites.load("held_out", (), found.own, found.encoder.decoding)).run()
 
@@ -133,7 +133,7 @@ def test_second_evaluation_reads_features_and_counts_the_look(
     assert test_scores.read_scores(trial.path).metrics == values(again)
 
 
-def test_torn_feature_file_is_made_anew(evaluated: Evaluation) -> None:
+def test_truncated_feature_file_is_computed_again(evaluated: Evaluation) -> None:
     file = next(evaluated.subject.shelf.features.glob("*-bank.safetensors"))
     file.write_bytes(file.read_bytes()[:1000])
     assert values(evaluation(evaluated.subject.trial)) == values(evaluated)

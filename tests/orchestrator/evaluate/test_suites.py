@@ -72,7 +72,7 @@ MISTAKES = {
 
 
 @pytest.mark.parametrize("text", MISTAKES)
-def test_mistake_of_a_suite_is_told_with_its_place(write, text):
+def test_mistake_in_a_suite_is_reported_with_its_place(write, text):
     with pytest.raises(UserError, match=rf"mine\.yaml: {MISTAKES[text]}"):
         suites.load(write(text), (), OWN, {"size": 8})
 
@@ -86,7 +86,7 @@ def test_unknown_suite_and_unknown_data_are_one_line(write):
         suites.load(write("protocols: {knn: {}}"), ["protocols.knn.q=1"], OWN, {"size": 8})
 
 
-def test_scores_of_several_suites_stand_beside_one_another(write, tmp_path):
+def test_scores_of_several_suites_are_kept_together(write, tmp_path):
     first = measured(write("protocols: {knn: {}}"), tmp_path)
     file = write("datasets: {more: {name: synthetic, seed: 1}}\nprotocols: {nearest: {data: [own, more]}, knn: {}}")
     both = measured(file, tmp_path, "datasets.more.test_size=30")
@@ -103,7 +103,7 @@ def test_scores_of_several_suites_stand_beside_one_another(write, tmp_path):
     assert len({row["fingerprint"] for row in both.content["scores"]}) == 2
 
 
-def test_what_cannot_be_measured_is_told_and_the_rest_goes_on(write, tmp_path, capsys, monkeypatch):
+def test_failed_protocol_is_reported_and_the_rest_are_measured(write, tmp_path, capsys, monkeypatch):
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
     (tmp_path / "flat.py").write_text(
         "import torch\nfrom orchestrator.probing.frozen import FrozenEncoder\n"

@@ -62,7 +62,7 @@ def test_profile_tells_where_the_time_of_a_step_goes(tmp_path, capsys):
         (("study.yaml", "--trace", "nowhere/trace.json"), "--trace nowhere/trace.json cannot be written"),
     ],
 )
-def test_profile_tells_a_mistake_in_one_line(tmp_path, monkeypatch, capsys, arguments, expected):
+def test_profile_reports_a_mistake_in_one_line(tmp_path, monkeypatch, capsys, arguments, expected):
     write_study(tmp_path, with_changes())
     monkeypatch.chdir(tmp_path)
     assert __main__.main(arguments) == 2
@@ -121,7 +121,7 @@ def test_device_seconds_go_to_the_phase_that_launched_them():
     assert phases.device_seconds(events) == pytest.approx(wanted)
 
 
-def test_a_replayed_step_is_told_by_its_parts_and_adds_up():
+def test_time_of_a_replayed_step_is_split_into_parts_that_add_up():
     eager = [
         mark("training", 0, 100),
         mark("forward", 0, 40),
@@ -158,7 +158,7 @@ def test_a_gpu_is_busy_once_however_much_it_does_at_a_time():
     assert phases.heaviest(events, on_gpu=True) == [("gemm", pytest.approx(14e-6), 3), ("copy", pytest.approx(3e-6), 1)]
 
 
-def test_a_replayed_training_is_divided_as_it_was_before_its_capture():
+def test_a_replayed_training_is_split_in_the_proportions_before_its_capture():
     parts = {"loading": 9.0, "forward": 2.0, "backward": 5.0, "optimizer": 2.0, "training": 1.0}
     divided = {"forward": 4.0, "backward": 10.0, "optimizer": 4.0, "after step": 0.0, "training": 2.0}
     assert phases.split({"loading": 1.0, "training": 20.0}, parts) == {"loading": 1.0, **divided}

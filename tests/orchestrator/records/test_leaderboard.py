@@ -57,7 +57,7 @@ def test_leaders_of_a_folder_are_its_front(two_goals: SweepFolder) -> None:
     assert [(one.trial.number, one.values) for one in led[-1]] == [(0, (50.0, 9.0)), (1, (40.0, 3.0))]
 
 
-def test_standings_kept_up_are_those_read_anew(two_goals: SweepFolder) -> None:
+def test_updated_standings_equal_those_read_from_scratch(two_goals: SweepFolder) -> None:
     kept, draw = Standings(two_goals), random.Random(1)
     for number in (9, 4, 7, 5, 8, 6):
         value = [float(draw.randrange(45, 55)), float(draw.randrange(2, 10))]
@@ -66,9 +66,9 @@ def test_standings_kept_up_are_those_read_anew(two_goals: SweepFolder) -> None:
         two_goals.trial(number).write_result({"state": "finished", "reason": None, "epoch": 6, "value": value})
         kept.update(trials)
         assert kept.trials == kept.ended == {trial.number for trial in two_goals.trials()}
-    anew = Standings(two_goals)
+    reread = Standings(two_goals)
     assert [[one.trial.number for one in front] for front in kept.history] == [
-        [one.trial.number for one in front] for front in anew.history
+        [one.trial.number for one in front] for front in reread.history
     ]
     assert len(kept.history) == 9
     assert sorted(one.trial.number for one in kept.history[-1]) == sorted(

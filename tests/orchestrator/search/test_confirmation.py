@@ -194,7 +194,7 @@ def test_text_tells_the_winner_on_old_and_new_seeds(confirmed: Ledger) -> None:
     assert "; 12 of 12 repeats with new seeds ended.\n" in closing
 
 
-def test_diverged_repeat_is_told_and_counted_out(tmp_path: Path) -> None:
+def test_diverged_repeat_is_reported_and_left_out_of_the_count(tmp_path: Path) -> None:
     ledger = open_ledger(tmp_path / "s", sweep_of(confirm={"top": 1, "seeds": 3}))
     work(ledger, 6)
     number = ledger.next()
@@ -210,7 +210,7 @@ def test_diverged_repeat_is_told_and_counted_out(tmp_path: Path) -> None:
     assert f"trial {number}: loss is nan" in summary(ledger, "none", command=["a.yaml"], compare="open http://h")
 
 
-def test_of_several_metrics_the_front_is_repeated_and_each_metric_told(tmp_path: Path) -> None:
+def test_of_several_metrics_the_front_is_repeated_and_each_metric_reported(tmp_path: Path) -> None:
     changes = {"trials": 8, "metric": ["knn", "gap"], "mode": ["max", "min"], "enqueue": []}
     ledger = open_ledger(tmp_path / "s", sweep_of(**changes))
     work(ledger)

@@ -70,7 +70,7 @@ def test_kill_before_the_removal_leaves_it_to_the_next_start_which_spares_the_un
         with pytest.raises(KeyboardInterrupt):
             finish(ledger, a=2.0)
     assert ledger.next() == 2
-    ledger.folder.trial(2).encoder_weights.write(b"exported, but its end is not told yet")
+    ledger.folder.trial(2).encoder_weights.write(b"exported, but its end is not recorded yet")
     assert kept(open_ledger(tmp_path / "s", keep=1)) == [1, 2]
 
 
@@ -86,7 +86,7 @@ def test_trial_that_failed_at_its_very_end_leaves_none(tmp_path: Path) -> None:
     assert kept(ledger) == []
 
 
-def test_encoder_that_was_dropped_is_told_with_the_remedy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_reading_a_removed_encoder_names_the_remedy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     ledger = open_ledger(tmp_path / "s", keep=1)
     finish(ledger, a=2.0)

@@ -69,7 +69,7 @@ def _score(values: dict[str, Any]) -> float:
 
 
 def _search(fresh: Callable[[], StoredStudy], trials: int) -> list[dict[str, Any]]:
-    """A sequential search that opens the study anew whenever it may, with a failed and a stopped trial in it."""
+    """A sequential search with a failed and a stopped trial that reopens the study before each call."""
     seen = []
     for _ in range(trials):
         number = fresh().ask()
@@ -160,7 +160,7 @@ def test_torn_journal_and_a_dead_writers_lock_are_mended(tmp_path: Path) -> None
     assert len(_open(tmp_path)) == 1
 
 
-def test_ends_are_told_as_optuna_knows_them(tmp_path: Path) -> None:
+def test_ends_are_recorded_as_optuna_states(tmp_path: Path) -> None:
     study = _open(tmp_path)
     for end, value in (("finished", 0.5), ("stopped", None), ("failed", None)):
         number = study.ask()
@@ -201,7 +201,9 @@ def test_successive_halving_judges_at_its_rungs_only_and_across_restarts(tmp_pat
     best.values(best.ask())
     best.report(3, 0.7, 4)
     best.report(3, 0.7, 5)
-    assert not _open(tmp_path, sweep).should_stop(2), "what was told to go on goes on, whoever came after"
+    assert not _open(tmp_path, sweep).should_stop(2), (
+        "a trial allowed to continue continues, whatever later trials report"
+    )
 
 
 def test_a_minimised_metric_stops_the_larger(tmp_path: Path) -> None:

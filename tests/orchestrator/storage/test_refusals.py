@@ -1,4 +1,4 @@
-"""What is wrong with an object store is told at once, in one line, before anything starts."""
+"""Mistakes in an object store's address or permissions are reported in one line before anything starts."""
 
 import json
 import os
@@ -38,7 +38,7 @@ def refusal(address: str) -> str:
         ("s3://My_Bucket/x", "got the bucket My_Bucket"),
         ("s3://key:secret@bucket/x", "put it into AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"),
         ("s3://bucket/x?endpoint=here", "unknown setting endpoint; did you mean endpoint_override?"),
-        ("s3://bucket/x?scheme=http&endpoint_override=nobody.invalid", "the store cannot be reached"),
+        ("s3://bucket/x?scheme=http&endpoint_override=absent.invalid", "the store cannot be reached"),
     ],
 )
 def test_address_that_cannot_be_is_refused(address: str, expected: str) -> None:
@@ -47,10 +47,10 @@ def test_address_that_cannot_be_is_refused(address: str, expected: str) -> None:
     assert "secret@" not in text
 
 
-def test_store_where_nobody_listens_or_answers_is_given_up_in_seconds() -> None:
+def test_store_that_does_not_listen_or_answer_is_given_up_in_seconds() -> None:
     with socket.socket() as silent:
         silent.bind(("127.0.0.1", 0))
-        assert "the store cannot be reached" in refusal(_at(silent))  # nobody listens
+        assert "the store cannot be reached" in refusal(_at(silent))  # bound, but not listening
         silent.listen()
         assert "Timeout was reached" in refusal(_at(silent))
 

@@ -157,16 +157,15 @@ def test_file_is_refused_in_one_line(tmp_path, path, value, expected):
     message = refusal(file)
     assert message.startswith(f"{file}: ")
     assert expected in message
-    # A metric that the broken evaluations no longer make is a second mistake, and rightly told.
     assert len(message.split("\n")) == 1
 
 
-def test_every_mistake_of_a_file_is_told(tmp_path):
+def test_every_mistake_in_a_file_is_reported(tmp_path):
     changes = {"sweep.trials": 0, "run.training.epochs": 0, "run.optimizer.lr": 0, "run.addons.mrs": {}}
     assert len(refusal(write_study(tmp_path, with_changes(changes))).split("\n")) == 4
 
 
-def test_missing_section_is_told(tmp_path):
+def test_missing_section_is_reported(tmp_path):
     study = with_changes()
     del study["run"]["training"], study["sweep"]["metric"]
     assert refusal(write_study(tmp_path, study)).split("study.yaml: ")[1:] == [
@@ -194,7 +193,7 @@ def test_missing_section_is_told(tmp_path):
         ("- 1\n", "but holds [1]"),
     ],
 )
-def test_yaml_slip_is_told_with_its_line(tmp_path, text, expected):
+def test_yaml_mistake_is_reported_with_its_line(tmp_path, text, expected):
     file = tmp_path / "study.yaml"
     file.write_text(text)
     message = refusal(file)
@@ -203,7 +202,7 @@ def test_yaml_slip_is_told_with_its_line(tmp_path, text, expected):
     assert "\n" not in message
 
 
-def test_file_that_cannot_be_read_is_told(tmp_path):
+def test_unreadable_file_is_reported(tmp_path):
     file = write_study(tmp_path, with_changes())
     assert refusal(tmp_path / "studi.yaml") == f"{tmp_path}/studi.yaml: no such file; did you mean {file}?"
     assert "cannot be read (Is a directory)" in refusal(tmp_path)

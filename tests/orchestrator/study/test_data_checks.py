@@ -1,4 +1,4 @@
-"""What a run asks of its data and the data do not have: told with the file's other mistakes, before anything starts."""
+"""What a run needs and its data lack is reported with the file's other mistakes, before anything starts."""
 
 from pathlib import Path
 from typing import Any
@@ -61,9 +61,9 @@ WRONG_OTHERWISE: dict[str, tuple[dict[str, Any], dict[str, Any], str]] = {
 
 
 @pytest.mark.parametrize("section", WRONG_OTHERWISE)
-def test_other_mistakes_are_told_before_images_are_decoded(tmp_path, section):
+def test_other_mistakes_are_reported_before_images_are_decoded(tmp_path, section):
     root = write_folder(tmp_path / "images", {"a": 3, "b": 3})
-    write(root / "a/torn.png", b"torn")  # would be told, if anybody looked
+    write(root / "a/torn.png", b"torn")  # would be reported if the images were decoded
     changes, search, expected = WRONG_OTHERWISE[section]
     message = refusal(tmp_path, {"run.dataset": own_images(tmp_path), **changes}, search=search)
     assert message.startswith(expected)
@@ -77,7 +77,7 @@ def test_published_data_are_not_fetched_for_a_run_that_they_do_not_fit(tmp_path,
     assert message.startswith("run.training.batch_size = 50000: exceeds the 45000 training images")
 
 
-def test_images_that_cannot_be_used_are_told_once(tmp_path):
+def test_unusable_images_are_reported_once(tmp_path):
     write_folder(tmp_path / "images", {"train/a": 3, "train/b": 3, "extra/a": 1})
     message = refusal(tmp_path, {"run.dataset": own_images(tmp_path)})
     assert message.startswith(
@@ -86,7 +86,7 @@ def test_images_that_cannot_be_used_are_told_once(tmp_path):
     assert "\n" not in message
 
 
-def test_published_data_that_cannot_be_had_are_told(tmp_path):
+def test_unavailable_published_data_are_reported(tmp_path):
     message = refusal(tmp_path, {"run.dataset": {"name": "cifar10", "root": str(tmp_path), "download": False}})
     assert message.startswith(
         f"CIFAR10 is not in {tmp_path}, and run.dataset.download is false: set it to true, or put cifar"

@@ -1,4 +1,4 @@
-"""What needs labels is told before anything starts that the data has none, or others."""
+"""A run that needs labels is refused before anything starts if its data has none, or others."""
 
 from dataclasses import replace
 

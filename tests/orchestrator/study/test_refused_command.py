@@ -18,10 +18,10 @@ ROOT = Path(__file__).parents[3]
 
 @dataclass(frozen=True)
 class Case:
-    """A mistake, and what is told of it.
+    """A mistake and the error message it must produce.
 
     Args:
-        expected: in the one line.
+        expected: part of the one-line message.
         changes: to the tiny study.
         search: instead of the tiny study's.
         text: of the file, instead of a study.
@@ -109,7 +109,7 @@ def test_process_of_its_own_says_the_same(tmp_path):
     _check_process(case.command(tmp_path / "study"), case.expected, code=ROOT)
 
 
-def test_damaged_data_file_is_told_by_a_process_of_its_own(tmp_path):
+def test_damaged_data_file_is_reported_in_a_separate_process(tmp_path):
     for package in ("augment", "methods", "orchestrator"):
         shutil.copytree(ROOT / package, tmp_path / "code" / package, ignore=shutil.ignore_patterns("__pycache__"))
     damaged = tmp_path / "code/orchestrator/datasets/fashion_scenes/cutouts_test.png"

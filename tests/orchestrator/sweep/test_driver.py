@@ -38,7 +38,7 @@ def start(home: Path, run: RunConfig, *, executor: dict[str, Any] | None = None,
 
 
 class OwnImagesSweep:
-    """A sweep on images in folders; each start of it looks at them anew.
+    """A sweep on images in folders; each start reads the folders again.
 
     Args:
         home: of the images and of the sweep.
@@ -91,7 +91,7 @@ def test_finished_sweep_is_shown_whatever_became_of_its_images(
     assert "compare     look nowhere" in shown
 
 
-def test_sweep_from_before_images_were_noted_goes_on_with_what_is_there(sweep: OwnImagesSweep) -> None:
+def test_sweep_without_recorded_images_goes_on_with_the_present_ones(sweep: OwnImagesSweep) -> None:
     sweep.folder.data.unlink()
     write(sweep.images / "train" / "cat" / "0.png", picture(99))
     sweep.start(trials=3)

@@ -129,7 +129,7 @@ def test_an_orphan_of_a_sweep_put_aside_writes_nothing_into_its_namesake(tmp_pat
     assert [path.name for path in old.trial(0).path.iterdir()] == ["config.yaml"]
 
 
-def test_full_disk_is_told_before_what_else_closed_the_sweep(tmp_path: Path) -> None:
+def test_full_disk_takes_precedence_over_other_reasons_to_close_the_sweep(tmp_path: Path) -> None:
     ledger = open_ledger(tmp_path / "s")
     ledger.close("it was stopped by SIGINT")
     ledger.close_without_storage("the disk is full")

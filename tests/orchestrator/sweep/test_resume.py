@@ -23,7 +23,7 @@ def begun(tmp_path: Path) -> SweepFolder:
     return folder
 
 
-def test_sweep_goes_on_as_it_was_and_with_more_trials_time_and_machine(tmp_path: Path, begun: SweepFolder) -> None:
+def test_sweep_goes_on_unchanged_and_with_more_trials_time_and_machine(tmp_path: Path, begun: SweepFolder) -> None:
     more = ("trials=9", "time_limit=5.0", "concurrency=2", "cpus_per_worker=2", "gpus_per_worker=1.0", "keep=3")
     resume.enter(begun, study(tmp_path))
     resume.enter(begun, study(tmp_path, *(f"sweep.{change}" for change in more)))
@@ -80,7 +80,7 @@ PLACE = "/mnt/shared/projects/photographs/of/many/garments/collected-in-"
         ("1", 1, ['"1"', "1"]),
     ],
 )
-def test_values_that_look_alike_differ_and_are_told_apart(was: object, now: object, expected: list[str]) -> None:
+def test_values_that_look_alike_are_shown_with_their_difference(was: object, now: object, expected: list[str]) -> None:
     (line,) = resume.differences({"value": was}, {"value": now})
     assert line.partition(": ")[2] == f"{expected[0]} in the folder, {expected[1]} now"
     assert resume.differences({"value": was}, {"value": was}) == []

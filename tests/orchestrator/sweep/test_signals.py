@@ -81,7 +81,7 @@ def test_two_signals_stop_a_fresh_sweep_at_once_and_a_second_driver_is_refused(c
     (aside,) = command.sweep.path.parent.glob("study.until-*")
     assert (aside / "id").read_text().strip() == identity
     assert len((aside / "trials" / "0000" / "reports.jsonl").read_text().splitlines()) == len(old[0])
-    anew = command.reports()[0]
-    common = min(len(anew), len(old[0]))
+    fresh = command.reports()[0]
+    common = min(len(fresh), len(old[0]))
     assert common > 0
-    assert anew[:common] == old[0][:common], "the same settings and seed give the same numbers"
+    assert fresh[:common] == old[0][:common], "the same settings and seed give the same numbers"

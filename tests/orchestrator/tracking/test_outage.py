@@ -37,8 +37,8 @@ def test_killed_tracker_is_continued_by_the_next(tmp_path: Path, uri: str) -> No
     assert_equal(uri, folder)
 
 
-def test_changed_returns_at_once_when_nobody_answers(tmp_path: Path) -> None:
-    folder = whole_sweep(tmp_path / "nobody")
+def test_changed_returns_at_once_when_the_server_does_not_answer(tmp_path: Path) -> None:
+    folder = whole_sweep(tmp_path / "unanswered")
     with socket.socket() as deaf:  # takes connections and never answers
         deaf.bind(("127.0.0.1", 0))
         deaf.listen()

@@ -128,7 +128,7 @@ def test_fresh_sweep_of_the_same_name_is_another_parent(tmp_path: Path, uri: str
     assert len(runs(uri, new.name)) == 8
 
 
-def test_a_database_that_a_kill_left_unfinished_is_begun_anew(tmp_path: Path) -> None:
+def test_a_database_that_a_kill_left_unfinished_is_created_again(tmp_path: Path) -> None:
     (tmp_path / "mlflow.db.unfinished").write_bytes(b"half a schema")
     client = connect(f"sqlite:///{tmp_path / 'mlflow.db'}")
     assert [experiment.name for experiment in client.search_experiments()] == ["Default"]

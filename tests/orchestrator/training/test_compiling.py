@@ -24,7 +24,7 @@ def test_long_trainings_on_a_gpu_are_worth_it(choice, device, pixels, expected):
     assert compiling.worthwhile(choice, device, pixels) == expected
 
 
-def test_what_cannot_be_compiled_is_called_as_it_was_and_told_once(monkeypatch, caplog):
+def test_function_that_cannot_be_compiled_runs_uncompiled_and_warns_once(monkeypatch, caplog):
     from torch._dynamo.exc import Unsupported
 
     def refuse(function, **settings):

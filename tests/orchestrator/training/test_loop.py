@@ -77,7 +77,7 @@ def test_a_kill_in_mid_epoch_leaves_what_the_next_start_needs():
         assembly.train(run, assembly.load_data(run), killed)
     assert [report["epoch"] for report in killed.reports] == [1]
     resumed = trained(run, saved=killed.states[6])
-    # The first epoch is told again, so that nothing between a checkpoint and its receiver can be lost.
+    # The first epoch is reported again, so that no report between a checkpoint and its receiver is lost.
     assert timeless(resumed.reports)[:1] == timeless(killed.reports)
     assert [report["epoch"] for report in resumed.reports] == [1, 2]
 
@@ -188,7 +188,7 @@ def test_divergence_is_named_and_never_saved(checkpoint_steps):
         assert torch.load(io.BytesIO(raw), weights_only=True)["part_sums"].isfinite().all()
 
 
-def test_data_may_be_read_only_and_stays_as_it_was():
+def test_data_may_be_read_only_and_are_not_modified():
     run = tiny_run(evaluation=CHEAP)
     loaded = assembly.load_data(run)
     before = {name: split.images.copy() for name, split in loaded.splits.items()}

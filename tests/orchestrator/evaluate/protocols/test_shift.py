@@ -83,7 +83,7 @@ def test_drop_is_what_a_variant_costs_against_the_reference(tmp_path, reference,
     assert score.note == f"test/{reference or 'original'} minus test/{shifted}; its own head"
 
 
-def test_bad_requests_are_told(tmp_path):
+def test_invalid_requests_are_refused(tmp_path):
     encoder = keeping(pixels)
     with pytest.raises(ValueError, match="no test variant but the original"):
         measure(encoder, shapes(encoder, tmp_path), Config())

@@ -74,7 +74,7 @@ def _looks(count: int, **options: Any) -> list[dict[str, Any]]:
 
 
 def _ends(process: int) -> bool:
-    """Whether nothing is left of it, not even what nobody has asked for."""
+    """Whether the process ends in time and is reaped, so that no zombie is left."""
     until = time.monotonic() + _PATIENCE
     while Path(f"/proc/{process}").exists() and time.monotonic() < until:
         time.sleep(0.05)

@@ -52,7 +52,7 @@ def test_no_reference_is_left_to_the_collector_while_ray_ends(tmp_path: Path, mo
     assert gc.get_freeze_count() == 0
 
 
-def test_ray_that_does_not_start_is_told_in_one_line(monkeypatch, tmp_path):
+def test_ray_that_does_not_start_is_reported_in_one_line(monkeypatch, tmp_path):
     def init(**_):
         raise Exception("The current node timed out during startup.\nThis could happen because ...")
 

@@ -1,4 +1,4 @@
-"""What a cluster must be like, as far as that can be told without one; the rest is in tests/drill."""
+"""Checks of a cluster that can be tested without one; the rest is in tests/drill."""
 
 import os
 import socket
@@ -27,8 +27,8 @@ def _cluster(monkeypatch: pytest.MonkeyPatch, *resources: dict[str, float], grow
     monkeypatch.setattr(cluster_checks.cluster_state, "get_max_resources_from_cluster_config", lambda: grown)
 
 
-def test_an_address_where_nobody_listens_is_refused_at_once() -> None:
-    with socket.socket() as bound:  # not listening, so that it is nobody else's either
+def test_an_address_without_a_listener_is_refused_at_once() -> None:
+    with socket.socket() as bound:  # reserves the port without listening, so that no other process takes it
         bound.bind(("127.0.0.1", 0))
         with pytest.raises(UserError, match="no Ray cluster answers there"):
             cluster_checks.locate(f"127.0.0.1:{bound.getsockname()[1]}")

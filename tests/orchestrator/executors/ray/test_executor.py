@@ -53,7 +53,7 @@ def _toy(config: dict[str, Any], tell: Tell, data: np.ndarray) -> None:
     state = folder.path / "state"
     done = int(state.read_text()) if state.exists() else 0
     for epoch in range(1, EPOCHS + 1):
-        if epoch > done:  # else it is only told again
+        if epoch > done:  # an earlier epoch is only reported again
             began = time.monotonic()
             time.sleep(0.15)
             if epoch == 3 and values["kind"] == "meets":
@@ -66,7 +66,7 @@ def _toy(config: dict[str, Any], tell: Tell, data: np.ndarray) -> None:
             state.write_text(str(epoch))
         score = values["bonus"] + (0.0 if values["kind"] == "bad" else epoch)
         facts = {"writeable": float(data.flags.writeable), "gpus": len(os.environ.get("CUDA_VISIBLE_DEVICES", "all"))}
-        facts["started anew"] = float("PL_DISABLE_FORK" in os.environ)  # what Tune gives workers of its own
+        facts["cold start"] = float("PL_DISABLE_FORK" in os.environ)  # what Tune gives workers of its own
         context.report({"epoch": epoch, "finished": int(epoch == EPOCHS), "score": score, **facts})
 
 
@@ -74,7 +74,7 @@ def _wait_for_the_other(folder: TrialFolder) -> None:
     (folder.path / "here").touch()
     deadline = time.monotonic() + 60
     while len(list(folder.path.parent.glob("*/here"))) < 2:
-        assert time.monotonic() < deadline, "nobody came: trials run one by one"
+        assert time.monotonic() < deadline, "no other trial started: trials run one by one"
         time.sleep(0.01)
 
 
@@ -138,7 +138,7 @@ def test_trials_overlap_share_data_and_reuse_their_workers(tmp_path: Path, monke
     assert len({pid for epochs in spans.values() for *_, pid in epochs}) == 2
     assert all(report["writeable"] == 0 for report in folder.trial(4).reports()), "the data must be mapped, not copied"
     assert all(report["gpus"] == 0 for report in folder.trial(4).reports()), "a trial that asks for no GPU sees none"
-    assert all(report["started anew"] == 0 for report in folder.trial(0).reports()), "Ray had a worker ready for it"
+    assert all(report["cold start"] == 0 for report in folder.trial(0).reports()), "Ray had a worker ready for it"
 
 
 def test_a_trial_whose_worker_dies_goes_on_and_one_that_always_raises_is_given_up(tmp_path: Path) -> None:

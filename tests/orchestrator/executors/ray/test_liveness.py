@@ -1,4 +1,4 @@
-"""A Ray that is stopped from outside, told from one that runs, without either."""
+"""Detection of a Ray that is stopped from outside, tested without starting Ray."""
 
 import socket
 import threading
