@@ -45,10 +45,12 @@ CLEAN = (
     "tests/fake_gpu.py",
     "tests/fuzz",
     "tests/methods",
+    "tests/orchestrator",
     "tests/package",
     "tests/ranks.py",
     "tests/recorded.py",
     "tests/search_spaces",
+    "tests/test_fake_gpu.py",
 )
 
 
