@@ -54,4 +54,4 @@ class Interruption:
         self.signal = number
         self._ledger.close(f"it was stopped by {signal.Signals(number).name}")
         # Not `threading`, which takes a lock that the interrupted code may hold.
-        _thread.start_new_thread(self._notify, ("stopping; once more stops at once",))
+        _thread.start_new_thread(self._notify, ("stopping; press Ctrl-C again to stop immediately",))

@@ -125,7 +125,7 @@ def test_table_shows_every_trial_and_the_headline(ledger: Ledger) -> None:
     stream = io.StringIO()
     console = Console(file=stream, width=160, force_terminal=True, color_system=None)
     table = LiveTable(ledger)
-    table.note("stopping; once more stops at once")
+    table.note("stopping; press Ctrl-C again to stop immediately")
     console.print(table)
     text = stream.getvalue()
     rows = {line.split()[0]: line for line in text.split("\n") if line.strip()}
@@ -134,7 +134,7 @@ def test_table_shows_every_trial_and_the_headline(ledger: Ledger) -> None:
     assert rows["4"].split()[1] == "waiting"
     assert "demo: 3 of 6 trials done (1 running, 1 finished, 1 stopped, 1 failed)" in text
     assert "best: trial 0, knn 44" in text
-    assert "stopping; once more" in text
+    assert "press Ctrl-C again" in text
 
 
 def test_table_of_many_trials_keeps_the_best_the_running_and_the_newest(ledger: Ledger) -> None:

@@ -31,7 +31,7 @@ def _stop(command: Command, number: signal.Signals) -> str:
     assert "received" not in errors  # Ray's native handler, which aborts a process that it cannot trace in time
     assert f"continue    {sys.executable} -m orchestrator.sweep study.yaml\n" in output
     assert f"Why: it was stopped by {number.name}." in output
-    assert "stopping; once more stops at once" in output
+    assert "stopping; press Ctrl-C again to stop immediately" in output
     assert "is complete" not in output
     assert "Traceback" not in errors
     deadline = time.monotonic() + 10
