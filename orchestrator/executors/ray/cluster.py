@@ -3,7 +3,6 @@
 import gc
 import logging
 import os
-import secrets
 import shutil
 import signal
 import sys
@@ -129,7 +128,7 @@ def _provide_token() -> None:
     folder = next(one for one in (home / ".ray", home, *home.parents) if one.exists())
     given = {"RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH"} & os.environ.keys()
     if not given and not (home / ".ray" / "auth_token").exists() and not os.access(folder, os.W_OK):
-        os.environ["RAY_AUTH_TOKEN"] = secrets.token_hex(32)
+        os.environ["RAY_AUTH_TOKEN"] = os.urandom(32).hex()
 
 
 def _require_space(data_bytes: int) -> None:
