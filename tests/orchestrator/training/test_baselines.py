@@ -6,7 +6,7 @@ import torch
 from torch.nn.functional import batch_norm, conv2d
 
 from methods.encoders import resnet, vit
-from methods.parts.initial import initialise
+from methods.parts.initial import init_weights
 from orchestrator.training import baselines
 from orchestrator.training.baselines import calibrated
 
@@ -20,7 +20,7 @@ def images() -> np.ndarray:
 
 def built() -> resnet.ResNet:
     encoder = resnet.build(resnet.Config(depth=8, width=0.25))
-    initialise(encoder, 0)
+    init_weights(encoder, 0)
     return encoder
 
 
@@ -55,6 +55,6 @@ def test_statistics_are_means_over_chunks_that_each_normalise_by_their_own(image
 
 def test_encoder_without_batch_norms_keeps_all_its_numbers(images):
     encoder = vit.build(vit.Config(image_size=16))
-    initialise(encoder, 0)
+    init_weights(encoder, 0)
     ready = calibrated(encoder, images[:4], MEAN, STD)
     assert all(torch.equal(value, encoder.state_dict()[name]) for name, value in ready.state_dict().items())
