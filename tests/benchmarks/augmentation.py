@@ -3,10 +3,10 @@
     python -m tests.benchmarks.augmentation                          32 px, one thread, batches of 32 and 256
     python -m tests.benchmarks.augmentation --size 224 --threads 2 --compiled
 
-Recipe: crop, flip, colour jitter, grayscale, blur, normalise. Ours and kornia work on batches, with so many threads;
-torchvision and lightly on one image at a time, with so many processes of one thread each, started before. Where there
-is a GPU the first two run on it. Outputs are compared first: mean, contrast and sharpness over many views must agree.
-Then the median of 5 rounds counts, whose order is turned round in every second one.
+Recipe: crop, flip, colour jitter, grayscale, blur, normalise. Ours and kornia process batches with `--threads` threads;
+torchvision and lightly process one image at a time in as many single-threaded processes, started beforehand. On a
+machine with a GPU, ours and kornia run on it. Outputs are compared first: mean, contrast and sharpness over many views
+must agree. Reported is the median of 5 rounds; every second round runs the contestants in reverse order.
 """
 
 import argparse
@@ -25,7 +25,7 @@ from augment.views import Batch, Step, ViewSpec
 from tests.benchmarks.peers import kornia_simclr, lightly_simclr, torchvision_simclr
 from tests.benchmarks.processes import Processes, rate
 
-SOURCE_SIZES = {32: 32, 96: 96, 224: 256}  # of a view, and of the images that are cropped to it
+SOURCE_SIZES = {32: 32, 96: 96, 224: 256}  # view size: size of the source images that are cropped to it
 ROUNDS, ROUND_SECONDS, COMPARED = 5, 0.5, 1024
 MEAN, STD = (0.5, 0.5, 0.5), (0.25, 0.25, 0.25)
 OPS = {"crop": crop, "flip": flip, "color_jitter": color_jitter, "grayscale": grayscale, "blur": blur}
@@ -42,7 +42,7 @@ def smooth_images(count: int, size: int) -> Tensor:
 
 
 def ours(images: Tensor, size: int, *, compiled: bool) -> Maker:
-    """Two views of every image, those of another epoch at each call."""
+    """Return a function that makes two views of every image, with the next epoch's parameters at each call."""
     recipe = [Step(name, op, op.Config()) for name, op in OPS.items()]
     views = {name: ViewSpec(("simclr",), size=size) for name in ("view_1", "view_2")}
     pipeline = Pipeline(views, {"simclr": recipe}, mean=MEAN, std=STD, seed=0)
@@ -50,7 +50,7 @@ def ours(images: Tensor, size: int, *, compiled: bool) -> Maker:
     epoch = torch.zeros((), dtype=torch.int64, device=images.device)
     made = pipeline
     if compiled:
-        pipeline(Batch(images), rows, epoch)  # puts its constants on the device, which tracing takes as inputs
+        pipeline(Batch(images), rows, epoch)  # moves constants to the device: tracing treats them as inputs
         made = torch.compile(pipeline, fullgraph=True, dynamic=False)
 
     def make() -> Tensor:
@@ -60,7 +60,7 @@ def ours(images: Tensor, size: int, *, compiled: bool) -> Maker:
 
 
 def batched(images: Tensor, size: int, *, compiled: bool) -> dict[str, Maker]:
-    """Those that make two views of a whole batch at once."""
+    """The contestants that make two views of a whole batch at once."""
     kornia = kornia_simclr.transform(size, MEAN, STD)
     makers = {"ours": ours(images, size, compiled=False)}
     if compiled:
@@ -69,7 +69,7 @@ def batched(images: Tensor, size: int, *, compiled: bool) -> dict[str, Maker]:
 
 
 def one_by_one(images: Tensor, size: int) -> dict[str, Maker]:
-    """Those that make two views of one image after the other."""
+    """The contestants that make two views of one image at a time."""
     torchvision = torchvision_simclr.transform(size, MEAN, STD)
     lightly, pil = lightly_simclr.transform(size, MEAN, STD), [to_pil_image(image) for image in images]
     return {
@@ -94,7 +94,7 @@ def compare_outputs(makers: dict[str, Maker]) -> None:
 
 
 def counted(make: Maker) -> Callable[[], int]:
-    """The number of views that a call has made, when they are there."""
+    """Wrap a maker: each call waits for its views and returns how many it made."""
 
     def work() -> int:
         views = make()

@@ -1,14 +1,14 @@
-"""Images per second of several trials that train at once on one GPU, or on the CPU's cores, against one alone.
+"""Images per second of several trials that train concurrently on one GPU or CPU, against one trial alone.
 
     python -m tests.benchmarks.concurrent_trials                    GPU: ResNet-18, 1, 2, 4 and 8 trials; CPU: ResNet-8
     python -m tests.benchmarks.concurrent_trials --trials 1 2 4 --depth 18 --batch 256 --how threads
 
-Each trial is a process of its own (or a thread with a stream of its own, with `--how threads`) and runs the loop's own
-epochs of the same run on images that are mapped, not copied. All of them are started once; as many as a round asks for
-work at a time, for `--seconds` each, while the others wait. Median of 5 rounds, the order turned round in every second
-one. On a CPU the threads are shared out: one trial has all cores, two have half of them each. On a GPU processes take
-turns, unless NVIDIA's MPS is at work; threads share it. Aim: 8 trials on one H200 give 1.5 times the images per second
-of one.
+Each trial is a separate process (with `--how threads`, a thread with its own CUDA stream) and trains the same run with
+the training loop's own epochs on memory-mapped images. All trials are started once; each round runs the requested
+number of them for `--seconds` while the others wait. Reported is the median of 5 rounds; every second round runs in
+reverse order. On a CPU the trials divide the threads: one trial has all cores, two have half of them each. On a GPU
+processes take turns unless NVIDIA's MPS runs; threads share it. Target: 8 trials on one H200 reach 1.5 times the images
+per second of one.
 """
 
 import argparse
@@ -41,22 +41,22 @@ from tests.benchmarks.training_epoch import Nowhere, changed, run_config
 
 ROUNDS = 5
 PATIENCE = 600.0  # seconds for the start of all trials, and for a round
-BUDGET = 10_000  # epochs, more than anybody waits for
+BUDGET = 10_000  # epochs, more than any measurement needs
 IMAGES, LABELS = "images.npy", "labels.npy"
 LOG = logging.getLogger(__name__)
 
 
 class Shared(NamedTuple):
-    """What trials share: a barrier of all of them, the right to start, where they tell, seconds of a round."""
+    """What trials share: a barrier, a lock for starting, a queue for their reports, and the seconds of a round."""
 
     barrier: Any
     start: Any
-    told: Any
+    reports: Any
     seconds: float
 
 
 def save_images(run: RunConfig, folder: Path) -> None:
-    """Decode once, for all."""
+    """Decode the images once for all trials."""
     train = assembly.load_data(run).splits["train"]
     np.save(folder / IMAGES, train.images)
     np.save(folder / LABELS, train.labels)
@@ -70,14 +70,14 @@ def mapped(run: RunConfig, folder: Path) -> Data:
 
 
 def trial(number: int, settings: dict[str, Any], folder: Path, rounds: list[tuple[int, int]], shared: Shared) -> None:
-    """Train in every round that has this trial in it; tell images per second, then memory.
+    """Train in every round that has this trial in it; report images per second, then memory.
 
     Args:
-        number: of the trial, from 0.
-        settings: of the run.
-        folder: of the images.
-        rounds: trials at work and CPU threads of each.
-        shared: with the other trials.
+        number: Number of the trial, from 0.
+        settings: Settings of the run.
+        folder: Folder of the saved images.
+        rounds: Per round, the number of active trials and the CPU threads of each.
+        shared: Objects shared with the other trials.
     """
     run, device = resolve(settings), hardware.device()
     on_stream = torch.cuda.stream(torch.cuda.Stream()) if device.type == "cuda" else nullcontext()
@@ -85,23 +85,23 @@ def trial(number: int, settings: dict[str, Any], folder: Path, rounds: list[tupl
         with on_stream, hardware.arithmetic(run.training.threads, device):
             with shared.start:
                 training = assembly.training(run, mapped(run, folder), device)
-                training.run_epoch(Nowhere())  # not timed: kernels are chosen, graphs captured
+                training.run_epoch(Nowhere())  # warm-up, not timed: selects kernels and captures graphs
                 hardware.wait_for(device)
             for at_work, threads in rounds:
                 torch.set_num_threads(threads)
                 shared.barrier.wait(PATIENCE)
                 if number < at_work:
-                    shared.told.put(rate(training, shared.seconds))
+                    shared.reports.put(rate(training, shared.seconds))
                 shared.barrier.wait(PATIENCE)
-            shared.told.put(memory())
-            shared.barrier.wait(PATIENCE)  # all are there while their memory is counted
+            shared.reports.put(memory())
+            shared.barrier.wait(PATIENCE)  # keeps all trials alive while memory is measured
     except BaseException:
-        shared.told.put(f"trial {number}: {traceback.format_exc()}")
+        shared.reports.put(f"trial {number}: {traceback.format_exc()}")
         raise
 
 
 def rate(training: Training, seconds: float) -> float:
-    """Images per second over whole epochs, for some seconds at least."""
+    """Images per second over whole epochs, measured for at least `seconds`."""
     start, step = time.perf_counter(), training.step
     while time.perf_counter() - start < seconds:
         training.run_epoch(Nowhere())
@@ -111,16 +111,16 @@ def rate(training: Training, seconds: float) -> float:
 
 
 def memory() -> dict[str, int]:
-    """Bytes of this process."""
+    """Memory of this process in bytes, by kind."""
     lines = [line.split() for line in Path("/proc/self/smaps_rollup").read_text().splitlines()[1:]]
     size = {line[0]: 1024 * int(line[1]) for line in lines}
     found = {
-        "peak, with what is shared": 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss,
-        "now, with its part of what is shared": size["Pss:"],
-        "now, its own": size["Private_Clean:"] + size["Private_Dirty:"],
+        "peak, shared pages included": 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss,
+        "now, with its share of shared pages": size["Pss:"],
+        "now, private": size["Private_Clean:"] + size["Private_Dirty:"],
     }
     if torch.cuda.is_available():
-        found["peak of the GPU's, its images included"] = torch.cuda.max_memory_allocated()
+        found["GPU peak, images included"] = torch.cuda.max_memory_allocated()
     return found
 
 
@@ -138,17 +138,17 @@ def arguments() -> argparse.Namespace:
 
 
 def plan(trials: list[int]) -> list[tuple[int, int]]:
-    """Trials at work and CPU threads of each, round by round."""
+    """Number of active trials and CPU threads of each, round by round."""
     cores = len(os.sched_getaffinity(0))
     turns = [trials[:: 1 if number % 2 == 0 else -1] for number in range(ROUNDS)]
     return [(count, max(1, cores // count)) for turn in turns for count in turn]
 
 
 def start(options: argparse.Namespace, jobs: list[tuple]) -> tuple[list[Any], Shared]:
-    """The trials at work, and what they share."""
+    """Start all trials; return them with the objects that they share."""
     processes = multiprocessing.get_context("spawn")
     if options.how == "threads":
-        # One after the other, for while one captures a graph no other may call for memory.
+        # Start one at a time: no other thread may allocate while one captures a CUDA graph.
         shared = Shared(threading.Barrier(len(jobs)), threading.Lock(), queue.SimpleQueue(), options.seconds)
         trials = [threading.Thread(target=trial, args=(*job, shared), daemon=True) for job in jobs]
     else:
@@ -159,16 +159,16 @@ def start(options: argparse.Namespace, jobs: list[tuple]) -> tuple[list[Any], Sh
     return trials, shared
 
 
-def told(shared: Shared) -> Any:
-    """What one of the trials says next, or its end if it failed."""
-    said = shared.told.get()
-    if isinstance(said, str):
-        raise SystemExit(said)
-    return said
+def next_report(shared: Shared) -> Any:
+    """The next report of any trial; exits with the traceback if a trial failed."""
+    report = shared.reports.get()
+    if isinstance(report, str):
+        raise SystemExit(report)
+    return report
 
 
 def main() -> None:
-    """Start all trials, let as many work as each round asks for, and tell."""
+    """Start all trials, run as many as each round needs, and print the result."""
     options = arguments()
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     run = run_config(options.method, images=options.data_size, batch=options.batch)
@@ -179,22 +179,24 @@ def main() -> None:
         save_images(run, Path(scratch))
         trials, shared = start(options, [(n, run.dump(), Path(scratch), rounds) for n in range(max(options.trials))])
         for count, _ in rounds:
-            rates[count].append(sum(told(shared) for _ in range(count)))
-        held = [told(shared) for _ in trials]
+            rates[count].append(sum(next_report(shared) for _ in range(count)))
+        held = [next_report(shared) for _ in trials]
         for one in trials:
             one.join()
         image_bytes = (Path(scratch) / IMAGES).stat().st_size
-    tell(options, rates, held, image_bytes)
+    log_results(options, rates, held, image_bytes)
 
 
-def tell(options: argparse.Namespace, rates: dict[int, list[float]], held: list[dict[str, int]], images: int) -> None:
+def log_results(
+    options: argparse.Namespace, rates: dict[int, list[float]], held: list[dict[str, int]], images: int
+) -> None:
     alone = statistics.median(rates[min(rates)]) / min(rates)
     place = torch.cuda.get_device_name() if torch.cuda.is_available() else f"{len(os.sched_getaffinity(0))} CPU cores"
     LOG.info("%s, ResNet-%d, batch %d, %s on %s:", options.method, options.depth, options.batch, options.how, place)
     for count, values in rates.items():
         median = statistics.median(values)
-        LOG.info("  %d at a time: %8.1f images/s in all, %5.2f x one alone", count, median, median / alone)
-    LOG.info("memory of each of %d, %s of images, which all map:", len(held), in_bytes(images))
+        LOG.info("  %d at a time: %8.1f images/s in total, %5.2f x one alone", count, median, median / alone)
+    LOG.info("memory of each of %d trials, which all map the same %s of images:", len(held), in_bytes(images))
     for name in held[0]:
         LOG.info("  %9s  %s", in_bytes(int(statistics.median(one[name] for one in held))), name)
 

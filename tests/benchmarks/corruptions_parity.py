@@ -1,12 +1,12 @@
-"""Are our common corruptions those of an independent implementation, imagecorruptions-imaug 1.1?
+"""Do our common corruptions match an independent implementation, imagecorruptions-imaug 1.1?
 
 python -m pip install --no-deps imagecorruptions-imaug opencv-python-headless numba llvmlite
 python -m tests.benchmarks.corruptions_parity
 
-Those without chance have to agree within 1 of 255 in every value. Of those by chance, brightness, contrast, sharpness
-and distance from the original, each averaged over 64 draws, have to agree within 4 standard errors. That package has
-ImageNet-C's constants alone. Left out are frost, which we draw and it photographs, and elastic_transform, which it has
-changed.
+Deterministic corruptions must agree within 1 of 255 in every value. For random ones, brightness, contrast, sharpness
+and distance from the original, each averaged over 64 draws, must agree within 4 standard errors. The package has only
+ImageNet-C's constants. Two corruptions are left out: frost, which we synthesise and the package takes from photographs,
+and elastic_transform, which the package implements differently.
 """
 
 import sys
@@ -18,10 +18,11 @@ from orchestrator.probing.corruptions import CORRUPTIONS, LEVELS, corrupted
 from tests.orchestrator.probing.corruptions.pictures import pictures
 
 DRAWS, MOST_ERRORS = 64, 4.0
-# By chance: a side that every zoom of snow ends on, as that package leaves on what sticks out. Without: one of which
-# `pixelate` makes no pixels of two and a half, which that package rounds by another rule.
-SIDE_BY_CHANCE, SIDE_WITHOUT = 180, 96
-WITHOUT_CHANCE = ("defocus_blur", "zoom_blur", "brightness", "contrast", "pixelate", "jpeg_compression")
+# Image sides. Random corruptions: one at which every zoom of snow ends on a whole pixel, because the package does not
+# crop the remainder. Deterministic ones: one at which `pixelate` meets no half pixels, which the package rounds
+# differently.
+RANDOM_SIDE, DETERMINISTIC_SIDE = 180, 96
+DETERMINISTIC = ("defocus_blur", "zoom_blur", "brightness", "contrast", "pixelate", "jpeg_compression")
 LEFT_OUT = ("frost", "elastic_transform")
 
 
@@ -33,14 +34,14 @@ def traits(images: np.ndarray, original: np.ndarray) -> np.ndarray:
 
 
 def compare(name: str, level: int) -> bool:
-    """Prints one line; whether the two agree."""
-    count, side = (1, SIDE_WITHOUT) if name in WITHOUT_CHANCE else (DRAWS, SIDE_BY_CHANCE)
+    """Prints one line and returns whether the two implementations agree."""
+    count, side = (1, DETERMINISTIC_SIDE) if name in DETERMINISTIC else (DRAWS, RANDOM_SIDE)
     image = pictures(2, side)[1]
     theirs = np.stack([np.uint8(corrupt(image, severity=level, corruption_name=name)) for _ in range(count)])
     ours = corrupted(np.stack([image] * count), name, level, seed=0)
-    if name in WITHOUT_CHANCE:
+    if name in DETERMINISTIC:
         furthest = int(np.abs(theirs.astype(int) - ours).max())
-        print(f"{name:18} {level}  furthest {furthest}")
+        print(f"{name:18} {level}  largest difference {furthest}")
         return furthest <= 1
     one, other = traits(theirs, image), traits(ours, image)
     errors = (one.mean(0) - other.mean(0)) / np.sqrt((one.var(0) + other.var(0)) / count)
@@ -49,7 +50,7 @@ def compare(name: str, level: int) -> bool:
 
 
 def main() -> int:
-    np.random.seed(0)  # theirs has no other way to be told
+    np.random.seed(0)  # the package draws from NumPy's global generator
     agree = [compare(name, level) for name in CORRUPTIONS if name not in LEFT_OUT for level in LEVELS]
     print(f"{sum(agree)} of {len(agree)} agree")
     return 0 if all(agree) else 1

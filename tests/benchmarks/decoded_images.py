@@ -1,10 +1,10 @@
-"""What it costs to decode a folder of JPEGs once, and to fetch batches of what was decoded.
+"""Cost of decoding a folder of JPEGs once, and of fetching batches from the decode cache.
 
-    python -m tests.benchmarks.decoded_images                     2,000 JPEGs, brought to 224 px
+    python -m tests.benchmarks.decoded_images                     2,000 JPEGs, resized to 224 px
 
-A table: milliseconds an image for decoding by one thread and by all, for fetching random batches from the mapped bytes
-(warm, and after the kernel was asked to forget them), and for two augmented views; then what the mapping takes of
-memory in two processes that have read all of it (the benchmark, a third, maps it too, so a share is a third).
+Prints milliseconds per image for decoding with one thread and with all, for fetching random batches from the mapped
+file (warm, and after evicting it from the page cache), and for two augmented views; then the memory of the mapping in
+two processes that have read all of it (the benchmark itself maps it too, so each process's share is a third).
 """
 
 import argparse
@@ -28,7 +28,7 @@ from tests.benchmarks.augmentation import ours, smooth_images
 SOURCE, BATCHES, AUGMENTED = 320, 4, 32
 LOG = logging.getLogger(__name__)
 
-# Reads every image of a cache, waits until another process has, and tells kilobytes of its mapping.
+# Reads every image of a cache, waits until the other process has too, and prints the mapping's memory in kB.
 READER = """
 import json, sys
 from pathlib import Path
@@ -60,14 +60,14 @@ def write_jpegs(root: Path, count: int) -> None:
 
 
 def seconds(work: Callable[[], object]) -> float:
-    """How long some work takes."""
+    """Wall time of a call, in seconds."""
     start = time.perf_counter()
     work()
     return time.perf_counter() - start
 
 
 def fetching(file: Path, images: torch.Tensor, batch: int, *, cold: bool) -> float:
-    """Seconds an image, of batches of random rows, after the kernel was asked to forget the file if `cold`."""
+    """Seconds per image to fetch batches of random rows; `cold` evicts the file from the page cache first."""
     taken = 0.0
     for _ in range(BATCHES):
         if cold:
@@ -79,13 +79,13 @@ def fetching(file: Path, images: torch.Tensor, batch: int, *, cold: bool) -> flo
 
 
 def shared(folder: Path) -> None:
-    """Log what two processes that have read the same cache hold of it."""
+    """Log how much memory the same cache takes in two processes that have read it."""
     start = [sys.executable, "-c", READER, str(folder)]
     readers = [subprocess.Popen(start, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) for _ in range(2)]
     for reader in readers:
         assert reader.stdout is not None
         reader.stdout.readline()
-    for reader in readers:  # the other one stays until this one has counted
+    for reader in readers:  # the other process stays alive while this one measures
         assert reader.stdin is not None
         assert reader.stdout is not None
         reader.stdin.write("\n")
@@ -96,7 +96,7 @@ def shared(folder: Path) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description="What it costs to decode JPEGs once.")
+    parser = argparse.ArgumentParser(description="Cost of decoding JPEGs once.")
     parser.add_argument("--images", type=int, default=2000)
     parser.add_argument("--size", type=int, default=224)
     parser.add_argument("--batch", type=int, default=512)
@@ -127,10 +127,10 @@ def main() -> None:
             f"fetching {chosen.batch} rows, warm": warm,
             "two augmented views": seconds(views) / AUGMENTED,
         }
-        LOG.info("%d images of %d px, %.0f MB; milliseconds an image:", len(images), chosen.size, images.nbytes / 1e6)
+        LOG.info("%d images of %d px, %.0f MB; milliseconds per image:", len(images), chosen.size, images.nbytes / 1e6)
         for name, value in figures.items():
             LOG.info("  %-28s %8.3f", name, 1e3 * value)
-        LOG.info("opening what was decoded: %.1f ms", 1e3 * again)
+        LOG.info("opening the decode cache: %.1f ms", 1e3 * again)
         shared(made.folder)
 
 

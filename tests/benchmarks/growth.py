@@ -1,4 +1,4 @@
-"""How a cost grows with a size: the exponent of a power law through what was measured, in words and as a plot."""
+"""How a cost grows with a size: the exponent of a power law fitted to measurements, as a table and a plot."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,12 +13,12 @@ TOLERANCE = 0.1  # of the exponent
 
 @dataclass(frozen=True)
 class Curve:
-    """One cost by size.
+    """Cost as a function of size.
 
     Args:
-        name: of the cost, with its unit.
-        sizes: ascending, two or more.
-        costs: of each size, above 0.
+        name: Name of the cost, with its unit.
+        sizes: Sizes in ascending order, two or more.
+        costs: Cost of each size, above 0.
     """
 
     name: str
@@ -27,14 +27,14 @@ class Curve:
 
     @property
     def exponent(self) -> float:
-        """The slope of the straight line through the logarithms, by least squares."""
+        """Slope of a least-squares line through the logarithms."""
         return float(np.polyfit(np.log(self.sizes), np.log(self.costs), 1)[0])
 
     @property
     def fixed(self) -> float:
-        """What is left at size 0 of the line through the costs, as a share of the cost of the smallest size.
+        """Intercept of a line through the costs, as a share of the smallest size's cost.
 
-        Every size's relative error counts alike. A fixed cost makes the exponent of linear growth smaller than 1.
+        The fit weighs relative errors equally. A fixed cost makes the exponent of linear growth smaller than 1.
         """
         costs = np.asarray(self.costs)
         design = np.stack([np.ones(len(costs)), np.asarray(self.sizes)], axis=1) / costs[:, None]
@@ -42,14 +42,14 @@ class Curve:
 
     @property
     def verdict(self) -> str:
-        """Whether it grows as its size does."""
+        """Growth in words: linear, more or less than linear."""
         if self.exponent > 1 + TOLERANCE:
             return "MORE THAN LINEAR"
         return "linear" if self.exponent >= 1 - TOLERANCE else "less than linear"
 
 
 def table(size: str, curves: Sequence[Curve]) -> str:
-    """The curves over the same sizes, one a line."""
+    """A table of curves over the same sizes, one per line."""
     rows = [[size, *(f"{number:g}" for number in curves[0].sizes), "exponent", "fixed", ""]]
     rows += [
         [curve.name, *map(_short, curve.costs), f"{curve.exponent:.2f}", f"{100 * curve.fixed:.0f} %", curve.verdict]
@@ -59,7 +59,7 @@ def table(size: str, curves: Sequence[Curve]) -> str:
 
 
 def plot(file: Path, parts: dict[str, Sequence[Curve]]) -> None:
-    """Every curve over its first cost, on logarithmic axes, beside the line of linear growth."""
+    """Plot every curve relative to its first cost, on logarithmic axes, with a line of linear growth."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(4 * len(parts), 4), layout="constrained")
@@ -67,7 +67,7 @@ def plot(file: Path, parts: dict[str, Sequence[Curve]]) -> None:
         for curve in curves:
             axes.loglog(curve.sizes, np.asarray(curve.costs) / curve.costs[0], "o-", label=curve.name)
         axes.loglog(curves[0].sizes, np.asarray(curves[0].sizes) / curves[0].sizes[0], "k:", label="linear")
-        axes.set(xlabel=size, ylabel="cost over that of the smallest")
+        axes.set(xlabel=size, ylabel="cost relative to the smallest size")
         axes.legend(fontsize="small")
     figure.savefig(file)
 

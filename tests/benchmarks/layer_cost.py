@@ -1,9 +1,9 @@
-"""What each layer adds to a training step of its method, on ResNet-18 at 32 px with the CIFAR stem.
+"""How much each add-on layer adds to a training step of its method, on ResNet-18 at 32 px with the CIFAR stem.
 
     python -m tests.benchmarks.layer_cost [--threads 1] [--batch 32] [--rounds 9]
 
-Steps with and without the layer take turns, augmentation included, and the ratio is the median over the turns' own
-ratios, in CPU time: so that what else the machine does falls on both.
+Steps with and without the layer alternate, augmentation included. The ratio is the median of the ratios of each pair,
+in CPU time, so that other load on the machine affects both.
 """
 
 import argparse
@@ -20,26 +20,26 @@ from orchestrator.training import assembly
 from orchestrator.training.loop import Training
 
 ALL_HEADS = {"flip": 1.0, "blur": 1.0, "rotate": 1.0, "solarize": 1.0}
-# What is measured: its name, the method, its layers, and what should come out.
+# Each case: name, method, add-on layers and expected result.
 CASES: list[tuple[str, str, dict[str, Any], str]] = [
     ("augself over simclr", "simclr", {"augself": {}}, "aim: below 1.03"),
     ("augself, all six heads", "simclr", {"augself": ALL_HEADS}, "aim: below 1.03"),
     ("augself over byol", "byol", {"augself": {}}, "aim: below 1.03"),
-    ("msr over byol", "byol", {"msr": {}}, "about 1: the same passes and ops"),
-    ("msr over simclr", "simclr", {"msr": {}}, "about 2: weak views pass too, with their gradient"),
-    ("background over byol", "byol", {"background": {}}, "no pass more"),
+    ("msr over byol", "byol", {"msr": {}}, "expected: about 1, the same passes and ops"),
+    ("msr over simclr", "simclr", {"msr": {}}, "expected: about 2, weak views are encoded too, with gradients"),
+    ("background over byol", "byol", {"background": {}}, "no extra pass"),
     (
         "background over moco_v2",
         "moco_v2",
         {"background": {"kind": "swap"}},
-        "one pass of the twin more, for matched negatives",
+        "one more pass of the momentum encoder, for matched negatives",
     ),
 ]
 LOG = logging.getLogger(__name__)
 
 
 def training(method: str, addons: dict[str, Any], batch: int, threads: int) -> Training:
-    """A training of the method with its layers, ready to step."""
+    """Build the training of a method with its layers."""
     run = run_config(method, addons, batch, threads)
     made = assembly.training(run, assembly.load_data(run), torch.device("cpu"))
     made.objective.train()
@@ -47,7 +47,7 @@ def training(method: str, addons: dict[str, Any], batch: int, threads: int) -> T
 
 
 def run_config(method: str, addons: dict[str, Any], batch: int, threads: int) -> RunConfig:
-    """Every op in the recipes, so that each can be predicted and base and layer augment alike."""
+    """A run whose recipes have every op: AugSelf can predict each, and both contestants augment equally."""
     aggressive = {"color_jitter": {}, "solarize": {}, "grayscale": {}, "blur": {}, "rotate": {}}
     return resolve(
         {
@@ -64,7 +64,7 @@ def run_config(method: str, addons: dict[str, Any], batch: int, threads: int) ->
 
 
 def seconds_of_step(one: Training) -> float:
-    """CPU seconds of one step on all images."""
+    """CPU seconds of one training step on all images."""
     start = time.process_time()
     one.train_step(torch.arange(one.run.training.batch_size), 1)
     return time.process_time() - start
@@ -94,7 +94,7 @@ def main() -> None:
 
 
 def turns(pair: list[Training], rounds: int) -> tuple[float, list[float]]:
-    """The median step of the first, and what the second took in each round as a share of the first."""
+    """Median step time of the first training, and the ratio of the second to the first in each round."""
     for one in pair:
         seconds_of_step(one)  # warm up
     base, ratios = [], []

@@ -1,13 +1,12 @@
-"""Do our methods learn as lightly's do? Same views, initial weights, optimiser and seeds; only the method differs.
+"""Do our methods learn as well as lightly's? Same views, initial weights, optimiser and seeds; only the code differs.
 
 python -m tests.benchmarks.lightly_parity                       all five methods
 python -m tests.benchmarks.lightly_parity simclr swav --epochs 3
 
-Both train side by side, in float64: in float32 two correct implementations drift apart within a hundred steps, by the
-last digits of their sums, and it would take dozens of seeds to tell that from a mistake. Printed are the kNN accuracy
-on validation data (`val_knn/1`) of both, the paired difference with its 95 % interval, which has to lie within 1.5
-points, and the largest relative difference between the two losses at any step. Needs neither Ray nor MLflow; every run
-is kept in the output folder.
+Both train side by side, in float64: in float32 rounding makes two correct implementations diverge within a hundred
+steps, and it would take dozens of seeds to distinguish that from a bug. Prints the validation kNN accuracy
+(`val_knn/1`) of both, the paired difference with its 95 % interval, which must lie within 1.5 points, and the largest
+relative difference between the two losses at any step. Needs neither Ray nor MLflow; the output folder keeps every run.
 """
 
 import argparse
@@ -42,7 +41,7 @@ METHODS: dict[str, dict[str, Any]] = {
     "simsiam": {"name": "simsiam", "outputs": 256, "bottleneck": 64},
     "swav": {"name": "swav", "projector_hidden": 256, "freeze": 0.0},
 }
-# The networks of ours, before their first step, in lightly's hands.
+# Builds lightly's methods from our networks' initial weights.
 PEERS: dict[str, Callable[[Any], nn.Module]] = {
     "simclr": lambda own: lightly.SimCLR(own.encoder, own.projector, temperature=own.temperature),
     "moco_v2": lambda own: lightly.MoCo(
@@ -61,7 +60,7 @@ PEERS: dict[str, Callable[[Any], nn.Module]] = {
 
 
 def main() -> int:
-    """Trains what is missing, prints, and tells by its exit code whether all intervals lie within the margin."""
+    """Trains missing runs and prints the results; the exit code is 0 if all intervals lie within the margin."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("methods", nargs="*", choices=[[], *METHODS], default=[])
     parser.add_argument("--epochs", type=int, default=2)
@@ -90,7 +89,7 @@ def main() -> int:
 
 
 def scores(name: str, seed: int, epochs: int, folder: Path) -> tuple[float, float, float]:
-    """Accuracy of ours and of lightly's, and their drift, from the file where they have been trained before."""
+    """Accuracy of ours and of lightly's, and their loss difference; read from an earlier run's file if it exists."""
     run = resolve(
         {
             **SHARED,
@@ -108,7 +107,7 @@ def scores(name: str, seed: int, epochs: int, folder: Path) -> tuple[float, floa
 
 
 def trained_side_by_side(run: RunConfig) -> tuple[float, float, float]:
-    """Accuracy of ours, by the loop's own steps, that of lightly's, and the largest difference of their losses."""
+    """Train both; return our accuracy, lightly's, and the largest relative difference of their losses."""
     data, device = assembly.load_data(run), hardware.device()
     with hardware.arithmetic(run.training.threads, device):
         training = assembly.training(run, data, device)
@@ -135,7 +134,7 @@ def trained_side_by_side(run: RunConfig) -> tuple[float, float, float]:
 
 
 def in_float64(objective: nn.Module) -> None:
-    """Everything computes in float64, from views that are float32 as always."""
+    """Make a module compute in float64; its views stay float32 and are converted."""
     objective.double()
     for module in objective.modules():
         if isinstance(module, Encoder):
@@ -143,7 +142,7 @@ def in_float64(objective: nn.Module) -> None:
 
 
 def batches(training: loop.Training) -> Iterator[tuple[int, int, Tensor]]:
-    """Steps from 0, epochs from 1, and the rows of each batch, as the loop has them."""
+    """Yield step (from 0), epoch (from 1) and rows of each batch, in the training loop's order."""
     size = training.run.training.batch_size
     for step in range(training.steps):
         epoch, place = divmod(step, training.epoch_steps)
@@ -152,7 +151,7 @@ def batches(training: loop.Training) -> Iterator[tuple[int, int, Tensor]]:
 
 
 def optimizer_of(run: RunConfig, method: nn.Module) -> torch.optim.Optimizer:
-    """SGD over lightly's module: everything alike, but for SimSiam's predictor, whose rate stays."""
+    """SGD over lightly's module with our settings; SimSiam's predictor keeps a constant learning rate."""
     slow: list[Tensor] = list(method.predictor.parameters()) if run.method.name == "simsiam" else []
     kept = {id(parameter) for parameter in slow}
     rest = [p for p in method.parameters() if p.requires_grad and id(p) not in kept]

@@ -1,10 +1,10 @@
-"""What a sweep costs its driver as trials and actors grow: `python -m tests.benchmarks.long_sweep [PART] [--trials N]`.
+"""Driver cost of a sweep as trials and actors grow: `python -m tests.benchmarks.long_sweep [PART] [--trials N]`.
 
-    ledger  suggestions, reports and ends through a ledger on a real folder, without Ray, and a start from that folder
-    ray     the same through Ray, with trials that do nothing but report, for more and more of them at a time
-    mlflow  what reaches MLflow of actors that report once a second, on SQLite and where a call takes 0.1 s
+    ledger  suggestions, reports and ends through a ledger on a real folder, without Ray, and a restart from that folder
+    ray     the same through Ray, with trials that do nothing but report, for increasing numbers of concurrent trials
+    mlflow  how far MLflow lags behind actors that report once a second, on SQLite and with calls slowed by 0.1 s
 
-CPU milliseconds of the driver unless told otherwise; the aim is that no line grows with the number of trials.
+Figures are CPU milliseconds of the driver unless stated otherwise. Target: no cost grows with the number of trials.
 """
 
 import argparse
@@ -29,13 +29,13 @@ from orchestrator.study.study_file import Study, load_study
 
 ROOT = Path(__file__).parents[2]
 EPOCHS = 20
-AT = (20, 100, 300, 1000)  # trials handed out by then; a figure is the mean over the last fifth before
+AT = (20, 100, 300, 1000)  # numbers of started trials to measure at; a figure is the mean over the last fifth before it
 
 PARTS = ("sampler", "journal", "resolve", "yaml", "files", "ledger")
 
 
 class Meter:
-    """CPU seconds by part of the program, each without the parts inside it; of `fsync`, which waits, wall seconds."""
+    """CPU seconds by part of the program, each without its nested parts; wall seconds for `fsync`, which waits."""
 
     def __init__(self) -> None:
         self.spent = defaultdict[str, float](float)
@@ -55,11 +55,11 @@ class Meter:
                 self._inside[-1] += took
 
     def since(self, before: Mapping[str, float]) -> dict[str, float]:
-        """What has been spent in each part since a copy was made of it."""
+        """Seconds spent in each part since the copy `before` was made."""
         return {name: self.spent[name] - before.get(name, 0.0) for name in (*PARTS, "fsync")}
 
     def watch(self, owner: Any, function: str, part: str) -> None:
-        """Has every call of a function counted from now on."""
+        """Count every call of a function from now on."""
         inner = getattr(owner, function)
 
         def timed(*args: Any, **named: Any) -> Any:
@@ -70,7 +70,7 @@ class Meter:
 
 
 def watched_parts() -> Meter:
-    """A meter that watches what the ledger is made of."""
+    """A meter that watches the components of the ledger."""
     from optuna.storages import JournalStorage
 
     meter = Meter()
@@ -98,28 +98,28 @@ class Event:
 
 
 def study(trials: int, sampler: str = "tpe", concurrency: int = 16) -> Study:
-    """The study of `search_spaces/msr.yaml` as a long one."""
+    """The study of `search_spaces/msr.yaml` with many trials."""
     sets = [f"run.training.epochs={EPOCHS}", f"sweep.sampler.name={sampler}", f"sweep.concurrency={concurrency}"]
     return load_study(ROOT / "search_spaces" / "msr.yaml", sets, trials=trials)
 
 
 def open_ledger(folder: SweepFolder, study: Study) -> Ledger:
-    """The sweep of a folder, begun or gone on with."""
+    """Open the ledger of a sweep folder, new or existing."""
     store = StoredStudy(folder.journal, study.sweep, space=study.space, epochs=study.run.training.epochs)
     return Ledger(folder, store, sweep=study.sweep, resolved=study.trial)
 
 
 def metrics(number: int, epoch: int) -> dict[str, int | float]:
-    """A report as the loop makes them, its score one of this trial's own."""
+    """A report like the training loop's, with a score that depends on the trial."""
     score = 40 + 10 * random.Random(number).random() + random.Random(1000 * number + epoch).random()
     names = ("loss", "feature_std", "images_per_second", "time/augment", "time/train", "learning_rate", "rank")
     score_and_error = {"val_knn/1": score, "val_knn/1_se": 1.1}
-    told = {"epoch": epoch, "finished": int(epoch == EPOCHS), "time/epoch": 1.0}
-    return told | score_and_error | {name: 1 / (place + epoch) for place, name in enumerate(names, start=1)}
+    report = {"epoch": epoch, "finished": int(epoch == EPOCHS), "time/epoch": 1.0}
+    return report | score_and_error | {name: 1 / (place + epoch) for place, name in enumerate(names, start=1)}
 
 
 def drive(ledger: Ledger, meter: Meter, concurrency: int, watch: Callable[[], None]) -> list[Event]:
-    """A whole sweep of trials that report in turn; `watch` is called before each trial is handed out."""
+    """Run a whole sweep of trials that report in turn; `watch` is called before each trial starts."""
     events: list[Event] = []
 
     def call(kind: str, function: Callable[..., Any], *args: Any) -> Any:
@@ -149,7 +149,7 @@ def drive(ledger: Ledger, meter: Meter, concurrency: int, watch: Callable[[], No
 
 
 def measure_ledger(trials: int) -> None:
-    """Cost of each event by the number of trials before it, of drawing the table, and of a start from the folder."""
+    """Cost of each event by the number of earlier trials, of drawing the table, and of a restart from the folder."""
     from rich.console import Console
 
     from orchestrator.sweep.live_table import LiveTable
@@ -175,7 +175,7 @@ def measure_ledger(trials: int) -> None:
                 rows += [_row(kind, at, events) for at in AT if at <= trials]
             rows += [["drawing", str(at), "", milliseconds(seconds)] + [""] * 7 for at, seconds in drawn.items()]
             rows.append(_start_row(ledger, this, meter))
-            tell(rows)
+            print_table(rows)
 
 
 def _row(kind: str, at: int, events: Sequence[Event]) -> list[str]:
@@ -189,7 +189,7 @@ def _row(kind: str, at: int, events: Sequence[Event]) -> list[str]:
 
 
 def _start_row(ledger: Ledger, this: Study, meter: Meter) -> list[str]:
-    """A start with every trial on disk."""
+    """Cost of a restart with every trial on disk."""
     before, began = dict(meter.spent), time.perf_counter()
     with meter.part("ledger"):
         again = open_ledger(ledger.folder, this)
@@ -200,24 +200,24 @@ def _start_row(ledger: Ledger, this: Study, meter: Meter) -> list[str]:
 
 
 def memory() -> float:
-    """Of this process, in MB."""
+    """Resident memory of this process, in MB."""
     pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1])
     return pages * os.sysconf("SC_PAGE_SIZE") / 1e6
 
 
 def milliseconds(seconds: float) -> str:
-    """Seconds as milliseconds."""
+    """Seconds formatted as milliseconds."""
     return f"{1000 * seconds:.2f}"
 
 
-def tell(rows: Sequence[Sequence[str]]) -> None:
+def print_table(rows: Sequence[Sequence[str]]) -> None:
     """Prints a table."""
     sys.stdout.write(columns(rows) + "\n\n")
     sys.stdout.flush()
 
 
 def main() -> None:
-    """Measures one part, or all."""
+    """Measures one part or all parts."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("part", nargs="?", choices=["ledger", "ray", "mlflow"])
     parser.add_argument("--trials", type=int, default=1000)

@@ -1,4 +1,4 @@
-"""What Ray, Tune and the ledger cost the driver for many actors that do nothing but report, as fast as they may.
+"""Driver cost of Ray, Tune and the ledger for many actors that only report, as fast as they can.
 
 A part of `tests.benchmarks.long_sweep`.
 """
@@ -17,15 +17,25 @@ from orchestrator.executors.ray import executor
 from orchestrator.records.folder import SweepFolder
 from orchestrator.search.interruption import Interruption
 from orchestrator.search.ledger import Ledger
-from tests.benchmarks.long_sweep import AT, EPOCHS, Meter, memory, metrics, milliseconds, open_ledger, study, tell
+from tests.benchmarks.long_sweep import (
+    AT,
+    EPOCHS,
+    Meter,
+    memory,
+    metrics,
+    milliseconds,
+    open_ledger,
+    print_table,
+    study,
+)
 
-import ray  # isort: skip  (after `execution`, which says how)
+import ray  # isort: skip  (after `execution`, which configures Ray)
 from ray import tune  # isort: skip
 
 
 @dataclass(frozen=True)
 class Mark:
-    """The state of the driver when so many trials had ended."""
+    """The state of the driver after a number of ended trials."""
 
     trials: int
     reports: int
@@ -36,18 +46,18 @@ class Mark:
 
 
 def measure(trials: int, actors: Sequence[int]) -> None:
-    """Prints a table of the driver's cost between two numbers of ended trials, for each number of actors."""
-    rows = [["actors", "trials ended", "trials/s", "reports/s", "CPU ms/report", "of it ledger", "busy", "RSS"]]
+    """Prints the driver's cost between two numbers of ended trials, for each number of actors."""
+    rows = [["actors", "trials ended", "trials/s", "reports/s", "CPU ms/report", "of which ledger", "busy", "RSS"]]
     with own_ray():
         for concurrency in actors:
             marks = marks_of(trials, concurrency)
             rows += [_row(concurrency, *pair) for pair in itertools.pairwise(marks)]
-    tell(rows)
+    print_table(rows)
 
 
 @contextmanager
 def own_ray() -> Iterator[None]:
-    """A Ray with two CPUs, of which each actor takes a little: for each CPU it starts a process ahead."""
+    """Start Ray with two CPUs, of which each actor takes a fraction: Ray prestarts one process per CPU."""
     ray.init(address="local", num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level=logging.CRITICAL)
     try:
         yield
@@ -56,7 +66,7 @@ def own_ray() -> Iterator[None]:
 
 
 def marks_of(trials: int, concurrency: int, *, sampler: str = "random", at: Sequence[int] = AT) -> list[Mark]:
-    """A sweep through the executor, and the driver's state at its start and when so many trials had ended."""
+    """Run a sweep through the executor; return the driver's state at its start and after `at` ended trials."""
     meter, reports = Meter(), 0
     for function in ("next", "report", "ended"):
         meter.watch(Ledger, function, "ledger")
@@ -97,7 +107,7 @@ def _row(actors: int, one: Mark, two: Mark) -> list[str]:
 
 
 def _reporting(epochs: int) -> Callable[[dict[str, Any]], None]:
-    """A trial that needs nothing but Tune: as a function in a function it reaches its actor by value, without torch."""
+    """A trial that needs only Tune: a nested function is pickled by value, so its actor does not import torch."""
     reports = {
         epoch: {f"report/{name}": value for name, value in metrics(0, epoch).items()} for epoch in range(1, epochs + 1)
     }
@@ -111,7 +121,7 @@ def _reporting(epochs: int) -> Callable[[dict[str, Any]], None]:
 
 @contextmanager
 def _trials_of(trial: Callable[[dict[str, Any]], None], concurrency: int) -> Iterator[None]:
-    """Has the executor run this instead of our own worker, which imports torch."""
+    """Make the executor run this trial instead of our own worker, which imports torch."""
     ours = executor.trainable
     executor.trainable = lambda *_: tune.with_resources(trial, {"CPU": 2 / concurrency})
     try:

@@ -1,4 +1,4 @@
-"""What a process and all that descend from it hold in memory, looked at while they run (Linux)."""
+"""Memory of a process and its descendants, sampled while they run (Linux)."""
 
 import subprocess
 import time
@@ -8,21 +8,21 @@ from pathlib import Path
 
 from tests.orchestrator.command import descendants
 
-_GLANCE = 0.2  # seconds between looks
+_GLANCE = 0.2  # seconds between samples
 
 
 @dataclass
 class Peak:
-    """The most that one process was seen to hold, in MB, each at its own moment.
+    """Peak memory of one process, in MB; each kind peaks at its own moment.
 
     Args:
-        pid: of the process.
-        names: its command lines; Ray's workers change theirs with what they do.
-        rss: in memory, pages shared with others included.
-        pss: the same, each shared page divided by the number of processes that share it.
-        anonymous: in memory and of no file, whether or not it still shares it with a process that it was forked from.
-        private: in memory and shared with nobody.
-        shared_store: of the shared memory that Ray's object store lies in.
+        pid: Process ID.
+        names: Its command lines; Ray's workers change theirs with their current task.
+        rss: Resident memory, shared pages included.
+        pss: Resident memory, with each shared page divided by the number of processes that share it.
+        anonymous: Resident memory without a backing file, including pages still shared with a fork's parent.
+        private: Resident memory that no other process shares.
+        shared_store: Resident part of the shared memory of Ray's object store.
     """
 
     pid: int
@@ -44,13 +44,13 @@ class Peak:
         return held["Pss"]
 
     def is_named(self, part: str) -> bool:
-        """Whether it ever had a command line with this in it."""
+        """Whether any of its command lines contains `part`."""
         return any(part in name for name in self.names)
 
 
 @dataclass
 class Tree:
-    """A process, its descendants as far as they were seen, and the most that all held at one moment, in MB of PSS."""
+    """A process, its observed descendants, and the peak of their total PSS, in MB."""
 
     root: Peak
     others: list[Peak]
@@ -58,7 +58,7 @@ class Tree:
 
 
 def watch(process: subprocess.Popen[bytes]) -> Tree:
-    """Looks at a process and its descendants until it ends."""
+    """Samples a process and its descendants until it ends."""
     peaks = {process.pid: Peak(process.pid)}
     most = 0.0
     while process.poll() is None:
@@ -74,11 +74,11 @@ def _looks(peaks: dict[int, Peak]) -> Iterator[float]:
     for peak in peaks.values():
         try:
             yield peak.look()
-        except (OSError, KeyError):  # it has ended, and perhaps nobody has waited for it yet
+        except (OSError, KeyError):  # the process has ended, and its parent may not have waited for it yet
             continue
 
 
 def sizes(file: str) -> dict[str, float]:
-    """The lines of a file below /proc that give a size, in MB."""
+    """The sizes in a file below /proc, in MB by name."""
     lines = [line.split() for line in Path(file).read_text().splitlines() if line.endswith(" kB")]
     return {name.removesuffix(":"): int(kib) * 1024 / 1e6 for name, kib, _ in lines}

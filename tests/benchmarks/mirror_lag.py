@@ -1,6 +1,6 @@
-"""How far MLflow is behind 64 actors that report once a second, on SQLite and where every call takes 0.1 s more.
+"""How far MLflow lags behind 64 actors that report once a second, on SQLite and with every call slowed by 0.1 s.
 
-A part of `tests.benchmarks.long_sweep`. The sweep has some trials behind it, which MLflow is sent first.
+A part of `tests.benchmarks.long_sweep`. The sweep resumes after some ended trials, which are sent to MLflow first.
 """
 
 import sys
@@ -15,17 +15,17 @@ from orchestrator.config import yaml_file
 from orchestrator.records.folder import SweepFolder
 from orchestrator.tracking.mlflow.client import MlflowClient, connect
 from orchestrator.tracking.mlflow.tracker import Tracker
-from tests.benchmarks.long_sweep import EPOCHS, memory, metrics, study, tell
+from tests.benchmarks.long_sweep import EPOCHS, memory, metrics, print_table, study
 
 ACTORS = 64
 
 
 class Calls:
-    """What is asked of MLflow, each call made slower by some seconds."""
+    """Counts the calls to MLflow and delays each by some seconds."""
 
     def __init__(self) -> None:
         self.count: Counter[str] = Counter()
-        self.points = 0  # of one metric that every report has
+        self.points = 0  # logged values of one metric that every report has
         self.delay = 0.0
         for name in ("log_batch", "log_artifact", "create_run", "list_artifacts", "set_terminated", "update_run"):
             self._watch(name)
@@ -45,13 +45,13 @@ class Calls:
 
 
 def measure(trials: int) -> None:
-    """Measures both and prints a table."""
+    """Measures both cases and prints a table."""
     calls = Calls()
-    rows = [["", f"{trials} trials sent", "reports/s", "calls/report", "most behind", "caught up", "CPU/report", "RSS"]]
+    rows = [["", f"{trials} trials sent", "reports/s", "calls/report", "max lag", "caught up", "CPU/report", "RSS"]]
     for name, calls.delay in (("SQLite", 0.0), ("+ 0.1 s a call", 0.1)):
         with tempfile.TemporaryDirectory() as scratch:
             rows.append([name, *_measure(Path(scratch), trials, calls)])
-    tell(rows)
+    print_table(rows)
 
 
 def _measure(scratch: Path, trials: int, calls: Calls) -> list[str]:
@@ -86,7 +86,7 @@ def _report(folder: SweepFolder, tracker: Tracker, first: int, calls: Calls) -> 
             folder.trial(number).append_report(metrics(number, epoch))
             tracker.changed(number)
             reported += 1
-            if epoch > EPOCHS // 2:  # by then their runs have been made
+            if epoch > EPOCHS // 2:  # by then their MLflow runs exist
                 behind = max(behind, reported - calls.points)
     for number in range(first, first + ACTORS):
         _end(folder, number)

@@ -1,12 +1,12 @@
-"""Does MSR's weight matter on fashion_scenes, is the best setting better than nothing, and do early rungs tell the end?
+"""Does MSR's weight matter on fashion_scenes, is the best setting better than none, and do early rungs predict the end?
 
-python -m tests.benchmarks.msr_study rungs sweeps/msr    twelve settings with seed 0, all to the end of the budget
+python -m tests.benchmarks.msr_study rungs sweeps/msr    twelve settings with seed 0, all with the full budget
 python -m tests.benchmarks.msr_study seeds sweeps/msr    the best setting of the sweep and three controls, seeds 1, 2, 3
 
-Takes the finished sweep of `search_spaces/msr.yaml` and runs another beside it, without early stops; cut off, the same
-command continues. `rungs` prints Kendall's tau of every epoch with the last. `seeds` prints paired differences with
-95 % intervals (Student's t over seeds); its seeds are new, because the winner among noisy trials owes something to its
-own.
+Takes the finished sweep of `search_spaces/msr.yaml` and runs another next to it, without early stopping; after an
+interruption the same command resumes. `rungs` prints Kendall's tau of every epoch with the last. `seeds` prints paired
+differences with 95 % intervals (Student's t over seeds); it uses new seeds, because the best of many noisy trials is
+partly selected for its seed.
 """
 
 import argparse
@@ -34,7 +34,7 @@ Arm = dict[str, Any]
 
 
 def arm(weight: float, schedule: str, strength: float = 1.0, **more: Any) -> Arm:
-    """One setting, by searched path."""
+    """One setting as a mapping from searched path to value."""
     return {WEIGHT: weight, SCHEDULE: schedule, STRENGTH: strength} | {f"addons.msr.{k}": v for k, v in more.items()}
 
 
@@ -58,7 +58,7 @@ TWELVE = [
 
 
 def main() -> int:
-    """Runs what is missing, then prints."""
+    """Runs missing trials, then prints the results."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("question", choices=["rungs", "seeds"])
     parser.add_argument("sweep", type=Path, help="folder of the finished sweep of search_spaces/msr.yaml")
@@ -86,7 +86,7 @@ def main() -> int:
 
 
 def best_setting(folder: SweepFolder) -> Arm:
-    """What the best trial of a sweep was given."""
+    """The searched settings of a sweep's best trial."""
     run = Standings(folder).history[-1][0].trial.config()["run"]
     msr = run["addons"]["msr"]
     more = {"step": ("steps",), "exponential": ("decay_rate",)}.get(msr["schedule"], ())
@@ -94,7 +94,7 @@ def best_setting(folder: SweepFolder) -> Arm:
 
 
 def study(folder: SweepFolder, name: str, entries: Sequence[Arm]) -> dict[str, Any]:
-    """The sweep's file with the seed as a dimension, the entries as its trials and no early stop."""
+    """The sweep's file with the seed as a dimension, the entries as enqueued trials, and no early stopping."""
     tree = yaml.safe_load(folder.file.read_text(encoding="utf-8"))
     tree["sweep"] |= {
         "name": name,
@@ -113,14 +113,14 @@ def scores(trials: Sequence[TrialFolder], metric: str) -> np.ndarray:
 
 
 def print_arms(arms: dict[str, Sequence[TrialFolder]]) -> None:
-    """Means over seeds, and each arm less every yardstick, seed by seed."""
+    """Print means over seeds, and each arm's paired difference to every baseline."""
     runs = [trial.config()["run"] for trial in arms["best of the sweep"]]
     floors = [baselines(run, load_data(run)) for run in (resolve(run) for run in runs)]
     for metric in METRICS:
         yardsticks = {name: np.array([floor[name][metric] for floor in floors]) for name in floors[0]}
         if "weight 0" in arms:
             yardsticks["weight 0"] = scores(arms["weight 0"], metric)
-        print(f"\n{metric}, {len(SEEDS)} seeds: mean (sd); then mean paired difference [95 % interval], its reach")
+        print(f"\n{metric}, {len(SEEDS)} seeds: mean (sd); then mean paired difference [95 % interval], half-width")
         for name, values in {n: v for n, v in yardsticks.items() if n not in arms}.items():
             print(f"  {name:18} {values.mean():6.2f} ({values.std(ddof=1):.2f})")
         for name, trials in arms.items():
@@ -133,13 +133,13 @@ def print_arms(arms: dict[str, Sequence[TrialFolder]]) -> None:
 
 
 def print_rungs(trials: Sequence[TrialFolder]) -> None:
-    """Kendall's tau of each epoch's search metric with the last one's."""
+    """Print Kendall's tau between each epoch's search metric and the last epoch's."""
     curves = np.array([[report["val_knn/1"] for report in trial.reports()] for trial in trials])
     print(f"\nrank agreement with the last epoch, val_knn/1, {len(trials)} settings: Kendall's tau (p)")
     for epoch in range(1, curves.shape[1]):
         tau, p = stats.kendalltau(curves[:, epoch - 1], curves[:, -1])
         print(f"  epoch {epoch:2}  {tau:+.2f} ({p:.3f})")
-    print(f"  the settings end between {curves[:, -1].min():.2f} and {curves[:, -1].max():.2f}")
+    print(f"  final values lie between {curves[:, -1].min():.2f} and {curves[:, -1].max():.2f}")
 
 
 if __name__ == "__main__":

@@ -1,13 +1,13 @@
-"""Do the three papers' claims show on fashion_scenes? Equal budgets, equal search effort, paired new seeds.
+"""Do the three papers' claims hold on fashion_scenes? Equal budgets, equal search effort, paired new seeds.
 
 python -m tests.benchmarks.paper_studies msr            BYOL against BYOL with MSR, its weight fixed or decaying
 python -m tests.benchmarks.paper_studies augself        SimSiam against SimSiam with AugSelf, also on a colour task
 python -m tests.benchmarks.paper_studies background     MoCo v2 against MoCo v2 with BG_RM and with BG_Swaps
 
-Every arm tries the same learning rates with seed 0, keeps the one with the best score on validation data, and is then
-trained anew with seeds of its own, the same for all arms. Printed are means, paired differences to the first arm with
-95 % intervals (Student's t over seeds), and the smallest difference that such an interval would have told from none.
-Needs neither Ray nor MLflow; every run is kept in the output folder, and the same command goes on where it was cut off.
+Every arm tries the same learning rates with seed 0, keeps the one with the best validation score, and is then
+trained again with new seeds, the same for all arms. Prints means, paired differences to the first arm with 95 %
+intervals (Student's t over seeds), and the smallest difference that such an interval would distinguish from zero.
+Needs neither Ray nor MLflow; the output folder keeps every run, and the same command resumes after an interruption.
 """
 
 import argparse
@@ -59,11 +59,11 @@ class PaperStudy:
     """One paper's claim.
 
     Args:
-        method: of all arms.
-        arms: the add-ons of each; the first arm is what the others are compared with.
-        metrics: to report; the first one chooses the learning rate.
-        evaluation: beside the shared ones.
-        rates: learning rates, the search that every arm is given.
+        method: Method of all arms.
+        arms: Add-ons of each arm; the others are compared with the first.
+        metrics: Metrics to report; the first one selects the learning rate.
+        evaluation: Evaluations in addition to the shared ones.
+        rates: Learning rates that every arm searches.
     """
 
     method: Changes
@@ -110,7 +110,7 @@ STUDIES = {
 
 
 def main() -> int:
-    """Trains what is missing, then prints."""
+    """Trains missing runs, then prints the results."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("claim", choices=list(STUDIES))
     parser.add_argument("--epochs", type=int, default=16)
@@ -151,7 +151,7 @@ def run_of(study: PaperStudy, arm: str, rate: float, seed: int, epochs: int) -> 
 
 
 def scores_of(settings: dict[str, Any], folder: Path) -> dict[str, float]:
-    """What a run ends with, from its file where it has been made before."""
+    """Final scores of a run; read from its file if it has been trained before."""
     run = resolve(settings)
     file = folder / f"{identity(run)[:16]}.json"
     if not file.exists():
@@ -163,7 +163,7 @@ def scores_of(settings: dict[str, Any], folder: Path) -> dict[str, float]:
 
 
 class Scores:
-    """A training's surroundings that keep its last numbers, and ask the encoder for colours."""
+    """A training context that keeps the last metrics and measures how well the encoder predicts colours."""
 
     def __init__(self, run: RunConfig, data: Data) -> None:
         self._run, self._data = run, data
@@ -173,10 +173,10 @@ class Scores:
         self.last |= metrics
 
     def save_checkpoint(self, state: dict) -> None:
-        """Runs are short: one cut off is begun anew."""
+        """Does nothing: runs are short, and an interrupted one starts again."""
 
     def load_checkpoint(self) -> None:
-        """Idem."""
+        """Returns no checkpoint."""
 
     def export(self, encoder_state: dict, card: dict) -> None:
         encoder = assembly.encoder(self._run).to(hardware.device())
@@ -186,7 +186,7 @@ class Scores:
 
 
 def colour_r2(encode: Encode, splits: Mapping[str, ImageSet]) -> float:
-    """How well a linear map of frozen features tells the mean colour of an image: R2 on validation images, at most 1.
+    """How well a linear map of frozen features predicts an image's mean colour: R2 on validation images, at most 1.
 
     Ridge regression on standardised features, fitted on the bank; the mean of red, green and blue.
     """
@@ -205,11 +205,11 @@ def _colours(images: ImageSet) -> Tensor:
 
 
 def print_arms(study: PaperStudy, chosen: Mapping[str, float], scores: Mapping[str, Sequence[Mapping]]) -> None:
-    """Means over seeds, and each arm less the first, seed by seed."""
+    """Print means over seeds, and each arm's paired difference to the first."""
     for metric in study.metrics:
         values = {arm: np.array([one[metric] for one in many]) for arm, many in scores.items()}
         first = next(iter(values))
-        print(f"\n{metric}: mean (sd); mean paired difference to {first} [95 % interval], smallest that would show")
+        print(f"\n{metric}: mean (sd); mean paired difference to {first} [95 % interval], smallest detectable")
         for arm, own in values.items():
             line = f"  {arm:22} lr {chosen[arm]:<4g} {own.mean():6.2f} ({own.std(ddof=1):.2f})"
             print(line if arm == first else f"{line}   {difference(own - values[first])}")

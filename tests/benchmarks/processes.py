@@ -1,4 +1,4 @@
-"""Work that knows one image at a time on all cores: a process for each, as a DataLoader gives it."""
+"""Runs single-image work on all cores: one process per core, as a DataLoader does."""
 
 import multiprocessing
 import time
@@ -9,13 +9,13 @@ import torch
 
 
 class Processes:
-    """Processes that wait until they are asked how fast they are.
+    """Processes that measure their throughput on request.
 
-    Nothing that they make is sent back, which would cost a DataLoader time.
+    Results are not sent back: the transfer would cost time, as it does in a DataLoader.
 
     Args:
-        work: to be repeated; it returns how much it has done.
-        count: of processes, of one thread each.
+        work: Function to repeat; it returns the amount of work it has done.
+        count: Number of processes, with one thread each.
     """
 
     def __init__(self, work: Callable[[], int], count: int) -> None:
@@ -27,14 +27,14 @@ class Processes:
             self._pipes.append(here)
 
     def rate(self, seconds: float) -> float:
-        """How much all of them together do in a second, measured for about so long."""
+        """Total work per second of all processes, measured for about `seconds`."""
         for pipe in self._pipes:
             pipe.send(seconds)
         return sum(pipe.recv() for pipe in self._pipes)
 
 
 def rate(work: Callable[[], int], seconds: float) -> float:
-    """How much work is done in a second, measured for about so long."""
+    """Work per second, measured for about `seconds`."""
     start, done = time.perf_counter(), 0
     while time.perf_counter() - start < seconds:
         done += work()

@@ -1,14 +1,14 @@
 """How time and memory grow: `python -m tests.benchmarks.scaling [--only PART] [--plot FILE]`.
 
-    data     images of a data set: loading, an epoch's order, an epoch of training, neighbours in a bank of fixed size
-    views    of an image: SwAV with more and more small views, as large as the others
-    batch    images of a step
-    trials   of a sweep, through Ray, the ledger and the journal, that do nothing but report
-    cores    trainings side by side and workers of one training: images a second, to be had more of
+    data     images in a data set: loading, an epoch's order, an epoch of training, neighbours in a bank of fixed size
+    views    views per image: SwAV with an increasing number of small views, as large as the others
+    batch    images per step
+    trials   trials that do nothing but report, through Ray, the ledger and the journal
+    cores    concurrent trainings, and workers of one training: images per second, more is better
 
-For each a table with the exponent of a power law (1 is linear growth), and how much of the smallest size's cost does
-not grow. Seconds are those of one core's work (CPU time), so that what else the machine does counts little; only
-`cores` goes by the clock. Each size has a process of its own, since memory that was once taken is not given back.
+Prints a table for each with the exponent of a power law (1 is linear growth) and the share of the smallest size's cost
+that does not grow. Seconds are CPU time, so that other load on the machine matters little; only `cores` uses wall time.
+Each size runs in a separate process, because freed memory does not return to the system.
 """
 
 import argparse
@@ -49,7 +49,7 @@ Figures = dict[str, float]
 
 
 def run_config(images: int, batch: int, method: dict[str, Any] | None = None) -> RunConfig:
-    """A tiny encoder over images of 32 pixels, so that what grows shows."""
+    """A tiny encoder over 32 px images, so that growing costs are visible."""
     ops = {"weak": {"crop": {}, "flip": {}}, "aggressive": {"grayscale": {}}}
     return resolve(
         {
@@ -65,7 +65,7 @@ def run_config(images: int, batch: int, method: dict[str, Any] | None = None) ->
 
 
 def of_data(images: int) -> Figures:
-    """What a data set of so many images costs, each part in seconds of CPU time, memory in MB."""
+    """Cost of a data set of `images` images: CPU seconds of each part, memory in MB."""
     run, found, before = run_config(images, 256), dict[str, float](), peak_memory()
 
     def timed(name: str, work: Callable[[], Any]) -> Any:
@@ -78,7 +78,7 @@ def of_data(images: int) -> Figures:
         data = timed("loading", lambda: assembly.load_data(run))
         training = assembly.training(run, data, CPU)
         order = timed("order", lambda: draws.permutation(run.seed, 1, images))
-        training.train_step(order[:256], 1)  # warm
+        training.train_step(order[:256], 1)  # warm-up
         timed("an epoch of training", lambda: [training.train_step(rows, 1) for rows in order.split(256)[:-1]])
         encode = encoder_features(training.objective.encoder, data.card.mean, data.card.std)
         features = timed("features", lambda: encode(data.splits["train"].images))
@@ -87,22 +87,22 @@ def of_data(images: int) -> Figures:
             "neighbours",
             lambda: knn_classes(features[:BANK], labels, features, k=NEIGHBOURS, temperature=TEMPERATURE),
         )
-    return found | {"data, MB": data.nbytes / 1e6, "memory at most beside torch, MB": peak_memory() - before}
+    return found | {"data, MB": data.nbytes / 1e6, "peak memory beyond torch, MB": peak_memory() - before}
 
 
 def of_views(views: int) -> Figures:
-    """What a step costs that shows each image so many times."""
+    """Cost of a step with `views` views per image."""
     method = {"name": "swav", "num_prototypes": 32, "projector_hidden": 64, "small_views": views - 2, "small_size": 32}
     return of_step(run_config(256, 256, method))
 
 
 def of_batch(images: int) -> Figures:
-    """What a step on so many images costs."""
+    """Cost of a step with a batch of `images` images."""
     return of_step(run_config(images, images))
 
 
 def of_step(run: RunConfig) -> Figures:
-    """The median step in milliseconds of CPU time, and the memory that steps take."""
+    """Median CPU time of a step in milliseconds, and the memory that steps take."""
     with hardware.arithmetic(1, CPU):
         training = assembly.training(run, assembly.load_data(run), CPU)
         rows, taken, before = torch.arange(run.training.batch_size), [], peak_memory()
@@ -114,7 +114,7 @@ def of_step(run: RunConfig) -> Figures:
 
 
 def of_trials(numbers: Sequence[int]) -> list[Figures]:
-    """What the driver of a sweep had spent when so many trials without work had ended, two at a time."""
+    """Driver cost of a sweep after each number of ended trials that do nothing, two at a time."""
     from tests.benchmarks.many_actors import marks_of, own_ray
 
     with own_ray():
@@ -123,7 +123,7 @@ def of_trials(numbers: Sequence[int]) -> list[Figures]:
         {
             "time, s": mark.clock - start.clock,
             "CPU of the driver, s": mark.cpu - start.cpu,
-            "of it in the ledger, s": mark.in_ledger - start.in_ledger,
+            "of which in the ledger, s": mark.in_ledger - start.in_ledger,
             "reports": float(mark.reports),
         }
         for mark in marks
@@ -131,17 +131,17 @@ def of_trials(numbers: Sequence[int]) -> list[Figures]:
 
 
 def of_cores(processes: int) -> Figures:
-    """Images a second of so many trainings side by side, and of one training of so many workers."""
+    """Images per second of concurrent trainings, and of one training with as many workers."""
     with tempfile.TemporaryDirectory() as scratch, multiprocessing.Manager() as manager:
         workers = on_ranks(processes, Path(scratch) / "ranks", rate)
         together = manager.Barrier(processes)
         with ProcessPoolExecutor(processes, multiprocessing.get_context("spawn")) as pool:
             alone = list(pool.map(rate, [together] * processes))
-    return {"trainings side by side, images/s": sum(alone), "workers of one training, images/s": min(workers)}
+    return {"concurrent trainings, images/s": sum(alone), "workers of one training, images/s": min(workers)}
 
 
 def rate(together: Any = None) -> float:
-    """Images a second of a training in this process, or of the one that it shares, once all have come so far."""
+    """Images per second of a training in this process, or of the distributed one it belongs to; all start together."""
     run = run_config(256, 256)
     with hardware.arithmetic(1, CPU):
         training = assembly.training(run, assembly.load_data(run), CPU)
@@ -156,12 +156,12 @@ def rate(together: Any = None) -> float:
 
 
 def peak_memory() -> float:
-    """The most that this process ever held, in MB."""
-    return sizes("/proc/self/status")["VmHWM"]  # what `getrusage` tells begins with the parent's
+    """Peak resident memory of this process, in MB."""
+    return sizes("/proc/self/status")["VmHWM"]  # `getrusage` would include the parent's peak
 
 
 def curves(part: str, sizes: Sequence[int]) -> list[Curve]:
-    """Everything that is measured of a part."""
+    """All cost curves of a part."""
     if part == "trials":
         found = in_new_process(of_trials, sizes)
     else:
@@ -171,20 +171,20 @@ def curves(part: str, sizes: Sequence[int]) -> list[Curve]:
 
 
 def in_new_process(function: Callable[[Any], Any], argument: Any) -> Any:
-    """What a function answers in a process that has done nothing before."""
+    """Call a function in a fresh process and return its result."""
     with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
         return pool.submit(function, argument).result()
 
 
 def main() -> None:
-    """Measures the parts asked for and prints their tables."""
+    """Measures the selected parts and prints their tables."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", choices=SIZES, help="one part")
-    parser.add_argument("--sizes", type=int, nargs="+", help="for that part, instead of its own")
+    parser.add_argument("--sizes", type=int, nargs="+", help="sizes for the selected part, instead of its defaults")
     parser.add_argument("--plot", type=Path, metavar="FILE", help="draw the curves, as PNG or SVG")
     arguments = parser.parse_args()
     if arguments.sizes and not arguments.only:
-        parser.error("--sizes are those of one part: name it with --only")
+        parser.error("--sizes applies to one part: select it with --only")
     measured = {}
     for part in [arguments.only] if arguments.only else SIZES:
         measured[part] = curves(part, arguments.sizes or SIZES[part])

@@ -3,9 +3,9 @@
     python -m tests.benchmarks.streaming [--images 20000] [--side 32] [--kind PNG] [--size 32] [--buffer 4096]
                                          [--batch 256] [--threads 1] [--decoders 1] [--steps 60]
 
-Each contestant runs in a process of its own, so that its memory can be seen, and starts on decoded caches: of all
-images in memory, of the sample when streaming. Their first batches are compared before anything is timed. Shards hold
-2,000 images in row groups of 100. The training step is SimCLR over ResNet-8.
+Each contestant runs in a separate process, to measure its memory, and starts with a filled decode cache: of all images
+for the in-memory one, of the sample for the streaming one. Their first batches are compared before timing. Shards hold
+2,000 images in row groups of 100. The training step is SimCLR with ResNet-8.
 """
 
 import argparse
@@ -39,7 +39,7 @@ LOG = logging.getLogger(__name__)
 
 
 def picture(seed: int, side: int, kind: str) -> bytes:
-    """An image with structure at many scales, as a file."""
+    """An encoded image with structure at many scales."""
     draw = np.random.default_rng(seed)
     layers = [draw.integers(0, 256, (n, n, 3), np.uint8) for n in (2, 8, side)]
     grown = [Image.fromarray(layer).resize((side, side), Image.Resampling.BILINEAR) for layer in layers]
@@ -78,7 +78,7 @@ def run_config(root: Path, arguments: argparse.Namespace, *, streamed: bool) -> 
 
 
 def epochs(images: DeviceImages | StreamedImages, batch: int) -> Iterator[torch.Tensor]:
-    """Rows of whole batches, epoch after epoch, announced as the loop does."""
+    """Yield the rows of full batches, epoch after epoch, with the same prefetch calls as the training loop."""
     for epoch in range(1, 1000):
         rows = images.order(epoch)
         batches = rows[: len(rows) // batch * batch].split(batch)
@@ -87,7 +87,7 @@ def epochs(images: DeviceImages | StreamedImages, batch: int) -> Iterator[torch.
 
 
 def contestant(run: RunConfig, steps: int) -> dict[str, float | str]:
-    """What one of the two reports."""
+    """Run one contestant and return its measurements."""
     device, batch = hardware.device(), run.training.batch_size
     begun = time.perf_counter()
     data = assembly.load_data(run)
@@ -116,13 +116,13 @@ def contestant(run: RunConfig, steps: int) -> dict[str, float | str]:
         time_steps("batches alone")
         training.train_step(next(coming), 1)
         time_steps("training")
-    found["memory at most, MB"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    found["peak memory, MB"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     found["of which pixels in memory, MB"] = data.nbytes / 1e6
     return found
 
 
 def main() -> None:
-    """Write shards, fill the caches, and let each contestant run alone."""
+    """Write shards, fill the caches, and run each contestant alone."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     numbers = {
         "images": 20_000, "side": 32, "size": 32, "buffer": 4096, "batch": 256, "threads": 1, "decoders": 1, "steps": 60
@@ -141,8 +141,8 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as scratch:
         root = Path(scratch) / "shards"
         write_shards(root, arguments.images, arguments.side, arguments.kind)
-        found = {name: _alone(name, root) for name in 2 * ("in memory", "streamed")}  # the second time with caches
-    assert found["in memory"].pop("digest") == found["streamed"].pop("digest"), "they show other images"
+        found = {name: _alone(name, root) for name in 2 * ("in memory", "streamed")}  # the second run finds the caches
+    assert found["in memory"].pop("digest") == found["streamed"].pop("digest"), "the contestants show different images"
     LOG.info("%-34s %12s %12s", "", *found)
     for name in found["streamed"]:
         LOG.info("%-34s %12.6g %12.6g", name, *(values[name] for values in found.values()))

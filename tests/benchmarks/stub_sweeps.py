@@ -1,8 +1,8 @@
-"""What a search costs where trials do nothing but report: `python -m tests.benchmarks.stub_sweeps [--trials 12]`.
+"""Cost of a search whose trials do nothing but report: `python -m tests.benchmarks.stub_sweeps [--trials 12]`.
 
-Plain Optuna, Tune with its stock callbacks, and our ledger and executor through Ray (without MLflow, which has a thread
-and a benchmark of its own, `long_sweep mlflow`), each in a process of its own; trials of 20 reports, stopped early by
-the same rule. Counted from the end of the first trial to that of the last, so that nobody's start is in it.
+Plain Optuna, Tune with its stock callbacks, and our ledger and executor through Ray (without MLflow, which has its own
+thread and benchmark, `long_sweep mlflow`), each in its own process; trials of 20 reports with the same early stopping.
+Measured from the end of the first trial to the end of the last, which excludes start-up.
 """
 
 import argparse
@@ -27,7 +27,7 @@ STARTUP = 4
 
 @dataclass(frozen=True)
 class Rate:
-    """Between the end of the first trial and that of the last."""
+    """Counts and seconds between the end of the first trial and the end of the last."""
 
     trials: int
     reports: int
@@ -35,7 +35,7 @@ class Rate:
 
 
 def peer(name: str, trials: int, at_a_time: int) -> Rate:
-    """How a peer fares."""
+    """Measure a peer."""
     with tempfile.TemporaryDirectory(prefix="stubs-") as scratch:
         stub = Stub(Path(scratch) / "log")
         task = Task(
@@ -59,7 +59,7 @@ def peer(name: str, trials: int, at_a_time: int) -> Rate:
 
 
 def ours(name: str, trials: int, at_a_time: int) -> Rate:
-    """How our executor fares."""
+    """Measure our executor."""
     from tests.benchmarks.many_actors import marks_of, own_ray
 
     with own_ray():
@@ -68,9 +68,9 @@ def ours(name: str, trials: int, at_a_time: int) -> Rate:
 
 
 def main() -> None:
-    """Searches with each, one trial at a time and two."""
+    """Searches with each contestant, with one and with two trials at a time."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--trials", type=int, default=12, help="of each search, an even number")
+    parser.add_argument("--trials", type=int, default=12, help="number of trials per search, even")
     trials = parser.parse_args().trials
     rows = [["at a time", "", "seconds/trial", "ms/report", "reports", "ratio"]]
     for at_a_time in (1, 2):

@@ -1,4 +1,4 @@
-"""A trial that does nothing but report, in a module that processes of any search can import."""
+"""A trial that does nothing but report, in a module that the processes of any search can import."""
 
 import json
 import time
@@ -13,7 +13,7 @@ from tests.benchmarks.long_sweep import EPOCHS, metrics
 
 @dataclass(frozen=True)
 class Stub:
-    """Reports as the loop makes them, at once; the moments of all go into a file."""
+    """Sends reports like the training loop's without delay, and writes their timestamps to a file."""
 
     log: Path
 
@@ -25,7 +25,7 @@ class Stub:
             report(dict(metrics(number, epoch)), {})
 
     def moments(self) -> dict[str, list[float]]:
-        """When each trial reported, in seconds."""
+        """Timestamps of each trial's reports, in seconds."""
         moments: dict[str, list[float]] = {}
         for line in self.log.read_text(encoding="utf-8").splitlines():
             trial, moment = line.split()

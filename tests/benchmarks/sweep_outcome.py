@@ -1,4 +1,4 @@
-"""What a search did, and what it cost beside that: the same words for our sweeps and for those of others."""
+"""The trials of a search and their overhead, in one form for our sweeps and for those of peers."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -10,18 +10,18 @@ from orchestrator.config.paths import value_at
 from orchestrator.records.folder import SweepFolder, read_records
 from orchestrator.storage.path import parse
 
-# What an epoch's report says of time that was not spent on the training itself.
+# Report fields with time that is not part of training itself.
 _NO_WORK = ("time/epoch", "time/images_per_second", "time/checkpoint")
 
 
 @dataclass(frozen=True)
 class Trial:
-    """What one trial did.
+    """One trial of a search.
 
     Args:
-        params: its searched settings.
-        reports: one for each epoch.
-        ended: when its end was known.
+        params: Its searched settings.
+        reports: One report per epoch.
+        ended: When its end was recorded, in seconds since the Unix epoch.
     """
 
     params: Mapping[str, float]
@@ -30,12 +30,12 @@ class Trial:
 
     @property
     def began(self) -> float:
-        """When it had been built and made its first step."""
+        """Time of its first step, after it was built."""
         return self.ended - sum(report["time/epoch"] for report in self.reports)
 
     @property
     def work(self) -> float:
-        """Seconds inside loading, augmentation, training and evaluation, which any search has to spend."""
+        """Seconds of loading, augmentation, training and evaluation, which any search must spend."""
         seconds = 0.0
         for report in self.reports:
             shares = [share for name, share in report.items() if name.startswith("time/") and name not in _NO_WORK]
@@ -48,10 +48,10 @@ class Outcome:
     """A search from its command to the prompt.
 
     Args:
-        trials: that it ran.
-        at_a_time: how many of them.
-        began: when the command was given.
-        ended: when the prompt was back.
+        trials: The trials that it ran.
+        at_a_time: Number of concurrent trials.
+        began: When the command started, in seconds since the Unix epoch.
+        ended: When the command returned.
     """
 
     trials: list[Trial]
@@ -61,7 +61,7 @@ class Outcome:
 
     @property
     def to_first_step(self) -> float:
-        """Seconds from the command."""
+        """Seconds from the command to the first step."""
         return min(trial.began for trial in self.trials) - self.began
 
     @property
@@ -71,30 +71,30 @@ class Outcome:
 
     @property
     def to_prompt(self) -> float:
-        """Seconds from the last trial's end."""
+        """Seconds from the last trial's end to the prompt."""
         return self.ended - max(trial.ended for trial in self.trials)
 
     @property
     def epochs(self) -> int:
-        """Trained by all trials together."""
+        """Number of epochs trained by all trials together."""
         return sum(len(trial.reports) for trial in self.trials)
 
     @property
     def work(self) -> float:
-        """Seconds of a trial, on average."""
+        """Mean seconds of work per trial."""
         return mean(trial.work for trial in self.trials)
 
     @property
     def beyond(self) -> float:
-        """Seconds that a trial costs beside its work, on average: from the end of the one before it to its own."""
+        """Mean overhead of a trial in seconds: from the previous trial's end to its own, minus its work."""
         trials = sorted(self.trials, key=lambda trial: trial.began)
-        freed = sorted(trial.ended for trial in trials)  # the places of trials that have ended are taken in this order
+        freed = sorted(trial.ended for trial in trials)  # later trials take the slots of ended trials in this order
         taken = [*(trial.began for trial in trials[: self.at_a_time]), *freed]
         return mean(trial.ended - since - trial.work for trial, since in zip(trials, taken, strict=False))
 
 
 def peer_trials(log: Path) -> list[Trial]:
-    """What a peer has done, by the lines that its objective wrote: `trial`, `params`, `report` and when it `ended`."""
+    """A peer's trials, read from its objective's log lines: `trial`, `params`, `report`, `ended`."""
     lines: dict[str, list[dict[str, Any]]] = {}
     for line in read_records(parse(log)):
         lines.setdefault(line["trial"], []).append(line)
@@ -102,7 +102,7 @@ def peer_trials(log: Path) -> list[Trial]:
 
 
 def own_trials(folder: SweepFolder, searched: tuple[str, ...]) -> list[Trial]:
-    """What a sweep of ours has done, by its folder; a trial has ended when its result is written."""
+    """The trials of one of our sweeps, read from its folder; a trial ends when its result is written."""
     return [
         Trial(
             {path: value_at(trial.config()["run"], path) for path in searched},

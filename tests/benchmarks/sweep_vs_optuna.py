@@ -2,13 +2,13 @@
 
     python -m tests.benchmarks.sweep_vs_optuna [--trials 8] [--rounds 1] [--long]
 
-All three train with our loop, search the same space with the same sampler and the same early stopping, and begin with
-the same settings, whose numbers are compared epoch by epoch first. What the sampler proposes then, and who is stopped,
-differs; so costs are told beside the *work* that was done: the seconds inside loading, augmentation, training and
-evaluation. Trials of a few seconds, or of about a minute with --long; one at a time, then two.
+All three train with our loop, search the same space with the same sampler and the same early stopping, and start with
+the same settings, whose results are compared epoch by epoch first. Later proposals and early stops differ, so costs are
+reported relative to the *work* done: the seconds of loading, augmentation, training and evaluation. Trials take a few
+seconds, or about a minute with --long; one at a time, then two.
 
-Optuna writes no checkpoints and knows no tracking server: what it costs is what any search must. Aims: under 0.5 s a
-trial beyond its work for short trials, under 3 % of it for those of a minute.
+Optuna writes no checkpoints and uses no tracking server: its cost is the minimum of any search. Targets: an overhead of
+under 0.5 s per trial for short trials, under 3 % of the work for those of a minute.
 """
 
 import argparse
@@ -39,12 +39,12 @@ CONTESTANTS = ("plain Optuna", "stock Tune", "ours")
 METRIC = "val_knn/1"
 SPACE = {"augment.strength": (0.2, 1.5), "optimizer.lr": (0.02, 0.5)}
 FIRST = {"augment.strength": 1.0, "optimizer.lr": 0.1}
-STARTUP = 4  # random trials before the sampler learns
+STARTUP = 4  # random trials before the sampler uses its model
 
 
 @dataclass(frozen=True)
 class Size:
-    """How much a trial has to do: a few seconds, or about a minute, on one core."""
+    """The size of a trial: a few seconds, or about a minute, on one core."""
 
     epochs: int
     images: int
@@ -56,7 +56,7 @@ class Size:
 
     @property
     def run(self) -> RunConfig:
-        """What all trials have in common."""
+        """The run that all trials share."""
         ops = {"weak": {"crop": {}, "flip": {}}, "aggressive": {"color_jitter": {}, "grayscale": {}}}
         return resolve(
             {
@@ -76,7 +76,7 @@ SHORT, LONG = Size(epochs=3, images=640), Size(epochs=12, images=9600)
 
 @dataclass(frozen=True)
 class Objective:
-    """A training as a function of its searched settings, which writes down each epoch and when it ended."""
+    """A training as a function of its searched settings; it logs each epoch and its end."""
 
     run: RunConfig
     data: assembly.Data
@@ -88,17 +88,17 @@ class Objective:
 
 
 class _Outside:
-    """The loop's surroundings in somebody else's search."""
+    """The training loop's context in a peer's search."""
 
     def __init__(self, params: dict[str, float], report: Callable[[dict[str, Any], dict], None], log: Path) -> None:
-        self._trial, self._params, self._tell, self._log = uuid.uuid4().hex, params, report, log
+        self._trial, self._params, self._send, self._log = uuid.uuid4().hex, params, report, log
         self._state: dict = {}
 
     def report(self, metrics: dict[str, float]) -> None:
         line = {"trial": self._trial, "params": self._params, "ended": time.time(), "report": metrics}
         with self._log.open("a", encoding="utf-8") as file:
             file.write(json.dumps(line) + "\n")
-        self._tell(dict(metrics), self._state)
+        self._send(dict(metrics), self._state)
 
     def save_checkpoint(self, state: dict) -> None:
         self._state = state
@@ -107,11 +107,11 @@ class _Outside:
         return None
 
     def export(self, encoder_state: dict, card: dict) -> None:
-        """Kept by nobody but our own sweep."""
+        """Does nothing: only our own sweeps export encoders."""
 
 
 def peer(name: str, size: Size, trials: int, at_a_time: int, folder: Path) -> None:
-    """A peer's search, in a process of its own."""
+    """Run a peer's search; called in a separate process."""
     objective = Objective(size.run, assembly.load_data(size.run), folder / "epochs.jsonl")
     task = Task(
         objective=objective,
@@ -129,7 +129,7 @@ def peer(name: str, size: Size, trials: int, at_a_time: int, folder: Path) -> No
 
 
 def write_study(size: Size, trials: int, at_a_time: int, file: Path) -> None:
-    """The same search as a file of ours."""
+    """Write the same search as one of our sweep files."""
     sweep = {
         "trials": trials,
         "metric": METRIC,
@@ -143,7 +143,7 @@ def write_study(size: Size, trials: int, at_a_time: int, file: Path) -> None:
 
 
 def search(name: str, size: Size, at_a_time: int, trials: int) -> Outcome:
-    """One contestant's whole search, from its command to the prompt."""
+    """Run one contestant's whole search, from its command to the prompt."""
     with tempfile.TemporaryDirectory(prefix="searched-") as scratch:
         folder = Path(scratch)
         if name == "ours":
@@ -170,17 +170,19 @@ def search(name: str, size: Size, at_a_time: int, trials: int) -> Outcome:
 
 
 def compare(outcomes: Mapping[str, Outcome], trials: int) -> str:
-    """Sees that all did the same number of trials, the first one with the same numbers, and says so.
+    """Check that all ran the same number of trials and that the first trials have equal results; return a summary.
 
     Raises:
-        AssertionError: they did not.
+        AssertionError: The searches differ.
     """
     firsts = {}
     for name, outcome in outcomes.items():
         assert len(outcome.trials) == trials, f"{name} ran {len(outcome.trials)} trials"
         (first,) = [trial for trial in outcome.trials if trial.params == FIRST]
         firsts[name] = [{k: v for k, v in report.items() if not k.startswith("time/")} for report in first.reports]
-    epochs = min(map(len, firsts.values()))  # one of two trials at a time may be stopped early where others go on
+    epochs = min(
+        map(len, firsts.values())
+    )  # with two trials at a time, one search may stop its first trial earlier than another
     expected = firsts["plain Optuna"][:epochs]
     assert all(reports[:epochs] == expected for reports in firsts.values()), firsts
     last = expected[-1]
@@ -188,9 +190,9 @@ def compare(outcomes: Mapping[str, Outcome], trials: int) -> str:
 
 
 def table(outcomes: Mapping[str, list[Outcome]]) -> list[list[str]]:
-    """The median of each contestant's rounds, and what an epoch of its search costs against plain Optuna's."""
+    """Medians over each contestant's rounds, and its cost per epoch relative to plain Optuna's."""
     fields = ("wall", "to_first_step", "to_prompt", "work", "beyond")
-    head = ["", "wall s", "to 1st step", "to prompt", "work/trial", "beyond/trial", "of work", "trials", "epochs"]
+    head = ["", "wall s", "to 1st step", "to prompt", "work/trial", "overhead/trial", "of work", "trials", "epochs"]
     rows = [[*head, "best", "wall/epoch", "ratio"]]
     costs = {name: statistics.median(one.wall / one.epochs for one in own) for name, own in outcomes.items()}
     for name, own in outcomes.items():
@@ -204,10 +206,10 @@ def table(outcomes: Mapping[str, list[Outcome]]) -> list[list[str]]:
 
 
 def main() -> None:
-    """Searches, compares, and tells."""
+    """Runs the searches, compares them, and prints a table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--trials", type=int, help="of each search, an even number (default: 8, with --long 4)")
-    parser.add_argument("--rounds", type=int, default=1, help="of all three, each in the other order")
+    parser.add_argument("--trials", type=int, help="number of trials per search, even (default: 8, with --long 4)")
+    parser.add_argument("--rounds", type=int, default=1, help="rounds of all three, each in reverse order of the last")
     parser.add_argument("--long", action="store_true", help="trials of about a minute")
     parser.add_argument("--alone", nargs=3, help=argparse.SUPPRESS)  # contestant, trials at a time, folder
     arguments = parser.parse_args()

@@ -18,7 +18,7 @@ SIZES = [10, 20, 40, 80]
         (lambda n: 30 + n, None, 0.75, "less than linear"),
     ],
 )
-def test_a_curve_tells_its_power_and_what_does_not_grow(cost, exponent, fixed, verdict):
+def test_curve_reports_exponent_and_fixed_cost(cost, exponent, fixed, verdict):
     curve = Curve("", SIZES, [cost(n) for n in SIZES])
     assert curve.verdict == verdict
     if exponent is not None:
@@ -37,16 +37,16 @@ def trial(began: float, seconds: float, work: float) -> Trial:
     return Trial({}, [report], began + seconds)
 
 
-def test_a_trial_costs_what_passes_from_the_end_of_the_one_before_it_beside_its_work():
+def test_trial_overhead_is_time_since_the_previous_end_minus_work():
     one_by_one = Outcome([trial(5, 2, 1.5), trial(8, 2, 1.5)], 1, began=0, ended=12)
     assert (one_by_one.to_first_step, one_by_one.wall, one_by_one.to_prompt, one_by_one.work) == (5, 12, 2, 1.5)
     assert one_by_one.beyond == pytest.approx((0.5 + 1 + 0.5) / 2)
-    # The third takes the place of the second, which ends before the first.
+    # The third trial takes the slot of the second, which ends before the first.
     side_by_side = Outcome([trial(5, 10, 10), trial(5, 2, 2), trial(8, 4, 4)], 2, began=0, ended=16)
     assert side_by_side.beyond == pytest.approx(1 / 3)
 
 
-def test_a_process_is_seen_with_what_it_holds():
+def test_process_memory_is_observed():
     peak = Peak(os.getpid())
     before = peak.look()
     held = b"x" * 50_000_000

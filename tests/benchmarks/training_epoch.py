@@ -4,13 +4,13 @@
     python -m tests.benchmarks.training_epoch --batch 256                      the same, on CPU 6 minutes
     python -m tests.benchmarks.training_epoch --method byol --batch 256 512 1024 --epochs 3
 
-ResNet-18 with the CIFAR stem on 32 px; crop, flip, colour jitter, grayscale and blur. Both begin with the same weights
-and get the same views in their first steps, whose losses must agree; then the loops run as they are, the median of the
-epochs counts, and the order is turned round after each. lightly's is timed in its usual memory format and in ours, with
-equal threads and precision (`--peer-precision fp32` for a peer without autocast), without Lightning, which would only
-add. Where lightly is not installed ours is timed alone.
+ResNet-18 with the CIFAR stem on 32 px; crop, flip, colour jitter, grayscale and blur. Both start from the same weights
+and get the same views in their first steps, whose losses must agree; then the unmodified loops are timed. Reported is
+the median of the epochs; the order alternates after each. lightly's loop is timed in its default memory format and in
+ours, with equal threads and precision (`--peer-precision fp32` for a peer without autocast), without Lightning, which
+would only add overhead. If lightly is not installed, only ours is timed.
 
-Aims on one H200, 50,000 images: SimCLR 1.1 s an epoch, BYOL 1.5 s, 200 epochs of SimCLR in under 4 minutes.
+Targets on one H200, 50,000 images: SimCLR 1.1 s an epoch, BYOL 1.5 s, 200 epochs of SimCLR in under 4 minutes.
 """
 
 import argparse
@@ -30,8 +30,8 @@ from orchestrator.training import assembly, groups, planning
 from orchestrator.training.parts import Data
 
 COMPARED_STEPS, COMPARED_BATCH = 3, 32
-CPU_IMAGES = 128  # of an epoch
-WHOLE = 10_000  # images that make an epoch worth telling 200 of
+CPU_IMAGES = 128  # images per epoch
+WHOLE = 10_000  # images from which the estimate for 200 epochs is printed
 METHODS: dict[str, dict[str, Any]] = {
     "simclr": {"name": "simclr", "temperature": 0.2, "projector_hidden": 512, "projector_outputs": 128},
     "byol": {"name": "byol", "momentum": 0.99, "hidden": 1024, "outputs": 128},
@@ -57,7 +57,7 @@ class Nowhere:
 
 
 def run_config(method: str, *, images: int, batch: int, **training: Any) -> RunConfig:
-    """The method over ResNet-18 at 32 px, with lightly's recipe."""
+    """The method with ResNet-18 at 32 px and lightly's recipe."""
     aggressive = {"color_jitter": {}, "grayscale": {}, "blur": {}}
     return resolve(
         {
@@ -78,7 +78,7 @@ def changed(run: RunConfig, values: dict[str, Any]) -> RunConfig:
 
 
 def ours(run: RunConfig, data: Data, device: torch.device) -> Epoch:
-    """The loop's own epoch."""
+    """Return a function that runs one epoch of our training loop."""
     with hardware.arithmetic(run.training.threads, device):
         training = assembly.training(run, data, device)
 
@@ -93,7 +93,7 @@ def ours(run: RunConfig, data: Data, device: torch.device) -> Epoch:
 
 
 def peer(run: RunConfig, device: torch.device, *, bf16: bool, channels_last: bool) -> Any:
-    """lightly's trainer over the weights that ours begins with."""
+    """lightly's trainer, starting from our initial weights."""
     from tests.benchmarks.peers import lightly_training
 
     method, settings = assembly.objective(run).method, run.method
@@ -112,7 +112,7 @@ def peer(run: RunConfig, device: torch.device, *, bf16: bool, channels_last: boo
 
 
 def compare_losses(run: RunConfig, device: torch.device, *, bf16: bool) -> None:
-    """Raise unless both have the same losses on the same views, while both train."""
+    """Train both on the same views; raise unless their losses agree."""
     images = COMPARED_STEPS * COMPARED_BATCH
     run = changed(run, {"dataset.train_size": images, "training.batch_size": COMPARED_BATCH})
     data = assembly.load_data(run)
@@ -131,7 +131,7 @@ def compare_losses(run: RunConfig, device: torch.device, *, bf16: bool) -> None:
 
 
 def contestants(run: RunConfig, data: Data, device: torch.device, options: argparse.Namespace) -> dict[str, Epoch]:
-    """What is timed: each call trains one epoch and gives its seconds."""
+    """The contestants: each call trains one epoch and returns its seconds."""
     made = {"ours": ours(run, data, device)}
     if not options.peer:
         return made
@@ -146,7 +146,7 @@ def contestants(run: RunConfig, data: Data, device: torch.device, options: argpa
 
 
 def time_epochs(made: dict[str, Epoch], epochs: int) -> dict[str, list[float]]:
-    """Seconds of each one's epochs, the first, in which kernels are chosen and compiled, in front."""
+    """Seconds of each contestant's epochs; the first one includes kernel selection and compilation."""
     seconds = {name: [epoch()] for name, epoch in made.items()}
     for number in range(epochs):
         for name in list(made)[:: 1 if number % 2 else -1]:
@@ -154,11 +154,11 @@ def time_epochs(made: dict[str, Epoch], epochs: int) -> dict[str, list[float]]:
     return seconds
 
 
-def tell(seconds: dict[str, list[float]], images: int) -> None:
+def log_results(seconds: dict[str, list[float]], images: int) -> None:
     medians = {name: statistics.median(values[1:]) for name, values in seconds.items()}
     for name, median in medians.items():
         LOG.info(
-            "  %-22s %8.2f s an epoch (the first %.2f), %8.1f images/s, ours is %5.2f x as fast",
+            "  %-22s %8.2f s per epoch (the first %.2f), %8.1f images/s, ours is %5.2f x as fast",
             name,
             median,
             seconds[name][0],
@@ -174,11 +174,11 @@ def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--method", choices=list(METHODS), default="simclr")
     parser.add_argument("--batch", type=int, nargs="+", default=[256, 512, 1024] if on_gpu else [32])
-    few = "" if on_gpu else "; default: as many as a CPU manages"
-    parser.add_argument("--data-size", type=int, default=50_000 if on_gpu else None, help=f"images of an epoch{few}")
-    parser.add_argument("--epochs", type=int, default=5, help="timed, after one that is not")
-    parser.add_argument("--threads", type=int, default=2, help="of the CPU, for the loop")
-    parser.add_argument("--workers", type=int, help="of the peer's DataLoader (default: one core is left to the loop)")
+    few = "" if on_gpu else "; default: a size that suits a CPU"
+    parser.add_argument("--data-size", type=int, default=50_000 if on_gpu else None, help=f"images per epoch{few}")
+    parser.add_argument("--epochs", type=int, default=5, help="timed epochs, after one warm-up epoch")
+    parser.add_argument("--threads", type=int, default=2, help="CPU threads of the loop")
+    parser.add_argument("--workers", type=int, help="workers of the peer's DataLoader (default: all cores but one)")
     parser.add_argument("--precision", choices=["auto", "fp32", "bf16"], default="auto")
     parser.add_argument("--peer-precision", choices=["same", "fp32"], default="same")
     parser.add_argument(
@@ -186,7 +186,7 @@ def arguments() -> argparse.Namespace:
         nargs="*",
         choices=["contiguous", "channels_last"],
         default=["contiguous", "channels_last"],
-        help="memory formats that the peer is timed in; none for ours alone",
+        help="memory formats in which to time the peer; none to time only ours",
     )
     parser.add_argument("--set", action="append", default=[], metavar="PATH=VALUE", help="change a field of the run")
     return parser.parse_args()
@@ -203,7 +203,7 @@ def main() -> None:
     options.peer_bf16 = bf16 and options.peer_precision == "same"
     options.peer = bool(options.peer_format) and importlib.util.find_spec("lightly") is not None
     if options.peer_format and not options.peer:
-        LOG.info("lightly is not installed: ours alone")
+        LOG.info("lightly is not installed: timing only ours")
     torch.set_num_threads(options.threads)
     torch.backends.cudnn.benchmark = True
     data: dict[int, Data] = {}
@@ -220,8 +220,8 @@ def main() -> None:
         if options.peer and options.peer_bf16 != bf16:
             precision += " (lightly in fp32)"
         steps = images // batch
-        LOG.info("%s, batch %d, %d steps an epoch, %s on %s:", options.method, batch, steps, precision, name)
-        tell(time_epochs(made, options.epochs), steps * batch)
+        LOG.info("%s, batch %d, %d steps per epoch, %s on %s:", options.method, batch, steps, precision, name)
+        log_results(time_epochs(made, options.epochs), steps * batch)
 
 
 if __name__ == "__main__":

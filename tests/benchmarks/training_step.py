@@ -1,10 +1,10 @@
-"""CPU time of a training step against the same model on the same views in a bare loop, in the same run.
+"""CPU time of a training step, compared with a bare loop over the same model and views in the same run.
 
     python -m tests.benchmarks.training_step [--threads 1] [--batch 256] [--steps 4]
 
 The losses of the first steps are compared before anything is timed. Both make their views with the same pipeline, so
-the ratio is what the house adds: plan, objective, schedules, sums of loss parts, time-keeping. Median of 15 short
-rounds, the order turned round in every second one.
+the ratio measures our overhead: plan, objective, schedules, sums of loss parts, timing. Reported is the median of 15
+short rounds, every second one in reverse order.
 """
 
 import argparse
@@ -44,7 +44,7 @@ def run_config(batch: int, threads: int) -> RunConfig:
 
 
 def house(run: RunConfig, data: Data) -> Callable[[torch.Tensor], float]:
-    """The loop's own step; gives the mean loss of all steps so far."""
+    """The training loop's step; returns the mean loss of all steps so far."""
     training = assembly.training(run, data, torch.device("cpu"))
     training.objective.train()
 
@@ -56,7 +56,7 @@ def house(run: RunConfig, data: Data) -> Callable[[torch.Tensor], float]:
 
 
 def bare(run: RunConfig, data: Data) -> Callable[[torch.Tensor], float]:
-    """The step as in a notebook, at the rate of the loop's first steps; gives the mean loss of all steps so far."""
+    """A step as in a notebook, at the loop's initial learning rate; returns the mean loss of all steps so far."""
     objective = assembly.objective(run)
     pipeline = planning.pipeline(run, objective.plan, data.card)
     model = SimCLR(run.method.temperature, run.method.projector_hidden, run.method.projector_outputs)
@@ -111,15 +111,15 @@ def main() -> None:
         median = statistics.median(seconds)
         spread = 1000 * (max(seconds) - min(seconds))
         LOG.info(
-            "%-10s %7.1f ms of CPU time a step (spread %.1f), %6.0f images/s of it",
+            "%-10s %7.1f ms of CPU time per step (spread %.1f), %6.0f images/s",
             name,
             1000 * median,
             spread,
             arguments.batch / median,
         )
-    # Each round's pair ran side by side, so that what else the machine did to caches and clock falls on both.
+    # Each round times the pair back to back, so that other load on the machine affects both.
     ratios = [ours / peer for ours, peer in zip(times["ours"], times["bare loop"], strict=True)]
-    LOG.info("ours / bare loop: %.3f (median of rounds; aim: under 1.05)", statistics.median(ratios))
+    LOG.info("ours / bare loop: %.3f (median of rounds; target: under 1.05)", statistics.median(ratios))
 
 
 if __name__ == "__main__":

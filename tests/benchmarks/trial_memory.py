@@ -1,15 +1,15 @@
-"""What a trial holds in memory of its own, and what it shares: `python -m tests.benchmarks.trial_memory`.
+"""Private and shared memory of a trial: `python -m tests.benchmarks.trial_memory`.
 
-Sweeps of 1, 2 and 4 trials, all at a time, over a data set of about 150 MB with its masks, and one trial over next to
-no data. (own MB - own MB without data) / MB of data is at most how often a trial copies the data; features and the
-cosines of neighbours are in it too.
-Ray is told of as many cores as there are trials, so with fewer cores they only take longer.
+Runs sweeps of 1, 2 and 4 concurrent trials over a data set of about 150 MB including masks, and one trial with almost
+no data. (own MB - own MB without data) / MB of data is an upper bound on the number of copies of the data in a trial;
+it includes features and the cosines of neighbours.
+Ray is configured with one core per trial, so that trials run concurrently, if slower, on a smaller machine.
 
-    --set run.addons.background='{kind: random}'    or any other change of the run, as the sweep takes it
+    --set run.addons.background='{kind: random}'    or any other `--set` of the sweep command
 
-Own is what a process has written, not mapped: of it, trials that are forks of one process share what that had imported,
-which is counted once in PSS, where what is shared is divided by those who share it. Private is shared with nobody. Each
-figure is the peak of its own process, looked at every 0.2 s.
+Own is anonymous memory, without mapped files. Trials forked from one process share the pages of its imports; PSS
+divides shared pages by the number of processes that share them. Private memory is not shared with any process. Each
+figure is the peak of its process, sampled every 0.2 s.
 """
 
 import argparse
@@ -29,11 +29,11 @@ from tests.benchmarks.memory import Peak, Tree, watch
 
 ROOT = Path(__file__).parents[2]
 SIDE = 32
-TRIAL = "ImplicitFunc.train"  # as Ray names a process in which Tune runs a function
+TRIAL = "ImplicitFunc.train"  # title that Ray gives to a process in which Tune runs a function
 
 
 def study(images: int, trials: int) -> dict:
-    """Short trials that look at every image once, for training and for their neighbours."""
+    """A study of short trials that read every image once, for training and for kNN."""
     return {
         "sweep": {"name": "memory", "trials": trials, "concurrency": trials, "metric": "val_knn/1"}
         | {"sampler": {"name": "random"}, "scheduler": {"name": "none"}},
@@ -51,7 +51,7 @@ def study(images: int, trials: int) -> dict:
 
 
 def run(images: int, trials: int, sets: Sequence[str]) -> Tree:
-    """A whole sweep, watched."""
+    """Run a whole sweep and sample its memory."""
     with tempfile.TemporaryDirectory(prefix="memory-") as scratch:
         file = Path(scratch) / "study.yaml"
         file.write_text(yaml.safe_dump(study(images, trials)), encoding="utf-8")
@@ -71,14 +71,14 @@ def run(images: int, trials: int, sets: Sequence[str]) -> Tree:
 
 
 def workers(tree: Tree, trials: int) -> list[Peak]:
-    """The processes that trained; what they fork for a moment has their name, and shares all with them."""
+    """The processes that trained, without their short-lived forks, which have the same name and share all memory."""
     named = sorted((peak for peak in tree.others if peak.is_named(TRIAL)), key=lambda peak: -peak.pss)
     assert len(named) >= trials, [peak.names for peak in tree.others]
     return named[:trials]
 
 
 def row(images: int, trials: int, tree: Tree, without_data: float | None) -> list[str]:
-    """What the table says of one sweep."""
+    """The table's row for one sweep."""
     at_work = workers(tree, trials)
     own, data = mean(peak.anonymous for peak in at_work), images * SIDE * SIDE * 4 / 1e6  # with its mask
     rest = sum(peak.pss for peak in tree.others if peak not in at_work)
@@ -98,10 +98,10 @@ def row(images: int, trials: int, tree: Tree, without_data: float | None) -> lis
 
 
 def main() -> None:
-    """Watches the sweeps and prints the table, all in MB."""
+    """Runs the sweeps and prints their memory in MB."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--images", type=int, default=36_000)
-    parser.add_argument("--trials", type=int, nargs="+", default=[1, 2, 4], help="at a time")
+    parser.add_argument("--trials", type=int, nargs="+", default=[1, 2, 4], help="numbers of concurrent trials")
     parser.add_argument("--set", action="append", default=[], metavar="PATH=VALUE", help="change a field of the study")
     arguments = parser.parse_args()
     small = run(256, 1, arguments.set)

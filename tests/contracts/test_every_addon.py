@@ -1,4 +1,4 @@
-"""What any file in `methods/addons/` must keep, over every method."""
+"""The contract of every module in `methods/addons/`, checked with every method."""
 
 import importlib
 import inspect
@@ -31,7 +31,7 @@ RECIPES = {
 
 
 def batch(how: separation.Config) -> Batch:
-    """Noise with a square before it, and a bank of the same."""
+    """Noise with a square in the foreground, and a bank of such images."""
     images = (255 * draws.uniform(0, "images", (4, 3, 8, 8))).to(torch.uint8)
     masks = torch.zeros(4, 1, 8, 8, dtype=torch.uint8)
     masks[..., 3:6, 2:7] = 255
@@ -41,14 +41,14 @@ def batch(how: separation.Config) -> Batch:
 
 
 def check_addon(module: ModuleType) -> None:
-    """Raises AssertionError, which names the broken rule, for a module that is no add-on."""
+    """Raises an AssertionError that names the broken rule if a module is not a valid add-on."""
     name = module.__name__.rpartition(".")[2]
     config = getattr(module, "Config", None)
     assert isinstance(config, type), f"{name} defines no Config"
-    assert issubclass(config, Config), f"{name}.Config is no augment.config.Config"
+    assert issubclass(config, Config), f"{name}.Config is not a subclass of augment.config.Config"
     config()  # every field has a default, so that `addons: {name: {}}` is enough
     assert isinstance(module, AddOn), f"{name} defines no rewrite"
-    wanted = list(inspect.signature(AddOn.rewrite).parameters)[1:]  # a module has no self
+    wanted = list(inspect.signature(AddOn.rewrite).parameters)[1:]  # modules have no self
     assert list(inspect.signature(module.rewrite).parameters) == wanted, f"{name}.rewrite takes other arguments"
     assert "Source:" in (inspect.getdoc(module.rewrite) or ""), f"{name}.rewrite names no source"
 
@@ -78,9 +78,9 @@ def test_rewritten_plan_trains_or_is_refused_by_name(module, method, settings):
         rewritten = module.rewrite(plan, module.Config())
     except ValueError as refusal:
         if module.__name__.rpartition(".")[2] not in str(refusal):
-            pytest.fail(f"the refusal does not say who refuses: {refusal}")
+            pytest.fail(f"the error does not name the add-on: {refusal}")
         return
-    assert repr(plan) == before, "rewrite changed the plan that it was given"
+    assert repr(plan) == before, "rewrite changed its input plan"
     for name, spec in rewritten.views.items():
         assert name.isidentifier()
         assert spec.parent is None or list(rewritten.views).index(spec.parent) < list(rewritten.views).index(name)
@@ -110,7 +110,7 @@ def rewrite(plan, config):
     ("change", "message"),
     [
         (("class Config(Base)", "class Settings(Base)"), "defines no Config"),
-        (("class Config(Base)", "class Config"), "no augment.config.Config"),
+        (("class Config(Base)", "class Config"), "not a subclass of augment.config.Config"),
         (("def rewrite", "def change"), "defines no rewrite"),
         (("(plan, config)", "(config, plan)"), "takes other arguments"),
         (("Source", "Idea"), "names no source"),

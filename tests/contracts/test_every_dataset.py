@@ -14,8 +14,7 @@ from orchestrator.data.images import SPLITS, DatasetCard, ImageSet
 from tests.orchestrator.datasets import imagenet_miniatures, miniatures, own_files, photograph_miniatures
 
 NAMES = names("orchestrator.datasets")
-# What keeps the suite quick and a data set from needing the network; one that is not listed is loaded as its defaults
-# have it.
+# Settings that keep the suite fast and offline; a data set that is not listed is loaded with its defaults.
 SETTINGS = {
     "emoji_scenes": {"train_size": 60, "validation_size": 40, "test_size": 40},
     "fashion_scenes": {"train_size": 60, "validation_size": 40, "test_size": 40},
@@ -29,7 +28,7 @@ ARCHIVES = {"cifar10": CIFAR10, "cifar100": CIFAR100, "stl10": STL10}
 
 
 def check_dataset(module: ModuleType, **settings: object) -> None:
-    """Fails unless the module keeps the contract."""
+    """Raises an AssertionError unless the module satisfies the contract."""
     assert issubclass(module.Config, Config), "Config must be a subclass of augment.config.Config"
     assert next(iter(module.Config.model_fields)) == "name", "the first field of Config must be `name`"
     config = module.Config(**settings)
@@ -47,7 +46,7 @@ def check_dataset(module: ModuleType, **settings: object) -> None:
         _check_images(images, card, split)
         np.testing.assert_array_equal(images.images, module.load(config, split).images)
     shown = {split: {image.tobytes() for image in images.images} for split, images in splits.items() if split != "bank"}
-    # Two tests may show the same images, with other answers.
+    # Two test splits may have the same images, with different labels.
     tests = {split for split in shown if split.startswith("test/") and splits[split].accepted is not None}
     seen = [images for split, images in shown.items() if split not in tests]
     assert not any(shown["train"] & shown[split] for split in tests if card.train_size), "splits must be disjoint"
@@ -72,12 +71,12 @@ def _check_images(images: ImageSet, card: DatasetCard, split: str) -> None:
         assert 0 < images.masks.mean() < 255
 
 
-def test_data_sets_are_all_walked():
+def test_all_data_sets_are_found():
     assert len(NAMES) >= 7
 
 
 def settings(name: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, object]:
-    """Of a small data set, whose files are put into a folder where it needs any."""
+    """Settings of a small data set; its files, if it needs any, are written to a folder."""
     if name in ARCHIVES:
         miniatures.shrink(ARCHIVES[name], folder, monkeypatch)
         return {"root": str(folder)}

@@ -1,4 +1,4 @@
-"""What any file in `methods/encoders/` must keep; a new family is held to it on the day it appears."""
+"""The contract of every module in `methods/encoders/`; new modules are tested automatically."""
 
 import importlib
 import inspect
@@ -18,7 +18,7 @@ from orchestrator.core.registry import names
 from tests.contracts.test_every_method import planted
 
 NAMES = names("methods.encoders")  # those whose libraries are installed
-# The smallest of each family; one that is not listed here is built as its defaults have it.
+# The smallest encoder of each family; one that is not listed is built with its defaults.
 SMALL = {
     "resnet": {"depth": 8, "width": 0.25},
     "vit": {"patch": 8, "image_size": 16},
@@ -43,25 +43,25 @@ def images(side: int = SIDES[0], batch: int = 4) -> Tensor:
 
 
 def check_encoder(module: ModuleType) -> None:
-    """Raises AssertionError, which names the broken rule, for a module that is no encoder."""
+    """Raises an AssertionError that names the broken rule if a module is not a valid encoder."""
     name = module.__name__.rpartition(".")[2]
     config = getattr(module, "Config", None)
     assert isinstance(config, type), f"{name} defines no Config"
-    assert issubclass(config, Config), f"{name}.Config is no augment.config.Config"
-    assert config.model_fields["name"].default == name, f"{name}.Config calls itself something else"
+    assert issubclass(config, Config), f"{name}.Config is not a subclass of augment.config.Config"
+    assert config.model_fields["name"].default == name, f"the default name of {name}.Config differs from the module's"
     assert callable(getattr(module, "build", None)), f"{name} defines no build"
     assert list(inspect.signature(module.build).parameters) == ["config"], f"{name}.build takes other arguments"
     for public in (module, config, module.build):
         assert inspect.getdoc(public), f"{name}: {public} has no docstring"
     encoder = built(module)
-    assert isinstance(encoder, Encoder), f"{name}.build gives no methods.contract.Encoder"
-    assert isinstance(encoder.num_features, int), f"{name} does not say how many features it gives"
+    assert isinstance(encoder, Encoder), f"{name}.build does not return a methods.contract.Encoder"
+    assert isinstance(encoder.num_features, int), f"{name}.num_features is not an int"
     for side in (*SIDES, *((1, 7) if encoder.any_size else ())):
         features = encoder(images(side))
         assert features.shape == (4, encoder.num_features), f"{name} gives {tuple(features.shape)} features"
 
 
-def test_there_are_encoders():
+def test_encoders_are_found():
     assert set(NAMES) >= {"resnet", "vit"} | ({"timm"} if find_spec("timm") else set())
 
 
@@ -72,7 +72,7 @@ class TestEveryEncoder:
 
     def test_weights_are_functions_of_the_seed(self, name):
         one = built(load(name))
-        torch.nn.Linear(3, 3)  # moves torch's own generator, which must not matter
+        torch.nn.Linear(3, 3)  # advances torch's global generator, which must not matter
         same, other = built(load(name)), built(load(name), seed=1)
         assert all(torch.equal(a, b) for a, b in zip(one.parameters(), same.parameters(), strict=True))
         for (key, a), b in zip(one.named_parameters(), other.parameters(), strict=True):
@@ -81,7 +81,9 @@ class TestEveryEncoder:
 
     def test_features_vary_with_the_image_and_with_nothing_else(self, name):
         encoder = built(load(name))
-        assert torch.equal(encoder.train()(images()), deepcopy(encoder).train()(images())), "training draws numbers"
+        assert torch.equal(encoder.train()(images()), deepcopy(encoder).train()(images())), (
+            "training mode draws random numbers"
+        )
         encoder.eval()
         features = encoder(images())
         assert torch.equal(encoder(images()), features)
@@ -90,7 +92,7 @@ class TestEveryEncoder:
 
     def test_state_dict_carries_everything(self, name):
         one, other = built(load(name)), built(load(name), seed=1)
-        one.train()(images())  # moves running statistics
+        one.train()(images())  # updates running statistics
         other.load_state_dict(one.state_dict())
         assert torch.equal(one.eval()(images()), other.eval()(images()))
         assert other.state_dict().keys() == one.state_dict().keys()
@@ -121,7 +123,7 @@ class TestEveryEncoder:
         encoder = built(module).eval()
         lines = module.reference_code(module.Config(**SMALL.get(name, {}))) if hasattr(module, "reference_code") else []
         if not lines:
-            pytest.skip("no other library has it")
+            pytest.skip("no other library has this encoder")
         found = {}
         exec("\n".join(lines), found)
         found["model"].load_state_dict(encoder.state_dict())
@@ -152,13 +154,13 @@ def build(config):
     ("change", "message"),
     [
         (("class Config(Base)", "class Settings(Base)"), "defines no Config"),
-        (("class Config(Base)", "class Config"), "no augment.config.Config"),
-        (('"planted"', '"other"'), "calls itself something else"),
+        (("class Config(Base)", "class Config"), "not a subclass of augment.config.Config"),
+        (('"planted"', '"other"'), "default name of planted.Config differs"),
         (("def build", "def make"), "defines no build"),
         (("build(config)", "build(config, size=8)"), "takes other arguments"),
         (('"""The mean of some maps."""', ""), "has no docstring"),
-        (("Flat(Encoder)", "Flat(nn.Module)"), "gives no methods.contract.Encoder"),
-        (("num_features = 8", "num_features = 8.0"), "does not say how many"),
+        (("Flat(Encoder)", "Flat(nn.Module)"), "does not return a methods.contract.Encoder"),
+        (("num_features = 8", "num_features = 8.0"), "num_features is not an int"),
         (("num_features = 8", "num_features = 9"), r"gives \(4, 8\) features"),
         ((".mean((2, 3))", ""), r"gives \(4, 8, 14, 14\) features"),
     ],

@@ -1,4 +1,4 @@
-"""Walks orchestrator/metrics: a new file is held to the contract on the day it appears."""
+"""The contract of every module in `orchestrator/metrics/`; new modules are tested automatically."""
 
 import math
 import types
@@ -18,45 +18,47 @@ DATA = synthetic.Config(size=8, train_size=100, validation_size=60)
 
 
 def check_evaluation(module: types.ModuleType) -> None:
-    """Asserts everything that the loop, the search space and the tables rely on."""
+    """Asserts all properties that the training loop, the search space and the tables rely on."""
     assert issubclass(module.Config, Timing), "Config must extend Timing"
     config = module.Config()  # every field has a default, so `knn: {}` is enough
     assert module.evaluate.__doc__
     assert module.__doc__
 
     split_names = getattr(module, "SPLITS", DEFAULT_SPLITS)
-    assert not [split for split in split_names if split.startswith("test")], "test data are for `evaluate` alone"
-    # No data set of shapes has variants of a background, so they stand for them.
+    assert not [split for split in split_names if split.startswith("test")], "only `evaluate` may use test data"
+    # No data set has both shape labels and background variants, so other splits replace the variants.
     splits = {split: synthetic.load(DATA, split.partition("/")[0]) for split in split_names}
     before = {name: split.images.copy() for name, split in splits.items()}
     encode = pixel_features((0.5,) * 3, (0.25,) * 3)
     metrics = module.evaluate(encode, splits, config)
-    assert tuple(metrics) == tuple(module.METRICS), "METRICS must name what evaluate gives, in its order"
+    assert tuple(metrics) == tuple(module.METRICS), "METRICS must name the results of evaluate in order"
     assert all(isinstance(value, float) and math.isfinite(value) for value in metrics.values())
-    assert module.evaluate(encode, splits, config) == metrics, "no randomness of its own"
+    assert module.evaluate(encode, splits, config) == metrics, "evaluate must be deterministic"
     assert all(np.array_equal(splits[name].images, images) for name, images in before.items())
     bare = {name: ImageSet(split.images) for name, split in splits.items()}
     if getattr(module, "NEEDS_LABELS", False):
         with pytest.raises(ValueError, match="needs labels"):
             module.evaluate(encode, bare, config)
     else:
-        assert module.evaluate(encode, bare, config) == metrics, "NEEDS_LABELS must say so where labels matter"
+        assert module.evaluate(encode, bare, config) == metrics, "NEEDS_LABELS must be set if labels matter"
     for name in metrics:
         if name.endswith("_se"):
             score = metrics[name.removesuffix("_se")]
             assert -100 <= score <= 100
-            assert 0 <= metrics[name] <= 50 * 2**0.5, "of a share, or of the difference of two"
+            assert 0 <= metrics[name] <= 50 * 2**0.5, (
+                "the standard error must be that of a share or of a difference of two"
+            )
     if hasattr(module, "PROTOCOL"):
         assert module.PROTOCOL in metrics
         assert f"{module.PROTOCOL}_se" in metrics
         assert module.PROTOCOL.split("/")[1].isdigit(), "a protocol's name ends in its version"
 
 
-def test_evaluations_are_all_here():
+def test_all_evaluations_are_found():
     assert set(names(PACKAGE)) >= {"background_gap", "collapse", "knn", "linear", "view_retrieval"}
 
 
-def test_evaluations_have_metrics_of_their_own():
+def test_metric_names_are_unique():
     metrics = [metric for name in names(PACKAGE) for metric in find(PACKAGE, name).METRICS]
     assert len(metrics) == len(set(metrics))
 
@@ -79,7 +81,7 @@ def test_evaluation_keeps_the_contract(name):
     ],
 )
 def test_malformed_evaluation_is_rejected(broken):
-    module = types.ModuleType("malformed", "A copy of a good one, with one thing wrong.")
+    module = types.ModuleType("malformed", "A copy of a valid module with one defect.")
     vars(module).update({**vars(knn), **broken, "__name__": "malformed"})
     if "evaluate" in broken:
         module.evaluate.__doc__ = "Numbers of the wrong kind."

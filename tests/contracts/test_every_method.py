@@ -1,4 +1,4 @@
-"""What any file in `methods/` must keep; a new method is held to it on the day it appears."""
+"""The contract of every method module in `methods/`; new modules are tested automatically."""
 
 import importlib
 import inspect
@@ -21,13 +21,13 @@ from methods.objective import Objective
 from methods.parts.initial import init_weights
 from tests.methods.unread import without_values
 
-PAGES = {"contract", "objective"}  # what methods are made with
+PAGES = {"contract", "objective"}  # shared modules that are not methods
 MODULES = [
     importlib.import_module(f"methods.{entry.name}")
     for entry in pkgutil.iter_modules(methods.__path__)
     if not entry.ispkg and entry.name not in PAGES
 ]
-# Networks and queues that keep the suite quick, and ways of a method that are worth a walk of their own.
+# Small networks and queues that keep the suite fast, and variants of a method that need their own test.
 SETTINGS: dict[str, list[dict]] = {
     "moco_v2": [{"queue_size": 6}, {"queue_size": 6, "symmetric": True}],
     "simsiam": [{"outputs": 16, "bottleneck": 8}],
@@ -57,11 +57,11 @@ def step(objective: Objective, seed: int = 0) -> Losses:
 
 
 def check_method(module: ModuleType) -> None:
-    """Raises AssertionError, which names the broken rule, for a module that is no method."""
+    """Raises an AssertionError that names the broken rule if a module is not a valid method."""
     name = module.__name__.rpartition(".")[2]
     config = getattr(module, "Config", None)
     assert isinstance(config, type), f"{name} defines no Config"
-    assert issubclass(config, Config), f"{name}.Config is no augment.config.Config"
+    assert issubclass(config, Config), f"{name}.Config is not a subclass of augment.config.Config"
     assert config().name == name, f"{name}.Config calls itself {config().name}"
     assert inspect.isfunction(getattr(module, "plan", None)), f"{name} defines no plan(config)"
     method = getattr(module, "Method", None)
@@ -152,7 +152,7 @@ class Method(Byol):
 
 
 def planted(source: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
-    """The source as a module that lies in no package of ours."""
+    """Imports the source as a module outside our packages."""
     (folder / "planted.py").write_text(source)
     monkeypatch.syspath_prepend(folder)
     monkeypatch.delitem(sys.modules, "planted", raising=False)
@@ -163,7 +163,7 @@ def planted(source: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> Modul
     ("change", "message"),
     [
         (("class Config(Base)", "class Settings(Base)"), "defines no Config"),
-        (("class Config(Base)", "class Config"), "no augment.config.Config"),
+        (("class Config(Base)", "class Config"), "not a subclass of augment.config.Config"),
         (('"planted"', '"other"'), "calls itself other"),
         (("as Byol, plan", "as Byol"), r"defines no plan\(config\)"),
         (("class Method(Byol)", "class Trainer(Byol)"), "defines no Method"),

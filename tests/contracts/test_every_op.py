@@ -1,4 +1,4 @@
-"""What every op must keep to, so that a new file in `augment/ops` is tested on the day it appears."""
+"""The contract of every module in `augment/ops`; new modules are tested automatically."""
 
 import importlib
 import inspect
@@ -27,7 +27,7 @@ def numbers(slots: int, seed: int = 0) -> Tensor:
 
 
 def scene() -> Batch:
-    """Images whose red channel is their mask, so that whatever moves one must move the other."""
+    """Images whose red channel equals their mask, so that an op must move both alike."""
     generator = torch.Generator().manual_seed(1)
     masks = torch.rand(ROWS, 1, SIDE, SIDE, generator=generator)
     return Batch(
@@ -40,7 +40,7 @@ def scene() -> Batch:
 
 
 def bank() -> Bank:
-    """As many images as the scene has, of which the last one cannot lend."""
+    """A bank with as many images as the scene; the last one has no usable content."""
     generator = torch.Generator().manual_seed(2)
     images, masks, backgrounds = (
         torch.randint(0, 256, (ROWS, channels, SIDE, SIDE), generator=generator).to(torch.uint8)
@@ -64,7 +64,7 @@ def equal(first: Params, second: Params) -> bool:
 
 
 def check_op(op, name: str) -> None:
-    """Raise AssertionError, naming the law, where a module is no op."""
+    """Raise an AssertionError that names the broken rule if a module is not a valid op."""
     check_signatures(op)
     config = op.Config()
     params = op.sample(config, (SIDE, SIDE), numbers(op.SLOTS))
@@ -74,15 +74,15 @@ def check_op(op, name: str) -> None:
     check_descriptions(op, name, config, params)
     check_traits(op, name, params)
     if hasattr(op, "scaled"):
-        assert isinstance(op.scaled(config, 2.5), op.Config), "scaled gives the op's own Config"
-        assert op.scaled(config, 1.0) == config, "strength 1 leaves the settings as they are"
+        assert isinstance(op.scaled(config, 2.5), op.Config), "scaled returns the op's Config"
+        assert op.scaled(config, 1.0) == config, "strength 1 leaves the settings unchanged"
 
 
 def check_signatures(op) -> None:
     assert issubclass(op.Config, Config), "Config derives from augment.config.Config"
     assert isinstance(op.SLOTS, int), "SLOTS is a number"
     assert op.SLOTS > 0, "SLOTS is positive"
-    assert 0 <= getattr(op, "SHARED", 0) < op.SLOTS, "SHARED is the number of some of the SLOTS"
+    assert 0 <= getattr(op, "SHARED", 0) < op.SLOTS, "SHARED lies in [0, SLOTS)"
     expected = {
         "sample": ["config", "shape", "uniforms"],
         "apply": ["batch", "params", "size"],
@@ -94,17 +94,21 @@ def check_signatures(op) -> None:
 
 
 def check_params(op, config, params) -> None:
-    assert all(value.shape[0] == ROWS for value in params.values()), "every parameter leads with the batch"
+    assert all(value.shape[0] == ROWS for value in params.values()), (
+        "the first dimension of every parameter is the batch"
+    )
     assert equal(op.sample(config, (SIDE, SIDE), numbers(op.SLOTS)), params), "sample is a function of its arguments"
     half = op.sample(config, (SIDE, SIDE), numbers(op.SLOTS)[::2])
-    assert equal(half, {key: value[::2] for key, value in params.items()}), "a sample's parameters are its own"
+    assert equal(half, {key: value[::2] for key, value in params.items()}), (
+        "a sample's parameters do not depend on other samples"
+    )
     assert not equal(sample_or_nothing(op, config, numbers(op.SLOTS)[:, :-1]), params), "every slot of SLOTS is read"
 
 
 def sample_or_nothing(op, config, uniforms: Tensor) -> Params:
     try:
         return op.sample(config, (SIDE, SIDE), uniforms)
-    except (IndexError, RuntimeError):  # what torch raises for a missing column
+    except (IndexError, RuntimeError):  # torch raises one of these for a missing column
         return {}
 
 
@@ -112,15 +116,15 @@ def check_apply(op, params) -> None:
     source = scene()
     kept = source.images.clone()
     view = op.apply(source, params, None)
-    assert torch.equal(source.images, kept), "apply leaves its input alone"
-    assert view.images.shape == source.images.shape, "without a size the shape stays"
+    assert torch.equal(source.images, kept), "apply does not modify its input"
+    assert view.images.shape == source.images.shape, "without a size the shape is unchanged"
     assert view.images.isfinite().all(), "images are finite"
     sized = op.apply(source, params, SIDE // 2).images.shape[-2:] == (SIDE // 2, SIDE // 2)
-    assert sized == getattr(op, "RESIZES", False), "RESIZES tells whether apply gives a view its size"
-    assert view.images.min() >= -1e-6, "images stay above 0"
-    assert view.images.max() <= 1 + 1e-6, "images stay below 1"
+    assert sized == getattr(op, "RESIZES", False), "RESIZES states whether apply resizes a view"
+    assert view.images.min() >= -1e-6, "images are at least 0"
+    assert view.images.max() <= 1 + 1e-6, "images are at most 1"
     again = op.apply(source, {key: value.clone() for key, value in params.items()}, None)
-    assert torch.equal(view.images, again.images), "the same parameters replay the same view"
+    assert torch.equal(view.images, again.images), "equal parameters reproduce the view"
     first = op.apply(head(source, 4), {key: value[:4] for key, value in params.items()}, None)
     assert torch.allclose(first.images, view.images[:4], atol=1e-6), "an image's view does not depend on the batch"
 
@@ -132,7 +136,9 @@ def check_needs(op, params, wanted: frozenset[str]) -> None:
         assert name in refusal(lambda lacking=lacking: op.apply(lacking, params, None)), f"{name} is asked for by name"
     unwanted = {"masks", "bank", "backgrounds"} - wanted
     frugal = op.apply(replace(scene(), **dict.fromkeys(unwanted)), params, None)
-    assert torch.equal(frugal.images, op.apply(scene(), params, None).images), "what is not needed changes nothing"
+    assert torch.equal(frugal.images, op.apply(scene(), params, None).images), (
+        "fields that are not in needs do not affect the result"
+    )
 
 
 def check_traits(op, name: str, params) -> None:
@@ -142,7 +148,7 @@ def check_traits(op, name: str, params) -> None:
         assert width <= op.TARGET_WIDTH, "TARGET_WIDTH is the width of compare's target"
         assert target.kind == "classes" or width == op.TARGET_WIDTH, "TARGET_WIDTH is the width of compare's target"
     if getattr(op, "PHOTOMETRIC", False):
-        assert not is_geometric(op, params), "PHOTOMETRIC ops move no pixel"
+        assert not is_geometric(op, params), "PHOTOMETRIC ops do not move pixels"
     if getattr(op, "REORIENTS", False):
         assert is_geometric(op, params), "REORIENTS is for ops that move pixels"
     for settings in getattr(op, "PROBES", {}).values():
@@ -164,14 +170,14 @@ def check_masks(op, params) -> None:
     view = op.apply(source, params, None)
     assert view.masks is not None, "masks are kept"
     expected = view.images[:, :1] if is_geometric(op, params) else source.masks
-    assert torch.allclose(view.masks, expected, atol=1e-6), "masks move as the images do, and only then"
+    assert torch.allclose(view.masks, expected, atol=1e-6), "masks move with the images, and only then"
     without = op.apply(Batch(source.images), params, None)
-    assert without.masks is None, "no masks come from nowhere"
+    assert without.masks is None, "apply does not create masks"
     assert torch.equal(without.images, view.images), "masks do not change the images"
 
 
 def is_geometric(op, params) -> bool:
-    """Whether the op moves pixels: it changes a ramp but no one-colour image (a blur keeps the middle of a ramp)."""
+    """Whether the op moves pixels: it changes a ramp but no single-colour image (blur keeps the middle of a ramp)."""
     generator = torch.Generator().manual_seed(4)
     flat = torch.rand(ROWS, 3, 1, 1, generator=generator).expand(ROWS, 3, SIDE, SIDE)
     if (op.apply(Batch(flat), params, None).images - flat).abs().max() > 1e-5:
@@ -184,28 +190,28 @@ def is_geometric(op, params) -> bool:
 
 def check_descriptions(op, name: str, config, params) -> None:
     described = op.describe(params)
-    assert described.ndim == 2, "describe gives (B, d)"
-    assert described.shape[0] == ROWS, "describe leads with the batch"
+    assert described.ndim == 2, "describe returns (B, d)"
+    assert described.shape[0] == ROWS, "the first dimension of describe is the batch"
     assert described.abs().max() <= 1 + 1e-6, "descriptions lie in [-1, 1]"
     source = scene()
     changes = (op.apply(source, params, None).images - source.images).abs().amax((1, 2, 3))
     identity = (described == 0).all(1)
     if identity_config(op) is None:
-        assert not identity.any(), "what has no identity describes nothing as one"
-    assert (changes[identity] < 1e-5).all(), "what is described as 0 is the identity"
-    assert (changes[~identity] > 1e-5).any(), "what is described otherwise is none"
+        assert not identity.any(), "an op without an identity describes no view as one"
+    assert (changes[identity] < 1e-5).all(), "a view described as 0 is the identity"
+    assert (changes[~identity] > 1e-5).any(), "a view not described as 0 is not the identity"
     other = op.sample(config, (SIDE, SIDE), numbers(op.SLOTS, seed=3))
     target = op.compare({name: params}, {name: other})
-    assert isinstance(target, Target), "compare gives a Target"
+    assert isinstance(target, Target), "compare returns a Target"
     same = op.compare({name: params}, {name: params}).values
     if target.kind == "classes":
         assert target.values.shape == (ROWS,), "classes are (B,)"
         assert target.values.dtype == torch.int64, "classes are integers"
         return
     assert target.values.ndim == 2, "values are (B, d)"
-    assert target.values.shape[0] == ROWS, "values lead with the batch"
+    assert target.values.shape[0] == ROWS, "the first dimension of values is the batch"
     assert target.values.abs().max() <= 1, "targets lie in [-1, 1]"
-    assert (same == (1.0 if target.kind == "binary" else 0.0)).all(), "equal views differ by nothing"
+    assert (same == (1.0 if target.kind == "binary" else 0.0)).all(), "equal views have difference 0"
 
 
 def test_ops_are_found():
@@ -218,7 +224,7 @@ def test_op_keeps_its_contract(name):
 
 
 def identity_config(op) -> Config | None:
-    """Settings under which the op does nothing; None for one that always shows another image."""
+    """Settings with which the op has no effect; None for an op that always replaces the image."""
     if "p" in op.Config.model_fields:
         return op.Config(p=0.0)
     return op.Config(scale=(1.0, 1.0), ratio=(1.0, 1.0)) if "scale" in op.Config.model_fields else None
@@ -228,7 +234,7 @@ def identity_config(op) -> Config | None:
 def test_op_without_effect_is_the_identity(name):
     op, source = load(name), scene()
     if (config := identity_config(op)) is None:
-        pytest.skip("always shows another image")
+        pytest.skip("the op always replaces the image")
     params = op.sample(config, (SIDE, SIDE), numbers(op.SLOTS))
     view = op.apply(source, params, None)
     assert (view.images - source.images).abs().max() < 1e-6
@@ -237,7 +243,7 @@ def test_op_without_effect_is_the_identity(name):
 
 
 def broken(**changes) -> SimpleNamespace:
-    """A copy of the flip op with something wrong."""
+    """A copy of the flip op with a defect."""
     flip = load("flip")
     parts = {key: getattr(flip, key) for key in ("Config", "SLOTS", "sample", "apply", "describe", "compare")}
     return SimpleNamespace(**(parts | changes))
@@ -272,16 +278,16 @@ def compare_flat(first, second):
         (broken(SLOTS=0), "SLOTS is positive"),
         (broken(SLOTS=2), "every slot of SLOTS is read"),
         (broken(sample=lambda config, uniforms: None), "sample takes"),
-        (broken(sample=with_a_neighbours_number), "a sample's parameters are its own"),
-        (broken(apply=images_only), "masks move as the images do"),
-        (broken(apply=on_the_spot), "apply leaves its input alone"),
+        (broken(sample=with_a_neighbours_number), "a sample's parameters do not depend on other samples"),
+        (broken(apply=images_only), "masks move with the images"),
+        (broken(apply=on_the_spot), "apply does not modify its input"),
         (broken(apply=with_the_batch_mean), "does not depend on the batch|masks move"),
         (broken(describe=lambda params: 1 - params["flipped"].float()[:, None]), "described as 0 is the identity"),
-        (broken(describe=lambda params: params["flipped"].float()), "describe gives"),
+        (broken(describe=lambda params: params["flipped"].float()), "describe returns"),
         (broken(needs=lambda config: frozenset({"bank"})), "bank is asked for by name"),
         (broken(compare=compare_flat), r"values are \(B, d\)"),
         (broken(TARGET_WIDTH=2), "TARGET_WIDTH is the width"),
-        (broken(PHOTOMETRIC=True), "PHOTOMETRIC ops move no pixel"),
+        (broken(PHOTOMETRIC=True), "PHOTOMETRIC ops do not move pixels"),
         (broken(PROBES={"": load("flip").Config(p=0.1)}), "PROBES change nearly every image"),
     ],
 )

@@ -1,4 +1,4 @@
-"""Whatever is added to the folder of optimizers trains, resumes to the same bits, and needs no compiler to start."""
+"""The contract of every optimizer: it trains, resumes bit for bit, and does not import torch's compiler."""
 
 import copy
 import io
@@ -57,7 +57,7 @@ class TestEveryOptimizer:
         assert all(torch.equal(one, other) for one, other in zip(whole, split, strict=True))
         assert not torch.equal(whole[0], weights()[0])
 
-    def test_does_without_the_wrappers_that_import_torchs_compiler(self, name):
+    def test_has_no_wrappers_that_import_torchs_compiler(self, name):
         made = built(find("orchestrator.training.optimizers", name).Config(), [{"params": weights()}])
         for method in ("add_param_group", "load_state_dict", "state_dict", "zero_grad"):
             assert not hasattr(getattr(type(made), method), "__wrapped__")

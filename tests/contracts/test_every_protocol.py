@@ -1,4 +1,4 @@
-"""Walks orchestrator/evaluate/protocols: a new file is held to the contract on the day it appears."""
+"""The contract of every module in `orchestrator/evaluate/protocols/`; new modules are tested automatically."""
 
 import math
 import re
@@ -20,7 +20,7 @@ from orchestrator.probing.score import Score
 
 PACKAGE = "orchestrator.evaluate.protocols"
 DATA = fashion_scenes.Config(train_size=100, validation_size=60, test_size=60)
-# What keeps the suite quick; a protocol that is not listed is measured with its defaults.
+# Settings that keep the suite fast; a protocol that is not listed runs with its defaults.
 SETTINGS: dict[str, dict[str, object]] = {
     "adversarial": {"eps": (4.0,), "steps": 2, "queries": 3, "images": 20},
     "background_challenge": {"foregrounds": 10, "backgrounds": 10},
@@ -43,7 +43,7 @@ def encoder() -> FrozenEncoder:
 def check_protocol(
     module: types.ModuleType, encoder: FrozenEncoder, folders: tuple[Path, Path], **settings: object
 ) -> None:
-    """Asserts everything that the runner, the tables and MLflow rely on."""
+    """Asserts all properties that the runner, the tables and MLflow rely on."""
     assert issubclass(module.Config, Config)
     module.Config()  # every field has a default, so `knn: {}` is enough
     config = module.Config(**settings)
@@ -52,20 +52,20 @@ def check_protocol(
     assert module.measure.__doc__
     before, generator = fingerprint(encoder.network), torch.get_rng_state()
     found = module.measure(encoder, EvaluationData("own", DATA, encoder, folders[0]), config)
-    assert fingerprint(encoder.network) == before, "the encoder is frozen"
-    assert torch.equal(torch.get_rng_state(), generator), "random numbers come from augment.draws alone"
-    assert found, "scenes have labels, masks and variants, so everything can be measured"
+    assert fingerprint(encoder.network) == before, "protocols must not change the encoder"
+    assert torch.equal(torch.get_rng_state(), generator), "random numbers must come from augment.draws"
+    assert found, "scenes have labels, masks and variants, so every protocol must return scores"
     places = [(score.split, score.metric) for score in found]
-    assert len(set(places)) == len(places), "a number is known by its split and its metric"
+    assert len(set(places)) == len(places), "split and metric must identify a score"
     for score in found:
         check_score(score)
     again = module.measure(encoder, EvaluationData("own", DATA, encoder, folders[1]), config)
-    assert again == found, "the same encoder and data give the same numbers"
+    assert again == found, "equal encoders and data must give equal scores"
 
 
 def check_score(score: Score) -> None:
     """Asserts that a score can be reported."""
-    assert score.split == "test" or score.split.startswith("test/"), "what is reported is of test data"
+    assert score.split == "test" or score.split.startswith("test/"), "scores must be of test data"
     assert score.split in ("test", *fashion_scenes.card(DATA).splits)
     assert isinstance(score.value, float)
     assert math.isfinite(score.value)
@@ -73,21 +73,21 @@ def check_score(score: Score) -> None:
         assert 0 <= score.value <= 100
     assert score.error is None or (math.isfinite(score.error) and score.error >= 0)
     assert score.count > 0
-    assert re.fullmatch(r"[\w./ =-]+", score.metric), "MLflow takes no other signs"
+    assert re.fullmatch(r"[\w./ =-]+", score.metric), "MLflow allows no other characters"
 
 
-def test_protocols_are_all_here():
+def test_all_protocols_are_found():
     assert len(names(PACKAGE)) >= 14
 
 
-def test_protocols_have_names_of_their_own():
+def test_protocol_names_are_unique():
     versions = [find(PACKAGE, name).PROTOCOL for name in names(PACKAGE)]
     assert len(set(versions)) == len(versions)
 
 
 @pytest.fixture(scope="module")
 def shared(tmp_path_factory):
-    """A folder of features, which protocols find where others have put them."""
+    """A folder of cached features, shared by all protocols."""
     return tmp_path_factory.mktemp("features")
 
 
@@ -125,7 +125,7 @@ def twice(encoder, data, config):
     ],
 )
 def test_malformed_protocol_is_rejected(broken, encoder, tmp_path):
-    module = types.ModuleType("malformed", "A copy of a good one, with one thing wrong.")
+    module = types.ModuleType("malformed", "A copy of a valid module with one defect.")
     vars(module).update({**vars(nearest), **broken, "__name__": "malformed"})
     if "measure" in broken:
         module.measure.__doc__ = "Wrong."

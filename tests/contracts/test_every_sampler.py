@@ -1,4 +1,4 @@
-"""What any file in `orchestrator/search/samplers/` must keep."""
+"""The contract of every module in `orchestrator/search/samplers/`."""
 
 import importlib
 import subprocess

@@ -1,4 +1,4 @@
-"""What any file in `orchestrator/search/schedulers/` must keep."""
+"""The contract of every module in `orchestrator/search/schedulers/`."""
 
 import importlib
 from types import ModuleType
@@ -35,7 +35,7 @@ def test_best_trial_at_a_rung_is_never_stopped(name: str) -> None:
     module = load(name)
     costs = {0: 3.0, 4: -1.0, 2: 7.0, 9: 0.5}
     assert not module.should_stop(module.Config(), 4, costs)
-    assert not module.should_stop(module.Config(), 2, {2: 7.0}), "nor the first to reach it"
+    assert not module.should_stop(module.Config(), 2, {2: 7.0}), "the first trial to reach a rung must continue"
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""No dead options: a field of a `Config` exists only if a search space or a test sets it to something else."""
+"""No dead options: a field of a `Config` exists only if a search space or a test sets it to another value."""
 
 import importlib
 import re
@@ -15,7 +15,7 @@ ROOT = Path(__file__).parents[2]
 
 
 def configs(base: type[Config] = Config) -> list[type[Config]]:
-    """Every `Config` of the house."""
+    """Every `Config` class of our packages."""
     found = {base, *(one for child in base.__subclasses__() for one in configs(child))}
     return sorted(found, key=lambda one: (one.__module__, one.__name__))
 
@@ -35,7 +35,7 @@ FIELDS = [
 
 
 def owners(config: type[Config]) -> set[str]:
-    """The words by which files name what a `Config`, or one that extends it, configures."""
+    """The names of the components that a `Config` or a subclass of it configures."""
     is_component = config.__name__ == "Config"
     word = config.__module__.rpartition(".")[2] if is_component else config.__name__.removesuffix("Config").lower()
     return {word}.union(*(owners(child) for child in config.__subclasses__()))
@@ -43,19 +43,19 @@ def owners(config: type[Config]) -> set[str]:
 
 @cache
 def texts() -> tuple[str, ...]:
-    """All search spaces, all suites and all tests but this one."""
+    """The texts of all search spaces, suites and tests except this file."""
     yamls = [*(ROOT / "search_spaces").glob("*.yaml"), *(ROOT / "orchestrator/evaluate/suites").glob("*.yaml")]
     files = [*yamls, *(ROOT / "tests").rglob("*.py")]
     return tuple(file.read_text(encoding="utf-8") for file in files if file != Path(__file__))
 
 
 def is_set(name: str, default: object, text: str) -> bool:
-    """Whether a text gives a field of this name (as a key, an argument or the end of a path) another value."""
+    """Whether a text sets a field of this name (as a key, an argument or the end of a path) to another value."""
     for value in re.findall(rf"\b{name}\b" + r"[\"']?\s*[:=,]\s*(\[[^\]]*\]|[^\s,})][^,})\n]*)", text):
         try:
             other = yaml.safe_load(value) != default
         except yaml.YAMLError:
-            other = True  # an expression of Python's
+            other = True  # a Python expression
         if other:
             return True
     return False
@@ -71,7 +71,7 @@ def test_field_is_set_off_its_default_where_its_component_is_named(config, name)
     )
 
 
-def test_search_for_settings_tells_defaults_from_others():
+def test_search_for_settings_distinguishes_defaults():
     assert is_set("width", 1.0, "encoder: {width: 0.25}")
     assert is_set("width", 1.0, "Config(width=0.5)")
     assert is_set("width", 1.0, '("run.encoder.width", 4.0)')

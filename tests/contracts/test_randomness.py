@@ -1,4 +1,4 @@
-"""The one law of randomness: numbers come from `augment/draws.py`, and no other generator exists in the house."""
+"""Random numbers come only from `augment/draws.py`; our packages use no other generator."""
 
 import ast
 from pathlib import Path
@@ -42,7 +42,7 @@ def offences(source: str) -> list[str]:
 
 
 def _imports(tree: ast.AST) -> dict[str, str]:
-    """What each imported name stands for."""
+    """The full name of each imported name."""
     names = {}
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
@@ -67,7 +67,7 @@ def _draws(name: str) -> bool:
     if any(name == module or name.startswith(f"{module}.") for module in DRAWING_MODULES):
         return True
     library, _, rest = name.partition(".")
-    # `torch.nn.init` fills weights from the global generator; its constants are easily written without it.
+    # `torch.nn.init` fills weights from the global generator; its constant initialisers are easy to replace.
     return library in LIBRARIES and (rest.split(".")[-1] in DRAWING_NAMES or rest.startswith("nn.init"))
 
 

@@ -1,7 +1,7 @@
-"""`python -m tests.drill`: everything that can happen to a sweep on a cluster happens, and is checked to do no harm.
+"""`python -m tests.drill`: injects faults into sweeps on a cluster and checks that the sweeps recover.
 
 It starts a Ray cluster of two nodes, PostgreSQL, MLflow's server and an S3 endpoint on loopback, and takes minutes.
-Exit code 0 if every fault was survived, else 1.
+The exit code is 0 if the sweeps survive every fault, otherwise 1.
 """
 
 import argparse
@@ -20,13 +20,13 @@ from tests.drill.scenario import Blow, Outcome, disturb, sweep, verdict
 from tests.drill.surroundings import Surroundings
 from tests.orchestrator.command import Command
 
-ALONE, TOGETHER = 1, 2  # workers of a trial
+ALONE, TOGETHER = 1, 2  # workers per trial
 TRIALS = {ALONE: 4, TOGETHER: 2}
 HALFWAY = (faults.DRIVER, faults.NODE, faults.ACTOR, faults.CHECKPOINT, faults.CLUSTER, faults.DISK)
 SEVERAL, BLOWS = "several-workers", (Blow(faults.WORKER, 0, 3), Blow(faults.DRIVER, 1, 3), Blow(faults.NODE, 1, 6))
-_DISK = "48m"  # enough for the sweep, and soon filled
+_DISK = "48m"  # enough for the sweep, and quick to fill
 
-# What goes wrong in a scenario, beside what the checks find.
+# Exceptions that count as a failed scenario, in addition to the problems that checks find.
 _WRONG = (AssertionError, OSError, subprocess.SubprocessError, pytest.fail.Exception)
 
 
@@ -34,13 +34,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the drill and returns the exit code."""
     parser = argparse.ArgumentParser(prog="python -m tests.drill", description=__doc__)
     parser.add_argument("only", nargs="*", help="names of scenarios (default: all)")
-    parser.add_argument("--outage", type=float, default=60.0, help="seconds for which MLflow is away (default: 60)")
-    parser.add_argument("--sabotage", choices=sabotage.NAMES, help="spoil the sweeps, to see the checks turn red")
+    parser.add_argument("--outage", type=float, default=60.0, help="seconds for which MLflow is down (default: 60)")
+    parser.add_argument(
+        "--sabotage", choices=sabotage.NAMES, help="damage the sweeps on purpose, to see that the checks fail"
+    )
     options = parser.parse_args(arguments)
-    logging.getLogger("werkzeug").setLevel(logging.ERROR)  # the S3 endpoint would tell every request
+    logging.getLogger("werkzeug").setLevel(logging.ERROR)  # the S3 endpoint would log every request
     with services.home() as home, Surroundings(home) as running:
         drill = Drill(running, options.sabotage)
-        # A fault does its work best when some trials have ended, some are under way and some have not begun.
+        # Faults strike when some trials have ended, some are running and some have not started.
         for fault in (*HALFWAY, faults.mlflow(options.outage)):
             if fault.name in (options.only or [fault.name]):
                 with _disk(home) if fault is faults.DISK else nullcontext(running.storage) as storage:
@@ -51,11 +53,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 class Drill:
-    """Runs one scenario after another and tells how each fault ended.
+    """Runs one scenario after another and prints the outcome of each fault.
 
     Args:
-        services: running.
-        damage: a sabotage that is done to every sweep, by its name.
+        services: The running services.
+        damage: Name of a sabotage to apply to every sweep; None for no sabotage.
     """
 
     def __init__(self, services: Surroundings, damage: str | None) -> None:
@@ -64,10 +66,10 @@ class Drill:
         self._references: dict[int, Command] = {}
 
     def run(self, name: str, workers: int, blows: Sequence[Blow], storage: str | None) -> None:
-        """Strikes a sweep of its own, and checks it."""
+        """Starts a new sweep, injects the faults, and checks the result."""
         names = [blow.fault.name for blow in blows]
         if storage is None:
-            _tell(names, "skipped", "mounting a small disk needs root")
+            _print_line(names, "skipped", "mounting a small disk requires root")
             return
         reference = self._undisturbed(workers)
         command = self._sweep(name, workers, storage)
@@ -78,7 +80,7 @@ class Drill:
             outcomes, problems = [], [f"{type(error).__name__}: {error}"]
             command.abandon()
             self._services.restart()
-        self._tell(names, outcomes, problems)
+        self._print_line(names, outcomes, problems)
 
     def _undisturbed(self, workers: int) -> Command:
         if workers not in self._references:
@@ -99,28 +101,28 @@ class Drill:
             arguments=self._services.arguments,
         )
 
-    def _tell(self, names: Sequence[str], outcomes: Sequence[Outcome], problems: Problems) -> None:
+    def _print_line(self, names: Sequence[str], outcomes: Sequence[Outcome], problems: Problems) -> None:
         if problems:
             self.failed = True
-            _tell(names, "NOT survived", "; ".join(problems))
+            _print_line(names, "NOT survived", "; ".join(problems))
             return
         for outcome in outcomes:
-            what = "MLflow had everything" if not outcome.fault.stops_trials else "trials went on"
-            _tell(
+            what = "MLflow caught up" if not outcome.fault.stops_trials else "trials resumed"
+            _print_line(
                 [outcome.fault.name],
                 "survived",
                 f"work lost {outcome.lost:5.2f} s, {what} after {outcome.recovery:5.1f} s",
             )
 
 
-def _tell(names: Sequence[str], how: str, more: str) -> None:
+def _print_line(names: Sequence[str], how: str, more: str) -> None:
     sys.stdout.write(f"{', '.join(names):<12} {how:<13} {more}\n")
     sys.stdout.flush()
 
 
 @contextmanager
 def _disk(home: Path) -> Iterator[str | None]:
-    """A disk that is soon full; None where we may not mount one."""
+    """Mounts a small disk and yields its path; None without permission to mount."""
     place = home / "small-disk"
     place.mkdir()
     mount = ["mount", "-t", "tmpfs", "-o", f"size={_DISK}", "drill", str(place)]

@@ -1,4 +1,4 @@
-"""What must hold of a sweep that was disturbed and has ended; each check returns what is wrong, a sentence each."""
+"""Checks of a sweep that ended after faults; each returns a list of problems, one sentence each."""
 
 import math
 import re
@@ -15,9 +15,9 @@ from tests.drill.watch import Resumption, Snapshot, end
 from tests.orchestrator.command import Command, is_agent, living
 from tests.orchestrator.tracking.mirrored import runs
 
-_PATIENCE = 60.0  # seconds that Ray gets to put its house in order
+_PATIENCE = 60.0  # seconds that Ray has to clean up
 
-# An actor of Ray Train's that serves all and stays; and what else does, or waits for work, by its process's title.
+# An actor of Ray Train that outlives runs; and the titles of processes that serve the whole cluster or are idle.
 _OF_THE_CLUSTER = "AutoscalingCoordinator"
 _SERVES_ALL = re.compile(rf"ray::(IDLE|\w*Agent|_{_OF_THE_CLUSTER})").match
 
@@ -26,22 +26,22 @@ T = TypeVar("T")
 
 
 def accounted(command: Command, trials: int) -> Problems:
-    """Every trial is there, has finished, and has told every epoch once."""
-    there = [trial.number for trial in command.sweep.trials()]
-    problems = [] if there == list(range(trials)) else [f"trials {there} of {trials} are there"]
+    """Every trial exists, has finished, and has reported every epoch once."""
+    numbers = [trial.number for trial in command.sweep.trials()]
+    problems = [] if numbers == list(range(trials)) else [f"found trials {numbers} instead of 0 to {trials - 1}"]
     for trial in command.sweep.trials():
         state = (trial.result() or {}).get("state")
         epochs = trial.config()["run"]["training"]["epochs"]
-        told = [report["epoch"] for report in trial.reports()]
+        reported = [report["epoch"] for report in trial.reports()]
         if state != "finished":
             problems.append(f"trial {trial.number} is {state}, not finished")
-        if told != list(range(1, epochs + 1)):
-            problems.append(f"trial {trial.number} has reports of epochs {told}, not 1 to {epochs}")
+        if reported != list(range(1, epochs + 1)):
+            problems.append(f"trial {trial.number} has reports of epochs {reported}, not 1 to {epochs}")
     return problems
 
 
 def untouched(command: Command, before: Snapshot) -> Problems:
-    """What had ended before has neither been lost nor run again."""
+    """Trials that had ended before are neither lost nor run again."""
     ends = {trial.number: end(trial) for trial in command.sweep.trials() if trial.result_file.exists()}
     return [
         f"trial {number} had ended and was run again"
@@ -51,24 +51,26 @@ def untouched(command: Command, before: Snapshot) -> Problems:
 
 
 def resumed(resumptions: Mapping[int, Resumption], before: Snapshot, *, unreadable: int = 0) -> Problems:
-    """Every trial went on from its newest checkpoint.
+    """Every trial resumed from its newest readable checkpoint.
 
     Args:
-        resumptions: as they were seen.
-        before: when it was struck.
-        unreadable: newest checkpoints of each trial that were damaged.
+        resumptions: The observed resumptions, by trial number.
+        before: The sweep at the time of the fault.
+        unreadable: Number of the newest checkpoints of each trial that were damaged.
     """
     problems = []
     for number, resumption in resumptions.items():
         steps = sorted(before.checkpoints[number])
         newest = steps[-1 - unreadable] if len(steps) > unreadable else 0
         if resumption.step < newest:
-            problems.append(f"trial {number} went on from step {resumption.step} and had a checkpoint of step {newest}")
+            problems.append(
+                f"trial {number} resumed from step {resumption.step} although it had a checkpoint of step {newest}"
+            )
     return problems
 
 
 def equal(command: Command, reference: Command) -> Problems:
-    """Reports, ends and weights are bitwise those of a sweep that nobody disturbed."""
+    """Reports, results and weights are bitwise equal to those of an undisturbed sweep."""
     pairs = {
         "reports": (command.reports(), reference.reports()),
         "result": (command.results(), reference.results()),
@@ -83,7 +85,7 @@ def equal(command: Command, reference: Command) -> Problems:
 
 
 def mirrored(command: Command, uri: str) -> Problems:
-    """MLflow has one closed run per trial and one for the sweep, with every number of every report once."""
+    """MLflow has one finished run per trial and one for the sweep, and every value of every report exactly once."""
     client = MlflowClient(uri)
     found = runs(uri, command.sweep.name)
     count = Counter(run.data.tags["trial"] for run in found)
@@ -102,47 +104,49 @@ def mirrored(command: Command, uri: str) -> Problems:
 def _logged(client: MlflowClient, run_id: str, trial: TrialFolder) -> Problems:
     problems, reports = [], trial.reports()
     for name in reports[-1] if reports else ():
-        told = [(report["epoch"], report[name]) for report in reports if name in report]
+        reported = [(report["epoch"], report[name]) for report in reports if name in report]
         history = [(point.step, point.value) for point in client.get_metric_history(run_id, name)]
-        if not _same(sorted(history), told):
+        if not _same(sorted(history), reported):
             times = Counter(step for step, _ in history)
-            lacking = [epoch for epoch, _ in told if epoch not in times]
-            again = sorted(step for step in times if times[step] > 1)
-            told_of = [f"steps {lacking} lack"] * bool(lacking) + [f"steps {again} are there again"] * bool(again)
-            what = ", ".join(told_of) or "its values are not those of the folder"
+            missing = [epoch for epoch, _ in reported if epoch not in times]
+            repeated = sorted(step for step in times if times[step] > 1)
+            differences = [f"steps {missing} are missing"] * bool(missing) + [f"steps {repeated} are repeated"] * bool(
+                repeated
+            )
+            what = ", ".join(differences) or "values differ from those of the folder"
             problems.append(f"MLflow, trial {trial.number}, {name}: {what}")
     return problems
 
 
-def _same(logged: list[tuple[int, float]], told: list[tuple[int, float]]) -> bool:
-    return len(logged) == len(told) and all(
+def _same(logged: list[tuple[int, float]], reported: list[tuple[int, float]]) -> bool:
+    return len(logged) == len(reported) and all(
         step == epoch and math.isclose(value, number, rel_tol=1e-12)  # a database may round the last digit
-        for (step, value), (epoch, number) in zip(logged, told, strict=True)
+        for (step, value), (epoch, number) in zip(logged, reported, strict=True)
     )
 
 
 def ended(family: set[int]) -> Problems:
-    """No process of a command that has ended lives on."""
+    """No process of an ended command is still running."""
     left = _after_patience(lambda: {pid for pid in living(family) if not is_agent(pid)})
-    return [f"process {pid} of the command lives on" for pid in sorted(left)]
+    return [f"process {pid} of the command is still running" for pid in sorted(left)]
 
 
 def tidy(cluster: Cluster) -> Problems:
-    """Nothing of the sweep is left in a cluster that nobody uses now: no actor, placement group or busy process."""
+    """The sweep leaves nothing in the idle cluster: no actor, placement group or busy process."""
 
     def left() -> Problems:
         actors = [one for one in cluster.ask("actors") if one["state"] != "DEAD" and one["name"] != _OF_THE_CLUSTER]
         groups = [one for one in cluster.ask("placement_groups") if one["state"] != "REMOVED"]
         busy = [title for title in cluster.processes().values() if title.startswith("ray::")]
-        told = [f"Ray still has an actor {one['class_name']}, {one['state']}" for one in actors]
-        told += [f"Ray still has a placement group, {one['state']}" for one in groups]
-        return told + [f"Ray still runs {title}" for title in busy if not _SERVES_ALL(title)]
+        problems = [f"Ray still has an actor {one['class_name']}, {one['state']}" for one in actors]
+        problems += [f"Ray still has a placement group, {one['state']}" for one in groups]
+        return problems + [f"Ray still runs {title}" for title in busy if not _SERVES_ALL(title)]
 
     return _after_patience(left)
 
 
 def _after_patience(left: Callable[[], T]) -> T:
-    """What is left once nothing is or the patience is over."""
+    """Poll `left` until it is empty or the patience is over; return its last result."""
     deadline = time.monotonic() + _PATIENCE
     while (found := left()) and time.monotonic() < deadline:
         time.sleep(0.2)

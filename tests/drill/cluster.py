@@ -1,4 +1,4 @@
-"""A Ray cluster of two nodes by `ray start`, each of which can be lost and replaced, and what it knows of itself."""
+"""A Ray cluster of two nodes by `ray start`, each of which can be killed and replaced, and queries of its state."""
 
 import json
 import secrets
@@ -13,8 +13,8 @@ from tests.drill.services import HOST, Service, free_port
 from tests.orchestrator.command import living
 from tests.orchestrator.tracking.mirrored import wait_until
 
-# All of 127/8 is the loopback network; 127.0.0.1 Ray would take for a name of the machine. (The nodes of a cluster
-# listen to all networks, whatever their address: the token keeps others out.)
+# All of 127/8 is the loopback network; Ray would treat 127.0.0.1 as the machine itself. (Cluster nodes listen on all
+# interfaces regardless of their address; the token keeps other machines out.)
 _HEAD, _SECOND = "127.0.0.2", "127.0.0.3"
 
 
@@ -22,11 +22,11 @@ class Node(Service):
     """One node of a Ray cluster.
 
     Args:
-        name: of the node.
-        home: folder of its log; Ray's own are in `ray-<name>` in it.
-        address: of the loopback network; nodes with the same one would count as one machine.
-        start: arguments of `ray start` that make it a head or lead it to one.
-        environment: in which the cluster's token is found.
+        name: Name of the node.
+        home: Folder of its log; Ray's own logs are in its subfolder `ray-<name>`.
+        address: Loopback address; Ray counts nodes with equal addresses as one machine.
+        start: Arguments of `ray start` that make it a head or connect it to one.
+        environment: Environment variables with the cluster's token.
     """
 
     def __init__(
@@ -50,10 +50,10 @@ class Node(Service):
 
 
 class Cluster:
-    """A Ray cluster of two nodes with one CPU each, on two addresses of the loopback network; tokens are asked for.
+    """A Ray cluster of two nodes with one CPU each, on two loopback addresses, with token authentication.
 
     Args:
-        home: folder of everything it writes; sockets want it to have a short path.
+        home: Folder of everything it writes; its path must be short because of sockets.
     """
 
     def __init__(self, home: Path) -> None:
@@ -63,7 +63,7 @@ class Cluster:
         token = home / "token"
         token.write_text(secrets.token_hex(32))
         self.environment = {
-            "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "1",  # whoever has imported the house has it at 0
+            "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "1",  # importing our packages sets it to 0
             "RAY_AUTH_MODE": "token",
             "RAY_AUTH_TOKEN_PATH": str(token),
             "RAY_USAGE_STATS_ENABLED": "0",
@@ -76,7 +76,7 @@ class Cluster:
         self._token = token
 
     def start(self) -> None:
-        """Starts it, again if it was killed, and returns when both nodes are there."""
+        """Starts or restarts the cluster; returns when both nodes are alive."""
         self.head.start()
         self.second.start()
         wait_until(lambda: self._living_nodes() == 2)
@@ -87,10 +87,10 @@ class Cluster:
         self.head.kill()
 
     def ask(self, what: str) -> list[dict[str, Any]]:
-        """What its state service knows of its `nodes`, `actors` or `placement_groups`.
+        """Asks Ray's state API for its `nodes`, `actors` or `placement_groups`.
 
         Raises:
-            OSError: it does not answer, as shortly after its start.
+            OSError: The API does not answer, for example shortly after the start.
         """
         url = f"{self._dashboard}/api/v0/{what}?limit=1000&detail=1"
         request = urllib.request.Request(url, headers={"Authorization": f"Bearer {self._token.read_text()}"})
@@ -98,19 +98,19 @@ class Cluster:
             return json.load(answer)["data"]["result"]["result"]
 
     def processes(self) -> dict[int, str]:
-        """The living processes of both nodes with the titles that Ray gives them, or their command lines."""
+        """The live processes of both nodes, with their titles set by Ray or their command lines."""
         family = self.head.family() | self.second.family()
         return {pid: _title(pid) for pid in living(family)}
 
     def _living_nodes(self) -> int:
         try:
             return sum(node["state"] == "ALIVE" for node in self.ask("nodes"))
-        except OSError:  # the service comes up last
+        except OSError:  # the state API starts last
             return 0
 
 
 def _title(pid: int) -> str:
     try:
         return Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode()
-    except OSError:  # it has ended
+    except OSError:  # the process has ended
         return ""

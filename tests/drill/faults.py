@@ -1,4 +1,4 @@
-"""What can happen to a sweep: each fault is done to real services and processes, and undone where somebody would."""
+"""Faults that strike a sweep: each acts on real services and processes, and is repaired if an operator would do so."""
 
 import os
 import signal
@@ -10,27 +10,27 @@ from pathlib import Path
 from tests.drill.surroundings import Surroundings
 from tests.orchestrator.command import Command
 
-_FULL, _PAGE = 60.0, bytes(4096)  # seconds for which a disk stays full at most, and how it is filled
+_FULL, _PAGE = 60.0, bytes(4096)  # maximum seconds for which a disk stays full, and the data that fills it
 
 Deed = Callable[[Surroundings, Command], None]
 
 
 def _nothing(services: Surroundings, command: Command) -> None:
-    """Nobody needs to do anything."""
+    """No repair is needed."""
 
 
 @dataclass(frozen=True)
 class Fault:
-    """One kind of misfortune.
+    """One kind of fault.
 
     Args:
-        name: of it.
-        strike: does it to a running command.
-        mend: what somebody does about it, while the command goes on or before the same one is given again.
-        ends: whether the command ends by it, so that the same one must be given again.
-        complaint: what the command must say then.
-        unreadable: newest checkpoints of a trial that it damages.
-        stops_trials: whether trials are stopped by it; if not, none of them loses anything.
+        name: Name of the fault.
+        strike: Injects it into a running command.
+        mend: Repairs it, while the command runs or before the command is run again.
+        ends: Whether the fault ends the command, so that it must be run again.
+        complaint: Text that the command must then print.
+        unreadable: Number of each trial's newest checkpoints that it damages.
+        stops_trials: Whether it stops trials; if not, no trial loses work.
     """
 
     name: str
@@ -50,14 +50,14 @@ def _kill_one(title: str) -> Deed:
 
 
 def kill_driver(services: Surroundings, command: Command) -> None:
-    """The command itself dies."""
+    """Kills the command itself."""
     assert command.process is not None
     os.kill(command.process.pid, signal.SIGKILL)
     command.process.wait()
 
 
 def truncate_newest(services: Surroundings, command: Command) -> None:
-    """The driver dies, and half of each trial's newest checkpoint with it, as when a machine loses its power."""
+    """Kills the driver and truncates each trial's newest checkpoint, as after a power failure."""
     kill_driver(services, command)
     for trial in command.sweep.trials():
         newest = max(trial.path.glob("checkpoint-*.pt"), key=lambda path: path.name, default=None)
@@ -67,7 +67,7 @@ def truncate_newest(services: Surroundings, command: Command) -> None:
 
 
 def fill_disk(services: Surroundings, command: Command) -> None:
-    """The disk that the sweep lies on is full, and what a trial frees of it is taken at once."""
+    """Fills the sweep's disk, and fills up any space that a trial frees."""
     assert command.process is not None
     deadline = time.monotonic() + _FULL
     with _ballast(command).open("wb", buffering=0) as file:
@@ -79,7 +79,7 @@ def fill_disk(services: Surroundings, command: Command) -> None:
 
 
 def free_disk(services: Surroundings, command: Command) -> None:
-    """What filled it is deleted."""
+    """Deletes the data that filled the disk."""
     _ballast(command).unlink()
 
 
@@ -87,10 +87,10 @@ def _ballast(command: Command) -> Path:
     return Path(str(command.sweep.path)).parent / "ballast"
 
 
-# One of a trial's workers, and the actor that Tune runs a trial in.
+# One worker of a trial, and the actor in which Tune runs a trial.
 WORKER = Fault("worker", _kill_one("ray::RayTrainWorker"))
 ACTOR = Fault("actor", _kill_one("ray::ImplicitFunc"))
-NODE = Fault(  # another one takes its place
+NODE = Fault(  # a new node replaces it
     "node", lambda services, command: services.ray.second.kill(), lambda services, command: services.ray.second.start()
 )
 DRIVER = Fault("driver", kill_driver, ends=True)
@@ -105,7 +105,7 @@ CHECKPOINT = Fault("checkpoint", truncate_newest, ends=True, unreadable=1)
 
 
 def mlflow(seconds: float) -> Fault:
-    """MLflow's server dies, and is back after so many seconds."""
+    """Kills MLflow's server and restarts it after `seconds`."""
 
     def bring_back(services: Surroundings, command: Command) -> None:
         time.sleep(seconds)

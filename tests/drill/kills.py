@@ -1,7 +1,7 @@
-"""`python -m tests.drill.kills`: the driver is killed 20 times, four each at five moments, and each time goes on.
+"""`python -m tests.drill.kills`: kills the driver 20 times, four at each of five moments, and resumes the sweep.
 
-Seeds and moments are printed; a seed that found something finds it again as far as a machine's timing repeats itself.
-Exit code 0 if every continuation was clean and all numbers are those of an undisturbed sweep, else 1.
+Prints seeds and moments; a seed reproduces a failure as far as the machine's timing is reproducible. The exit code is 0
+if every resumed sweep ends cleanly and all its numbers equal those of an undisturbed sweep, otherwise 1.
 """
 
 import argparse
@@ -25,18 +25,18 @@ STUDY = {
     "run.training.epochs": EPOCHS,
     "run.optimizer.warmup_epochs": 0,
 }
-_PATIENCE = 600.0  # seconds for a start of the command
+_PATIENCE = 600.0  # seconds for one run of the command
 _CREATE_TRIAL = '{"op_code":4,'  # in Optuna's journal
 
 
 @dataclass(frozen=True)
 class Moment:
-    """When to kill.
+    """When to kill the driver.
 
     Args:
-        words: what is waited for.
-        holds: whether it has come.
-        delay: seconds to wait after that.
+        words: Description of the awaited event.
+        holds: Whether the event has happened.
+        delay: Seconds to wait after the event.
     """
 
     words: str
@@ -45,7 +45,7 @@ class Moment:
 
 
 def start_up(command: Command, draw: random.Random) -> Moment:
-    """Somewhere between the first instruction and the first trial's first epoch."""
+    """A moment between the start of the command and the first trial's first epoch."""
     stages: dict[str, Callable[[], bool]] = {
         "the sweep's folder": command.sweep.exists,
         "the study": command.sweep.journal.exists,
@@ -57,7 +57,7 @@ def start_up(command: Command, draw: random.Random) -> Moment:
 
 
 def suggestion(command: Command, draw: random.Random) -> Moment:
-    """The study has opened a trial; it may have its values, and its file, or not yet."""
+    """The study has created a trial, which may or may not have its parameters and its file yet."""
     number = draw.randrange(TRIALS)
     journal = command.sweep.journal
 
@@ -68,7 +68,7 @@ def suggestion(command: Command, draw: random.Random) -> Moment:
 
 
 def checkpoint_write(command: Command, draw: random.Random) -> Moment:
-    """A checkpoint is being written by a trial's process, which outlives the driver for a moment."""
+    """A trial's process, which briefly outlives the driver, is writing a checkpoint."""
     trial, epoch = command.sweep.trial(draw.randrange(TRIALS)), draw.randrange(EPOCHS - 1)
 
     def holds() -> bool:
@@ -78,13 +78,13 @@ def checkpoint_write(command: Command, draw: random.Random) -> Moment:
 
 
 def trial_end(command: Command, draw: random.Random) -> Moment:
-    """A trial's end is on disk, and MLflow has not heard of it."""
+    """A trial's result is on disk, but MLflow does not have it yet."""
     trial = command.sweep.trial(draw.randrange(TRIALS))
     return Moment(f"end of trial {trial.number}", trial.result_file.exists, draw.uniform(0, 0.03))
 
 
 def export(command: Command, draw: random.Random) -> Moment:
-    """A finished encoder is being written, by the trial's process too."""
+    """A trial's process is writing the finished encoder."""
     trial = command.sweep.trial(draw.randrange(TRIALS))
     return Moment(f"export of trial {trial.number}", lambda: _there(trial, "encoder.*"), draw.uniform(0, 0.005))
 
@@ -93,11 +93,11 @@ MOMENTS = (start_up, suggestion, checkpoint_write, trial_end, export)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Kills, goes on, checks; returns the exit code."""
+    """Kills, resumes and checks sweeps; returns the exit code."""
     parser = argparse.ArgumentParser(prog="python -m tests.drill.kills", description=__doc__)
     moments = {choose.__name__: choose for choose in MOMENTS}
     parser.add_argument("only", nargs="*", choices=[*moments, []], help="names of moments (default: all)")
-    parser.add_argument("--seed", type=int, default=0, help="of all moments (default: 0)")
+    parser.add_argument("--seed", type=int, default=0, help="seed of all moments (default: 0)")
     options = parser.parse_args(arguments)
     kills, bad = 0, 0
     with services.home() as home:
@@ -107,16 +107,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
         for name in options.only or moments:
             for turn in range(PER_MOMENT):
                 draw = random.Random(f"{options.seed} {name} {turn}")
-                told, problems = _kill_and_go_on(home / f"{name}-{turn}", moments[name], draw, reference)
+                moment, problems = _kill_and_resume(home / f"{name}-{turn}", moments[name], draw, reference)
                 kills += 1
                 bad += bool(problems)
-                sys.stdout.write(f"seed {options.seed}.{turn} {told}: {'; '.join(problems) or 'went on cleanly'}\n")
+                sys.stdout.write(f"seed {options.seed}.{turn} {moment}: {'; '.join(problems) or 'resumed cleanly'}\n")
                 sys.stdout.flush()
-    sys.stdout.write(f"{kills - bad} of {kills} continuations were clean and equal to the undisturbed sweep\n")
+    sys.stdout.write(f"{kills - bad} of {kills} resumed sweeps ended cleanly and equal the undisturbed sweep\n")
     return 1 if bad else 0
 
 
-def _kill_and_go_on(
+def _kill_and_resume(
     folder: Path, choose: Callable[[Command, random.Random], Moment], draw: random.Random, reference: Command
 ) -> tuple[str, Problems]:
     command = Command(folder, STUDY, patience=_PATIENCE)
@@ -127,7 +127,7 @@ def _kill_and_go_on(
         family = descendants(process.pid)
         command.kill_when(moment.holds, moment.delay)
         before = watch.take(command)
-        told = f"{moment.words} + {1000 * moment.delay:.1f} ms ({_state(before)})"
+        description = f"{moment.words} + {1000 * moment.delay:.1f} ms ({_state(before)})"
         problems = checks.ended(family)
         code, _, errors = command.run()
     except pytest.fail.Exception as error:
@@ -138,11 +138,11 @@ def _kill_and_go_on(
         problems.append(f"exit code {code}: {errors.strip()}")
     uri = f"sqlite:///{folder / 'mlflow.db'}"
     problems += checks.accounted(command, TRIALS) + checks.untouched(command, before)
-    return told, problems + checks.equal(command, reference) + checks.mirrored(command, uri)
+    return description, problems + checks.equal(command, reference) + checks.mirrored(command, uri)
 
 
 def _state(before: watch.Snapshot) -> str:
-    """Where the sweep was, in words."""
+    """Progress of the sweep, in words."""
     going = [f"trial {number} at epoch {epoch}" for number, epoch in before.epochs.items()]
     return ", ".join([f"{len(before.ended)} ended", *going])
 

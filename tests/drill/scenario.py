@@ -1,4 +1,4 @@
-"""A sweep on the services, struck by faults and going on, and what is to be said of it afterwards."""
+"""Runs a sweep on the services through faults, and judges the result."""
 
 import dataclasses
 import subprocess
@@ -17,11 +17,11 @@ from tests.orchestrator.command import Command, descendants
 from tests.orchestrator.tracking.mirrored import runs, wait_until
 
 EPOCHS, EPOCH_STEPS = 12, 4
-_PATIENCE = 900.0  # a trial of several workers takes its time to start, and begins anew after each fault
-_GLANCE = 0.1  # seconds between looks, each of which costs an S3 endpoint some requests
-_END = 120.0  # seconds in which a command must end whose cluster or disk is gone
-_SETTLING = 1.0  # seconds in which what a fault left alive may write its last
-# One at a time, or random settings: then a sweep is reproducible as a whole.
+_PATIENCE = 900.0  # a trial of several workers starts slowly, and starts again after each fault
+_GLANCE = 0.1  # seconds between polls, each of which sends requests to the S3 endpoint
+_END = 120.0  # seconds in which a command must end after it loses its cluster or disk
+_SETTLING = 1.0  # seconds in which surviving processes may finish their writes
+# With one trial at a time, or random settings, a whole sweep is reproducible.
 STUDY: Mapping[str, Any] = {
     "sweep.trials": 3,
     "sweep.sampler": {"name": "random"},
@@ -32,13 +32,13 @@ STUDY: Mapping[str, Any] = {
 
 @dataclass(frozen=True)
 class Outcome:
-    """What one fault did.
+    """The effect of one fault.
 
     Args:
-        fault: which.
-        lost: seconds of work that were done again.
-        recovery: seconds from the blow until all trials had gone on, starts of services and waits included; of MLflow,
-            from its return until it had everything.
+        fault: The fault.
+        lost: Seconds of work that were repeated.
+        recovery: Seconds from the fault until all trials have resumed, service starts and waits included; for MLflow,
+            from its restart until it has all reports.
     """
 
     fault: Fault
@@ -51,9 +51,9 @@ class Blow:
     """When a fault strikes.
 
     Args:
-        fault: which.
-        trial: whose progress is looked at.
-        epoch: that it must have told.
+        fault: The fault.
+        trial: Number of the trial whose progress triggers it.
+        epoch: Epoch that the trial must have reported.
     """
 
     fault: Fault
@@ -71,9 +71,9 @@ def sweep(
     storage: str,
     arguments: Sequence[str],
 ) -> Command:
-    """The command of a sweep, in a folder of its own."""
+    """The command of a sweep in a new folder."""
     changes = {**STUDY, **(changes or {}), "sweep.name": name, "sweep.trials": trials, "sweep.workers": workers}
-    changes["sweep.concurrency"] = 2 // workers  # as many as the cluster has room for
+    changes["sweep.concurrency"] = 2 // workers  # as many as the cluster can run
     return Command(home / name, changes, storage=storage, arguments=arguments, patience=_PATIENCE)
 
 
@@ -83,13 +83,13 @@ def disturb(
     """Runs a sweep to its end through some faults.
 
     Args:
-        services: that it runs on.
-        command: of the sweep, not started yet.
-        blows: in their order.
-        damage: a sabotage of the sweep, by its name.
+        services: Services that it runs on.
+        command: Command of the sweep, not started yet.
+        blows: Faults in the order in which they strike.
+        damage: Name of a sabotage of the sweep; None for no sabotage.
 
     Returns:
-        What each fault did, and what was wrong while the sweep ran; what is wrong afterwards is for the checks.
+        The outcome of each fault, and the problems seen while the sweep ran; the checks find later ones.
     """
     outcomes, problems = [], []
     command.start()
@@ -105,7 +105,7 @@ def disturb(
                 mending.result()
                 command.start()
             if blow.fault.stops_trials:
-                outcome, wrong = _went_on(command, blow.fault, before)
+                outcome, wrong = _resumed(command, blow.fault, before)
             else:
                 mending.result()
                 outcome, wrong = _caught_up(command, blow.fault, services.mlflow.uri), []
@@ -115,14 +115,14 @@ def disturb(
 
 
 def _is_time(command: Command, blow: Blow) -> bool:
-    """Whether the blow's trial has come so far, and every trial that is under way has something to lose."""
+    """Whether the blow's trial has reached its epoch, and every running trial has work to lose."""
     if command.sweep.trial(blow.trial).last_epoch() < blow.epoch:
         return False
     return all(trial.last_epoch() > 0 for trial in command.sweep.trials() if not trial.result_file.exists())
 
 
 def _strike(services: Surroundings, command: Command, fault: Fault) -> tuple[watch.Snapshot, Problems]:
-    """Does it, and sees the command end if it must; where the sweep was then, and what was wrong."""
+    """Injects a fault and waits for the command to end if it must; returns a snapshot and problems."""
     assert command.process is not None
     family, struck = descendants(command.process.pid), time.time()
     fault.strike(services, command)
@@ -132,7 +132,7 @@ def _strike(services: Surroundings, command: Command, fault: Fault) -> tuple[wat
 
 
 def _ended(command: Command, fault: Fault) -> Problems:
-    """Waits until the command has ended by a fault, as it must by itself."""
+    """Waits until a fault has ended the command, which must exit by itself."""
     assert command.process is not None
     try:
         command.process.wait(_END)
@@ -140,11 +140,11 @@ def _ended(command: Command, fault: Fault) -> Problems:
         command.abandon()
         return [f"the command did not end within {_END:g} s"]
     complaint = command.complaints()
-    return [] if fault.complaint in complaint else [f"the command said {complaint!r}, not {fault.complaint!r}"]
+    return [] if fault.complaint in complaint else [f"the command printed {complaint!r}, not {fault.complaint!r}"]
 
 
-def _went_on(command: Command, fault: Fault, before: watch.Snapshot) -> tuple[Outcome, Problems]:
-    """Waits until all trials go on that a fault stopped."""
+def _resumed(command: Command, fault: Fault, before: watch.Snapshot) -> tuple[Outcome, Problems]:
+    """Waits until all trials that a fault stopped have resumed."""
     seen = watch.Watch(command, before, EPOCH_STEPS)
     command.wait_until(seen.look, _GLANCE)
     lost = max((resumption.lost for resumption in seen.resumed.values()), default=0.0)
@@ -153,30 +153,30 @@ def _went_on(command: Command, fault: Fault, before: watch.Snapshot) -> tuple[Ou
 
 
 def _caught_up(command: Command, fault: Fault, uri: str) -> Outcome:
-    """Waits until MLflow, which is back, has all that trials have told by now.
+    """Waits until the restarted MLflow has everything that trials have reported so far.
 
-    A sweep that was over some time before leaves that to the same command.
+    If the command has already ended, it is run again to send the rest.
     """
     back = time.time()
-    told = {trial.number: trial.last_epoch() for trial in command.sweep.trials()}
+    reported = {trial.number: trial.last_epoch() for trial in command.sweep.trials()}
 
     def has_all() -> bool:
         if command.process is not None and command.process.poll() is not None:
             command.start()
-        return all(_mirrored_epoch(command, uri, number) >= epoch for number, epoch in told.items())
+        return all(_mirrored_epoch(command, uri, number) >= epoch for number, epoch in reported.items())
 
     wait_until(has_all)
     return Outcome(fault, 0.0, time.time() - back)
 
 
 def _mirrored_epoch(command: Command, uri: str, number: int) -> float:
-    told = [run for run in runs(uri, command.sweep.name) if run.data.tags["trial"] == str(number)]
-    return told[0].data.metrics.get("epoch", 0) if told else 0
+    found = [run for run in runs(uri, command.sweep.name) if run.data.tags["trial"] == str(number)]
+    return found[0].data.metrics.get("epoch", 0) if found else 0
 
 
 def _finish(command: Command, uri: str, damage: str | None) -> Problems:
     code, _, errors = command.finish()
-    if "the same command sends it" in errors:  # MLflow was away too long
+    if "the same command sends it" in errors:  # MLflow was down for too long
         code, _, errors = command.run()
     if damage == sabotage.DUPLICATE:
         sabotage.duplicate_step(command, uri)
@@ -184,7 +184,7 @@ def _finish(command: Command, uri: str, damage: str | None) -> Problems:
 
 
 def verdict(command: Command, reference: Command, services: Surroundings, *, trials: int) -> Problems:
-    """What is wrong with a sweep that has ended on the services; nothing, if all its trials are as undisturbed ones."""
+    """Problems of an ended sweep on the services; empty if all its trials equal undisturbed ones."""
     return [
         *checks.accounted(command, trials),
         *checks.equal(command, reference),

@@ -21,14 +21,14 @@ HOST = "127.0.0.1"
 
 
 def free_port() -> int:
-    """A port that nobody listens on now."""
+    """A port without a listener."""
     with socket.socket() as free:
         free.bind((HOST, 0))
         return free.getsockname()[1]
 
 
 def answers(url: str) -> bool:
-    """Whether something there answers a GET with success."""
+    """Whether the URL answers a GET with success."""
     try:
         return urllib.request.urlopen(url, timeout=5).status == 200
     except OSError:
@@ -36,12 +36,12 @@ def answers(url: str) -> bool:
 
 
 class Service(ABC):
-    """A process in the foreground with all that descends from it; `with` starts and kills it.
+    """A foreground process and its descendants; `with` starts and kills it.
 
     Args:
-        name: of its log.
-        home: folder of its log.
-        user: that it runs as, if not as ours.
+        name: Name of its log.
+        home: Folder of its log.
+        user: User that it runs as; None for the current user.
     """
 
     def __init__(self, name: str, home: Path, user: str | None = None) -> None:
@@ -51,18 +51,18 @@ class Service(ABC):
 
     @abstractmethod
     def command(self) -> Sequence[str | Path]:
-        """What starts it."""
+        """The command line that starts it."""
 
     @abstractmethod
     def is_healthy(self) -> bool:
-        """Whether it does its work."""
+        """Whether it is ready to serve."""
 
     def environment(self) -> Mapping[str, str]:
-        """What it wants beside our own environment."""
+        """Environment variables to add to the current ones."""
         return {}
 
     def start(self) -> None:
-        """Starts it, again if it was killed, and returns when it does its work."""
+        """Starts or restarts it and returns when it is ready."""
         self.launch()
         self.wait()
 
@@ -75,17 +75,17 @@ class Service(ABC):
                 stdout=log,
                 stderr=log,
                 env=os.environ | dict(self.environment()),
-                start_new_session=True,  # Ctrl-C is for the drill, which then kills what it has started
+                start_new_session=True,  # Ctrl-C reaches only the drill, which then kills its services
                 user=self._user,
                 cwd=self.log.parent,
             )
 
     def wait(self) -> None:
-        """Returns when it does its work."""
+        """Returns when it is ready."""
         wait_until(self._is_up)
 
     def family(self) -> set[int]:
-        """The service's own process and all that descend from it."""
+        """The service's process and all its descendants."""
         assert self._process is not None
         return {self._process.pid} | descendants(self._process.pid)
 
@@ -119,7 +119,7 @@ class Service(ABC):
 
 
 class Postgres(Service):
-    """A PostgreSQL of our own; where we are root, which it refuses to be, it runs as its package's user."""
+    """A private PostgreSQL server; as it refuses to run as root, root runs it as the package's user."""
 
     def __init__(self, home: Path) -> None:
         super().__init__("postgres", home, "postgres" if os.geteuid() == 0 else None)
@@ -143,10 +143,10 @@ class Postgres(Service):
 
 
 def binaries() -> Path:
-    """Where PostgreSQL's programs lie: Debian keeps all but the clients out of the search path.
+    """The folder of PostgreSQL's programs; on Debian, only the clients are on PATH.
 
     Raises:
-        FileNotFoundError: it is not installed.
+        FileNotFoundError: PostgreSQL is not installed.
     """
     found = shutil.which("postgres")
     places = sorted(Path("/usr/lib/postgresql").glob("*/bin")) or ([Path(found).resolve().parent] if found else [])
@@ -156,11 +156,11 @@ def binaries() -> Path:
 
 
 class MlflowServer(Service):
-    """A tracking server.
+    """An MLflow tracking server.
 
     Args:
-        home: folder of its log and its artifacts.
-        store: URI of the database behind it.
+        home: Folder of its log and its artifacts.
+        store: URI of its database.
     """
 
     def __init__(self, home: Path, store: str) -> None:
@@ -174,7 +174,7 @@ class MlflowServer(Service):
         return (sys.executable, "-m", "mlflow", "server", *listen, *places)
 
     def environment(self) -> Mapping[str, str]:
-        # Without its job queue, which nobody here uses, there are fewer processes to start.
+        # The drill does not use the job queue; without it there are fewer processes to start.
         return {"MLFLOW_DISABLE_TELEMETRY": "true", "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
 
     def is_healthy(self) -> bool:
@@ -183,7 +183,7 @@ class MlflowServer(Service):
 
 @contextmanager
 def home() -> Iterator[Path]:
-    """A folder with a short path, for Ray's sockets, that PostgreSQL's user may enter."""
+    """A folder with a short path, as Ray's sockets require, that PostgreSQL's user may enter."""
     with tempfile.TemporaryDirectory(prefix="drill-") as path:
         Path(path).chmod(0o755)
         yield Path(path)

@@ -1,4 +1,4 @@
-"""All that a sweep on a cluster stands on, at once."""
+"""All services that a sweep on a cluster uses."""
 
 import os
 from contextlib import ExitStack
@@ -12,12 +12,12 @@ from tests.orchestrator.storage.s3_server import s3_server
 
 
 class Surroundings:
-    """MLflow's server before PostgreSQL, a Ray cluster, an S3 endpoint.
+    """MLflow's server on PostgreSQL, a Ray cluster and an S3 endpoint.
 
-    `with` starts and kills them, and lets this process and its children find them.
+    `with` starts and kills them, and sets the environment variables by which this process and its children find them.
 
     Args:
-        home: a folder, see `home`.
+        home: Folder of the services, see `services.home`.
     """
 
     def __init__(self, home: Path) -> None:
@@ -25,12 +25,12 @@ class Surroundings:
         self.postgres = Postgres(home)
         self.mlflow = MlflowServer(home, self.postgres.uri)
         self.ray = Cluster(home)
-        self.storage = ""  # a bucket's address, once the endpoint runs
+        self.storage = ""  # address of a bucket, once the endpoint runs
         self._started = ExitStack()
 
     @property
     def arguments(self) -> tuple[str, ...]:
-        """Of the command of a sweep that shall use them."""
+        """Arguments of a sweep command that uses them."""
         return ("--address", self.ray.address, "--tracking-uri", self.mlflow.uri)
 
     def __enter__(self) -> Self:
@@ -40,7 +40,7 @@ class Surroundings:
             for service in (self.postgres, self.mlflow, self.ray):
                 stack.callback(service.kill)
             self.postgres.start()
-            self.mlflow.launch()  # it takes as long as Ray does
+            self.mlflow.launch()  # starts in parallel with Ray
             self.ray.start()
             self.mlflow.wait()
             self._started = stack.pop_all()
@@ -50,7 +50,7 @@ class Surroundings:
         self._started.close()
 
     def restart(self) -> None:
-        """Whatever state they were left in, those that faults are done to run again."""
+        """Restarts the services that faults act on, whatever state they are in."""
         for service in (self.ray, self.mlflow):
             service.kill()
             service.start()

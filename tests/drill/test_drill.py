@@ -1,4 +1,4 @@
-"""The short form of the drill, and that its checks bite. The long one is `make drill`."""
+"""The short form of the drill, and a test that its checks detect damage. The long form is `make drill`."""
 
 import os
 from collections.abc import Iterator
@@ -18,7 +18,7 @@ TWICE = {"addons.msr.base_weight": 0.5}
 
 @pytest.fixture
 def running() -> Iterator[Surroundings]:
-    """A cluster of two nodes with everything beside it; skipped without PostgreSQL, which `.ci/run` installs."""
+    """A cluster of two nodes with all services; skipped without PostgreSQL, which `.ci/run` installs."""
     try:
         services.binaries()
     except FileNotFoundError as error:
@@ -31,13 +31,13 @@ def test_node_and_driver_killed_under_a_trial_of_two_workers_change_no_number(ru
     command = sweep(
         "short",
         running.home,
-        {"sweep.enqueue": [TWICE, TWICE]},  # the first one is the undisturbed reference of the second
+        {"sweep.enqueue": [TWICE, TWICE]},  # two equal trials: the first is the undisturbed reference of the second
         workers=2,
         trials=2,
         storage=running.storage,
         arguments=running.arguments,
     )
-    # The node takes one of the two workers with it; a worker's death alone is left to the long form.
+    # The lost node takes one of the two workers with it; the long form also kills a worker alone.
     blows = [Blow(faults.NODE, 1, 3), Blow(faults.DRIVER, 1, 6)]
     outcomes, problems = disturb(running, command, blows)
     problems += checks.accounted(command, 2) + checks.mirrored(command, running.mlflow.uri) + checks.tidy(running.ray)
@@ -49,7 +49,7 @@ def test_node_and_driver_killed_under_a_trial_of_two_workers_change_no_number(ru
 
 
 @pytest.mark.slow
-def test_every_sabotage_turns_a_check_red(tmp_path: Path) -> None:
+def test_every_sabotage_fails_a_check(tmp_path: Path) -> None:
     command, uri = Command(tmp_path, STUDY, patience=300), f"sqlite:///{tmp_path / 'mlflow.db'}"
     process = command.start()
     command.wait_until(lambda: command.sweep.trial(1).last_epoch() >= 2)
@@ -68,6 +68,8 @@ def test_every_sabotage_turns_a_check_red(tmp_path: Path) -> None:
     assert checks.accounted(command, TRIALS) == []
     assert checks.mirrored(command, uri) == []
     sabotage.duplicate_step(command, uri)
-    assert checks.resumed(seen.resumed, before) == ["trial 1 went on from step 0 and had a checkpoint of step 8"]
+    assert checks.resumed(seen.resumed, before) == [
+        "trial 1 resumed from step 0 although it had a checkpoint of step 8"
+    ]
     assert checks.untouched(command, before) == ["trial 0 had ended and was run again"]
-    assert checks.mirrored(command, uri) == ["MLflow, trial 0, loss: steps [] lack, [1] are there again"]
+    assert checks.mirrored(command, uri) == ["MLflow, trial 0, loss: steps [1] are repeated"]

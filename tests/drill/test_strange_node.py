@@ -1,4 +1,4 @@
-"""A node that differs from the others is told of in one line before the first trial."""
+"""A node that differs from the others is reported in one line before the first trial."""
 
 import os
 import shutil
@@ -20,7 +20,7 @@ pytestmark = [
 
 
 class _Stranger(Node):
-    """A node on which a folder is empty, whatever is in it elsewhere."""
+    """A node on which a folder is empty, although it has files on other nodes."""
 
     hidden: Path
 

@@ -1,4 +1,4 @@
-"""What can be seen of a sweep through its folder: where it was when it was struck, and when it went on."""
+"""Observes a sweep through its folder: its progress at a fault, and when it resumes."""
 
 import re
 import time
@@ -15,10 +15,10 @@ class Snapshot:
     """A sweep at one moment.
 
     Args:
-        at: seconds since the Unix epoch.
-        ended: by the numbers of the trials that are over, what tells their results from any written later.
-        epochs: by the numbers of the others, their newest reported epoch.
-        checkpoints: by the same numbers, by step, when each was written.
+        at: Seconds since the Unix epoch.
+        ended: By number of each ended trial, a value that distinguishes its result from any written later.
+        epochs: By number of each other trial, its newest reported epoch.
+        checkpoints: By number of each other trial and by step, when each checkpoint was written.
     """
 
     at: float
@@ -28,7 +28,7 @@ class Snapshot:
 
 
 def take(command: Command) -> Snapshot:
-    """Where a sweep is now."""
+    """Take a snapshot of a sweep."""
     trials = command.sweep.trials()
     going = [trial for trial in trials if not trial.result_file.exists()]
     return Snapshot(
@@ -40,31 +40,31 @@ def take(command: Command) -> Snapshot:
 
 
 def end(trial: TrialFolder) -> tuple[str, str]:
-    """The result of a trial, and which writing of it this is."""
+    """The result of a trial, and the version of its file."""
     return trial.result_file.version(), trial.result_file.read_text(encoding="utf-8")
 
 
 def checkpoints(trial: TrialFolder) -> dict[int, float]:
-    """When each checkpoint of a trial that is there was written, by its step."""
+    """When each existing checkpoint of a trial was written, by step."""
     found = {}
     for path in trial.path.glob("checkpoint-*.pt"):
         match = _CHECKPOINT.fullmatch(path.name)
         try:
             if match:
                 found[int(match[1])] = path.modified() / 1e9
-        except FileNotFoundError:  # a newer one has taken its place
+        except FileNotFoundError:  # a newer checkpoint has replaced it
             continue
     return found
 
 
 @dataclass(frozen=True)
 class Resumption:
-    """How one trial went on after it was struck.
+    """How one trial resumed after a fault.
 
     Args:
-        number: of the trial.
-        step: of the checkpoint that it went on from, 0 where it began anew.
-        lost: seconds of work that were done again, all since its start if the checkpoint is not known.
+        number: Number of the trial.
+        step: Step of the checkpoint that it resumed from; 0 if it started again.
+        lost: Seconds of repeated work; all since the trial's start if the checkpoint is not known.
     """
 
     number: int
@@ -73,12 +73,12 @@ class Resumption:
 
 
 class Watch:
-    """Sees which checkpoints a sweep writes after a snapshot, looking often enough that none comes and goes unseen.
+    """Detects the checkpoints that a sweep writes after a snapshot; poll it often enough to see each one.
 
     Args:
-        command: the sweep.
-        before: the snapshot.
-        epoch_steps: between two checkpoints.
+        command: Command of the sweep.
+        before: The snapshot.
+        epoch_steps: Steps between two checkpoints.
     """
 
     def __init__(self, command: Command, before: Snapshot, epoch_steps: int) -> None:
@@ -86,7 +86,7 @@ class Watch:
         self.resumed: dict[int, Resumption] = {}
 
     def look(self) -> bool:
-        """Whether every trial that was struck has gone on or ended, as far as can be seen now."""
+        """Whether every trial running at the snapshot has resumed or ended so far."""
         for number, known in self._before.checkpoints.items():
             new = {
                 step: at for step, at in checkpoints(self._command.sweep.trial(number)).items() if at != known.get(step)

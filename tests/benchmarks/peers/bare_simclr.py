@@ -1,4 +1,4 @@
-"""SimCLR on a small ResNet as one would write it in a notebook; imports nothing of this repository."""
+"""SimCLR on a small ResNet as written in a notebook; imports nothing from this repository."""
 
 import torch
 from torch import Tensor, nn

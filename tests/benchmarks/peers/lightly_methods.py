@@ -1,7 +1,7 @@
-"""Five methods written with lightly's losses and helpers, after its own examples; imports nothing of this repository.
+"""Five methods written with lightly's losses and helpers, after its examples; imports nothing from this repository.
 
-Each takes the networks to train, so that two implementations can begin with the same weights, and is called with two
-views and the share of the budget done.
+Each takes the networks to train, so that two implementations can start from the same weights, and is called with two
+views, the current step and the number of steps.
 """
 
 from copy import deepcopy
@@ -34,7 +34,7 @@ class MoCo(nn.Module):
         self.slow = deepcopy(nn.Sequential(encoder, projector))
         deactivate_requires_grad(self.slow)
         self.criterion = NTXentLoss(temperature=temperature, memory_bank_size=tuple(queue.shape))
-        self.criterion.memory_bank.bank = queue.clone()  # else lightly fills it from torch's global generator
+        self.criterion.memory_bank.bank = queue.clone()  # otherwise lightly fills it from torch's global generator
         self.criterion.memory_bank.bank_ptr = torch.zeros(1, dtype=torch.long)
 
     def forward(self, first: Tensor, second: Tensor, step: int, steps: int) -> Tensor:
@@ -53,7 +53,7 @@ class BYOL(nn.Module):
         self.criterion = NegativeCosineSimilarity()
 
     def forward(self, first: Tensor, second: Tensor, step: int, steps: int) -> Tensor:
-        # One step later than in lightly's examples: the sequence of MSR's code, which ours follows. Both end at 1.
+        # The momentum lags one step behind lightly's examples, as in MSR's code, which ours follows. Both end at 1.
         momentum = cosine_schedule(step + 1, steps + 1, self.momentum, 1)
         update_momentum(nn.Sequential(self.encoder, self.projector), self.slow, m=momentum)
         online = [self.predictor(self.projector(self.encoder(view))) for view in (first, second)]

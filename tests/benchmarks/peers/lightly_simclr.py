@@ -1,4 +1,4 @@
-"""lightly's SimCLRTransform on PIL images, as its benchmarks use it; two views per call. Imports nothing of ours."""
+"""lightly's SimCLRTransform on PIL images, as its benchmarks use it; two views per call; imports nothing of ours."""
 
 import torch
 from lightly.transforms import SimCLRTransform

@@ -1,7 +1,7 @@
-"""Pre-training as lightly's examples write it: PIL images through a DataLoader, its transform, heads and losses.
+"""Pre-training as in lightly's examples: PIL images through a DataLoader, its transform, heads and losses.
 
-A bare loop stands for Lightning's Trainer, which would only add to its time. Imports nothing of this repository but the
-two methods and the transform beside it.
+A bare loop replaces Lightning's Trainer, which would only add overhead. Imports nothing from this repository except the
+two methods and the transform in this folder.
 """
 
 import os
@@ -45,7 +45,7 @@ class Settings:
 
 
 class Trainer:
-    """One network in training: SGD with half a cosine, two views a step."""
+    """Trains one network: SGD with a half-cosine schedule, two views per step."""
 
     def __init__(self, method: nn.Module, settings: Settings, device: torch.device):
         self.settings, self.device, self.step = settings, device, 0
@@ -71,7 +71,7 @@ class Trainer:
         return loss.detach()
 
     def run_epoch(self, loader: DataLoader) -> float:
-        """Seconds of one pass; the loss is read at its end alone."""
+        """Train one epoch and return its seconds; the loss is read only at the end."""
         start, total = time.perf_counter(), torch.zeros((), device=self.device)
         for views in loader:
             total += self.train_step(views)
@@ -92,7 +92,7 @@ def loader(photos: Photos, batch: int, workers: int) -> DataLoader:
 
 
 def workers() -> int:
-    """As many as keep one core for the loop."""
+    """The number of DataLoader workers that leaves one core to the loop."""
     return max(1, len(os.sched_getaffinity(0)) - 1)
 
 
@@ -106,14 +106,14 @@ def encoder() -> nn.Module:
 
 
 def head(sizes: tuple[int, int, int]) -> nn.Module:
-    """lightly's head, its biases where those of the networks lie that it is compared with."""
+    """lightly's head, with biases in the same layers as the network it is compared with."""
     inputs, hidden, outputs = sizes
     norm, relu = nn.BatchNorm1d(hidden), nn.ReLU(inplace=True)
     return ProjectionHead([(inputs, hidden, norm, relu, True), (hidden, outputs, None, None, False)])
 
 
 def simclr(weights: Mapping[str, Mapping[str, Tensor]], hidden: int, outputs: int, *, temperature: float) -> nn.Module:
-    """SimCLR that begins with given weights of `encoder` and `projector`."""
+    """SimCLR that starts from given weights of `encoder` and `projector`."""
     network, projector = encoder(), head((512, hidden, outputs))
     network.load_state_dict(weights["encoder"])
     projector.layers.load_state_dict(weights["projector"])
@@ -121,7 +121,7 @@ def simclr(weights: Mapping[str, Mapping[str, Tensor]], hidden: int, outputs: in
 
 
 def byol(weights: Mapping[str, Mapping[str, Tensor]], hidden: int, outputs: int, *, momentum: float) -> nn.Module:
-    """BYOL that begins with given weights of `encoder`, `projector` and `predictor`."""
+    """BYOL that starts from given weights of `encoder`, `projector` and `predictor`."""
     network, projector, predictor = encoder(), head((512, hidden, outputs)), head((outputs, hidden, outputs))
     network.load_state_dict(weights["encoder"])
     projector.layers.load_state_dict(weights["projector"])

@@ -1,5 +1,6 @@
-"""A search as Optuna's tutorials write it: a journal on disk, successive halving, several processes where more than one
-trial is wanted at a time. It keeps neither checkpoints nor a tracking server. Imports nothing of this repository.
+"""A search as in Optuna's tutorials: a journal on disk, successive halving, one process per concurrent trial.
+
+It has neither checkpoints nor a tracking server. Imports nothing from this repository.
 """
 
 import multiprocessing
@@ -23,7 +24,7 @@ def sampler(seed: int, startup: int) -> optuna.samplers.TPESampler:
 
 
 def search(task: Task) -> None:
-    """Runs the trials, the first settings before all others; `trials` must be a multiple of `at_a_time`."""
+    """Runs the trials, starting with the given first settings; `trials` must be a multiple of `at_a_time`."""
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     optuna.create_study(study_name="peer", storage=_storage(task), direction="maximize").enqueue_trial(dict(task.first))
     work = partial(_optimize, task)

@@ -1,4 +1,4 @@
-"""The weighted kNN vote with scikit-learn's classifier. Imports nothing of this repository."""
+"""The weighted kNN vote with scikit-learn's classifier. Imports nothing from this repository."""
 
 import numpy as np
 from sklearn.neighbors import KNeighborsClassifier

@@ -1,7 +1,6 @@
-"""A search with what Ray Tune brings: OptunaSearch, ASHA, checkpoints by `tune.report`, MLflow by its callback.
+"""A search with Ray Tune's own parts: OptunaSearch, ASHA, checkpoints through `tune.report`, its MLflow callback.
 
-Actors are used again and the dashboard stays off, both of which are faster than Tune's defaults. Imports nothing of
-this repository.
+Actors are reused and the dashboard is off; both are faster than Tune's defaults. Imports nothing from this repository.
 """
 
 import logging
@@ -31,7 +30,7 @@ def _train(config: dict[str, Any], objective: Objective) -> None:
 
 
 def search(task: Task) -> None:
-    """Runs the trials, the first settings before all others."""
+    """Runs the trials, starting with the given first settings."""
     ray.init(address="local", include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR)
     searcher = OptunaSearch(
         {name: FloatDistribution(*bounds) for name, bounds in task.space.items()},

@@ -1,29 +1,29 @@
-"""A search that every peer can be asked for. Imports nothing of this repository."""
+"""The search task that every peer runs. Imports nothing from this repository."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-# Trains with some parameters, and tells of each epoch with the state that it could be gone on with from there.
+# Trains with some parameters and reports each epoch together with the state to resume from.
 Objective = Callable[[Mapping[str, float], Callable[[dict[str, Any], dict], None]], None]
 
 
 @dataclass(frozen=True)
 class Task:
-    """What is searched, and how: the same for every peer.
+    """A search: what is optimised, and how; the same for every peer.
 
     Args:
-        objective: a trial's work.
-        space: the bounds of each parameter.
-        first: the parameters of the first trial.
-        metric: of a report; more is better.
-        trials: how many.
-        at_a_time: how many of them run side by side.
-        epochs: of a whole trial.
-        grace: the first epoch after which a trial may be stopped; half of the trials are.
-        startup: random trials before the sampler learns.
-        folder: where the search may write.
+        objective: The function that runs a trial.
+        space: Bounds of each parameter.
+        first: Parameters of the first trial.
+        metric: Reported metric to maximise.
+        trials: Number of trials.
+        at_a_time: Number of concurrent trials.
+        epochs: Epochs of a full trial.
+        grace: First epoch after which a trial may be stopped; each rung stops half of the trials.
+        startup: Number of random trials before the sampler uses its model.
+        folder: Folder that the search may write to.
     """
 
     objective: Objective
@@ -39,7 +39,7 @@ class Task:
 
 
 def search_with(peer: str, task: Task) -> None:
-    """Has `plain Optuna` or `stock Tune` search; each is imported for it alone, since the one does without Ray."""
+    """Run a search with `plain Optuna` or `stock Tune`; imported on demand, because plain Optuna runs without Ray."""
     if peer == "plain Optuna":
         from tests.benchmarks.peers import plain_optuna
 
