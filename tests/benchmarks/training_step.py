@@ -43,7 +43,7 @@ def run_config(batch: int, threads: int) -> RunConfig:
     )
 
 
-def house(run: RunConfig, data: Data) -> Callable[[torch.Tensor], float]:
+def ours(run: RunConfig, data: Data) -> Callable[[torch.Tensor], float]:
     """The training loop's step; returns the mean loss of all steps so far."""
     training = assembly.training(run, data, torch.device("cpu"))
     training.objective.train()
@@ -92,7 +92,7 @@ def main() -> None:
     data = assembly.load_data(run)
     batches = torch.arange(4 * arguments.batch).split(arguments.batch)
     with hardware.arithmetic(arguments.threads, torch.device("cpu")):
-        contestants = {"bare loop": bare(run, data), "ours": house(run, data)}
+        contestants = {"bare loop": bare(run, data), "ours": ours(run, data)}
         means = {}
         for name, step in contestants.items():
             for k in range(COMPARED_STEPS):
