@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
-from orchestrator.core.errors import UserError
+from orchestrator.core.errors import UserError, printable
 from orchestrator.core.registry import suggest
 
 _SIGNS = {"greater_than": (">", "gt"), "greater_than_equal": (">=", "ge"), "less_than": ("<", "lt")}
@@ -43,8 +43,8 @@ class Mistake:
     value: str = ""
 
     def __str__(self) -> str:
-        path, value = printable(self.path), printable(self.value)
-        law = "\n".join(map(printable, self.law.split("\n")))  # one line per mistake if it combines several
+        path, value = _shortened(self.path, 200), printable(self.value)
+        law = "\n".join(_shortened(line, 1000) for line in self.law.split("\n"))  # it may combine several mistakes
         place = f"{path} = {value}" if value else path
         return f"{place}: {law}" if place else law
 
@@ -69,9 +69,10 @@ def show(value: object) -> str:
     return printable(text if len(text) <= 60 else f"{text[:57]}...")
 
 
-def printable(text: str) -> str:
-    """Escape line breaks and control characters, so that the text stays on one line."""
-    return "".join(one if one.isprintable() else ascii(one)[1:-1] for one in text)
+def _shortened(text: str, limit: int) -> str:
+    """A text in one line of about `limit` characters, without its middle if it is longer: a user's key has no limit."""
+    half = limit // 2
+    return printable(text if len(text) <= limit else f"{text[:half]}...{text[-half:]}")
 
 
 def either(values: Iterable[object]) -> str:

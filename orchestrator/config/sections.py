@@ -7,8 +7,8 @@ from typing import Any, Protocol, TypeVar, runtime_checkable
 from pydantic import ValidationError
 
 from augment.config import Config
-from orchestrator.config.mistakes import Mistake, join, printable, show, translate
-from orchestrator.core.errors import UserError
+from orchestrator.config.mistakes import Mistake, join, show, translate
+from orchestrator.core.errors import UserError, printable
 from orchestrator.core.registry import find, suggest
 
 C = TypeVar("C", bound=Config)

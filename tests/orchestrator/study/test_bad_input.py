@@ -245,3 +245,12 @@ def test_line_breaks_and_control_characters_of_a_file_are_escaped(tmp_path):
     assert (
         "run.method.name = sim\\nclr\\u2028: " in refusal(write_study(tmp_path, with_changes(changes))).split("\n")[0]
     )
+
+
+def test_key_of_thousands_of_characters_is_shown_without_its_middle(tmp_path):
+    with pytest.raises(UserError) as raised:
+        load_study(write_study(tmp_path, with_changes({f"run.encoder.wid{'9' * 5000}th": 1})))
+    (line,) = str(raised.value).split("\n")
+    assert len(line) < 600
+    assert "run.encoder.wid999" in line
+    assert "99th = 1: unknown key" in line
