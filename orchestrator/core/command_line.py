@@ -3,10 +3,13 @@
 import argparse
 import os
 import shutil
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from glob import escape, glob
 from types import ModuleType
 from typing import Any
+
+from orchestrator.core.home import home_provided
+from orchestrator.core.terminal import protect_output
 
 SCRIPT = "augsweep"
 _script: str | None = None
@@ -49,6 +52,13 @@ def settings(arguments: ModuleType, prog: str) -> dict[str, Any]:
         "formatter_class": argparse.RawDescriptionHelpFormatter,
         "allow_abbrev": False,  # commands are printed and stored with the options as they were typed
     }
+
+
+def run(main: Callable[[], int]) -> int:
+    """Run a command to its exit code, with a home folder, and with output streams that cannot end it."""
+    protect_output()
+    with home_provided():
+        return main()
 
 
 def complete_with(argument: argparse.Action, names: Sequence[str]) -> None:

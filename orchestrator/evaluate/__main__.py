@@ -10,8 +10,6 @@ from rich.console import Console
 
 from orchestrator.core import command_line
 from orchestrator.core.errors import UserError, error_lines
-from orchestrator.core.home import home_provided
-from orchestrator.core.terminal import protect_output
 from orchestrator.evaluate import arguments as described
 from orchestrator.evaluate import suite as suites
 from orchestrator.evaluate.runner import Runner, Unscored
@@ -63,6 +61,4 @@ def _told(one: Unscored) -> str:
 
 
 if __name__ == "__main__":
-    protect_output()
-    with home_provided():
-        sys.exit(main())
+    sys.exit(command_line.run(main))

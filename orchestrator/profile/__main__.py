@@ -22,8 +22,6 @@ from torch.profiler import profile as profiler
 from orchestrator.config.run import RunConfig, resolve, with_values
 from orchestrator.core import command_line, hardware
 from orchestrator.core.errors import UserError, error_lines
-from orchestrator.core.home import home_provided
-from orchestrator.core.terminal import protect_output
 from orchestrator.probing.features import encoder_features
 from orchestrator.profile import arguments as described
 from orchestrator.profile import phases
@@ -242,6 +240,4 @@ def _require_writable(file: Path | None) -> None:
 
 
 if __name__ == "__main__":
-    protect_output()
-    with home_provided():
-        sys.exit(main())
+    sys.exit(command_line.run(main))

@@ -12,8 +12,6 @@ from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 
 from orchestrator.core import command_line
-from orchestrator.core.home import home_provided
-from orchestrator.core.terminal import protect_output
 from orchestrator.study import shipped
 from orchestrator.sweep import arguments as described
 
@@ -93,9 +91,7 @@ def _places(options: argparse.Namespace) -> tuple[str, ...]:
 
 
 if __name__ == "__main__":
-    protect_output()
-    with home_provided():
-        code = main()
+    code = command_line.run(main)
     sys.stdout.flush()
     sys.stderr.flush()
     # Not `sys.exit`: a thread that still measures baselines would abort the interpreter at its exit.
